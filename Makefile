@@ -1,0 +1,84 @@
+# One command to start (`make up`), one to check (`make check`), one to test (`make test`).
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench demo docs lock clean
+
+VENV  := .venv
+BENCH := .venv-bench
+BIN   := $(VENV)/bin
+ARGS  ?=
+
+PIP := -m pip --quiet --disable-pip-version-check
+UV  := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+# A lock names versions and hashes only: where packages come from is the machine's affair.
+RUN_SET := --extra all --extra postgres --group build
+
+define say
+@echo 'agentmemo: $(1)'
+endef
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/.run ## Start AgentMemo here (ARGS="--port 8000" are handed on)
+	$(call say,starting; stop it with Ctrl-C)
+	@$(BIN)/agentmemo up $(ARGS)
+
+demo: $(VENV)/.run ## Kill an agent in the middle of its work and watch it continue
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+test: $(VENV)/.dev ## Run every test (ARGS="-k name" are handed to pytest)
+	@scripts/find_chromium.sh
+	$(call say,testing)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## Format, lint, types, layers, generated code
+	$(call say,format)
+	@$(BIN)/ruff format --check .
+	$(call say,lint)
+	@$(BIN)/ruff check .
+	$(call say,types)
+	@$(BIN)/mypy
+	$(call say,layers)
+	@$(BIN)/lint-imports --no-logo
+	$(call say,generated code)
+	@for script in sync reference; do \
+	    if [ -f scripts/generate_$$script.py ]; then $(BIN)/python scripts/generate_$$script.py --check || exit 1; fi; \
+	done
+
+bench: $(BENCH)/.bench ## Measure against the peers, in one run
+	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+docs: $(VENV)/.dev ## Write the reference pages anew
+	@$(BIN)/python scripts/generate_reference.py
+
+lock: $(VENV)/.dev ## Resolve the dependencies anew (ARGS=--upgrade for the newest)
+	$(call say,locking requirements/)
+	@$(UV) $(RUN_SET) $(ARGS) -o requirements/run.txt pyproject.toml
+	@$(UV) $(RUN_SET) --extra testing --group dev -c requirements/run.txt $(ARGS) -o requirements/dev.txt pyproject.toml
+	@$(UV) $(RUN_SET) --group bench -c requirements/run.txt $(ARGS) -o requirements/bench.txt pyproject.toml
+
+clean: ## Remove the virtual environments and caches, never data
+	@rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: each environment is set up once and again only when its lock or pyproject.toml changed.
+
+$(VENV)/.run: requirements/run.txt pyproject.toml
+	@scripts/make_venv.sh $(VENV)
+	$(call say,installing what it needs to run)
+	@$(BIN)/python $(PIP) install --require-hashes -r requirements/run.txt
+	$(call say,installing agentmemo itself)
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(call say,installing the tools for tests and checks)
+	@$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(BENCH)/.bench: requirements/bench.txt pyproject.toml
+	@scripts/make_venv.sh $(BENCH)
+	$(call say,installing the peers to measure against)
+	@$(BENCH)/bin/python $(PIP) install --require-hashes -r requirements/bench.txt
+	@$(BENCH)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@

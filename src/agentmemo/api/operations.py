@@ -1,0 +1,218 @@
+"""The one table of operations. HTTP routes, OpenAPI, wire calls, CLI verbs, permission and audit are made from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agentmemo.model import access, audit, runs, state, system
+from agentmemo.model.pages import Page
+from agentmemo.model.wire import Request, Response
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a caller can ask for.
+
+    `path` holds request fields in braces; the other fields travel in the query (GET, DELETE) or the body.
+    `items` is the type inside a Page. `quick` reads are point look-ups that may run on a server's event loop.
+    `liveness` marks calls that change only leases, which the trail does not record. `watch` can be streamed.
+    """
+
+    name: str
+    method: str
+    path: str
+    permission: str | None
+    request: type[Request]
+    response: type[Response] | None
+    items: type[Response] | None = None
+    mutating: bool = False
+    quick: bool = False
+    liveness: bool = False
+    watch: bool = False
+    buffered: bool = False
+    summary: str = ""
+
+    @property
+    def noun(self) -> str:
+        return self.name.partition(".")[0]
+
+
+def _read(name: str, path: str, permission: str | None, request: Any, response: Any, **more: Any) -> Operation:
+    return Operation(
+        name=name, method="GET", path=path, permission=permission, request=request, response=response, **more
+    )
+
+
+def _change(name: str, route: str, permission: str, request: Any, response: Any, **more: Any) -> Operation:
+    method, path = route.split(" ")
+    return Operation(
+        name=name,
+        method=method,
+        path=path,
+        permission=permission,
+        request=request,
+        response=response,
+        mutating=True,
+        **more,
+    )
+
+
+_STATE = (
+    _change(
+        "state.set", "PUT /state/{namespace}/{key}", "state:write", state.SetEntry, state.Entry,
+        buffered=True, summary="Write a value under a key",
+    ),
+    _read(
+        "state.get", "/state/{namespace}/{key}", "state:read", state.GetEntry, state.Entry,
+        quick=True, summary="Read an entry, also by version or as of a revision",
+    ),
+    _change(
+        "state.delete", "DELETE /state/{namespace}/{key}", "state:write", state.DeleteEntry, state.Entry,
+        buffered=True, summary="Delete a key; its versions go on",
+    ),
+    _read(
+        "state.list", "/state/{namespace}", "state:read", state.ListEntries, Page,
+        items=state.Entry, summary="List entries by key prefix",
+    ),
+    _read(
+        "state.namespaces", "/namespaces", "state:read", state.ListNamespaces, Page,
+        items=state.NamespaceInfo, summary="List the namespaces you may read",
+    ),
+    _read(
+        "state.search", "/search", "state:read", state.SearchEntries, Page,
+        items=state.Match, summary="Full-text search over keys and values",
+    ),
+    _read(
+        "state.history", "/history/{namespace}/{key}", "state:read", state.ListVersions, Page,
+        items=state.Entry, summary="Versions of a key, newest first",
+    ),
+    _read(
+        "state.diff", "/diff/{namespace}", "state:read", state.DiffNamespace, Page,
+        items=state.Difference, summary="What changed between two revisions",
+    ),
+    _read(
+        "state.watch", "/changes/{namespace}", "state:read", state.WatchNamespace, state.Changes,
+        watch=True, summary="Changes after a revision, by long-poll or as server-sent events",
+    ),
+)  # fmt: skip
+
+_RUNS = (
+    _change("run.start", "POST /runs", "runs:write", runs.StartRun, runs.Claimed, summary="Open a run by its key"),
+    _change(
+        "run.resume", "POST /runs/{run}/resumption", "runs:write", runs.ResumeRun, runs.Claimed,
+        summary="Claim a parked run again",
+    ),
+    _read(
+        "run.get", "/runs/{run}", "runs:read", runs.GetRun, runs.Run,
+        watch=True, summary="A run, optionally waiting for a change",
+    ),
+    _read("run.find", "/run-keys/{name}/{key}", "runs:read", runs.FindRun, runs.Run, summary="A run by name and key"),
+    _read("run.list", "/runs", "runs:read", runs.ListRuns, Page, items=runs.Run, summary="Runs, newest first"),
+    _change(
+        "run.complete", "POST /runs/{run}/completion", "runs:write", runs.CompleteRun, runs.Run,
+        summary="Finish a run with its result",
+    ),
+    _change(
+        "run.fail", "POST /runs/{run}/failure", "runs:write", runs.FailRun, runs.Run, summary="Fail a run for good"
+    ),
+    _change(
+        "run.release", "POST /runs/{run}/release", "runs:write", runs.ReleaseRun, runs.Run,
+        summary="Give a run back, with or without an error",
+    ),
+    _change(
+        "run.cancel", "POST /runs/{run}/cancellation", "runs:write", runs.CancelRun, runs.Run,
+        summary="Cancel a run and its children; the holder sees it at its next call",
+    ),
+    _change(
+        "run.park", "POST /runs/{run}/waits", "runs:write", runs.ParkRun, runs.Parked,
+        summary="Wait for a time, a signal, a child or a person, holding nothing",
+    ),
+    _change(
+        "run.progress", "PUT /runs/{run}/progress", "runs:write", runs.SetProgress, runs.Run,
+        summary="Show how far a run is",
+    ),
+    _change(
+        "run.note", "POST /runs/{run}/notes", "runs:write", runs.AddNote, runs.Note,
+        buffered=True, summary="Record a decision, a finding or a failed approach",
+    ),
+    _read("run.notes", "/runs/{run}/notes", "runs:read", runs.ListNotes, Page, items=runs.Note, summary="A run's notes"),
+    _change(
+        "run.signal", "POST /runs/{run}/signals", "runs:write", runs.SendSignal, runs.Run,
+        buffered=True, summary="Send a named signal; it is kept until the run waits for it",
+    ),
+    _change("run.fork", "POST /runs/{run}/forks", "runs:write", runs.ForkRun, runs.Run, summary="Fork before a step"),
+    _change(
+        "run.resolve", "POST /runs/{run}/resolution", "runs:decide", runs.ResolveRun, runs.Run,
+        summary="Decide the question a run waits for (a person's call)",
+    ),
+    _read(
+        "run.explain", "/runs/{run}/explanation", "runs:read", runs.ExplainRun, runs.Explanation,
+        summary="Why a run is not moving and what will move it",
+    ),
+    _read(
+        "step.find", "/runs/{run}/steps/{name}/{key}", "runs:read", runs.FindStep, runs.Step,
+        quick=True, summary="A step by name and key",
+    ),
+    _read("step.list", "/runs/{run}/steps", "runs:read", runs.ListSteps, Page, items=runs.Step, summary="A run's steps"),
+    _change(
+        "step.start", "POST /runs/{run}/steps/{name}/{key}/start", "runs:write", runs.StartStep, runs.Step,
+        summary="Announce a step whose effect leaves the store",
+    ),
+    _change(
+        "step.complete", "PUT /runs/{run}/steps/{name}/{key}/result", "runs:write", runs.CompleteStep, runs.Step,
+        summary="Record a step's result with everything buffered in it",
+    ),
+    _change(
+        "step.fail", "PUT /runs/{run}/steps/{name}/{key}/failure", "runs:write", runs.FailStep, runs.Step,
+        summary="Record a failed attempt",
+    ),
+    _change("task.start", "POST /tasks/{name}/runs", "runs:write", runs.StartTask, runs.StartedTask,
+            summary="Start registered code now, later or by cron"),
+    _change("task.claim", "POST /claims", "runs:write", runs.ClaimTask, runs.ClaimedTask,
+            summary="Claim the next ready run of some tasks"),
+    _read("task.schedules", "/schedules", "runs:read", runs.ListSchedules, Page, items=runs.Schedule,
+          summary="Cron schedules"),
+    _change("task.unschedule", "DELETE /schedules/{id}", "runs:write", runs.DeleteSchedule, runs.Schedule,
+            summary="Delete a cron schedule"),
+    _change("worker.register", "POST /workers", "runs:write", runs.RegisterWorker, runs.Worker,
+            summary="Announce a worker incarnation"),
+    _change("worker.heartbeat", "POST /workers/{worker}/heartbeat", "runs:write", runs.Heartbeat,
+            runs.HeartbeatAnswer, liveness=True, summary="Renew a worker's lease"),
+    _change("worker.stop", "DELETE /workers/{worker}", "runs:write", runs.StopWorker, runs.Worker,
+            summary="End a worker; its runs are released at once"),
+    _read("briefing.get", "/briefing", "runs:read", runs.GetBriefing, runs.Briefing,
+          summary="What an agent needs to know when it starts"),
+)  # fmt: skip
+
+_AUDIT = (
+    _read("audit.events", "/events", "audit:read", audit.ListEvents, Page, items=audit.Event, watch=True,
+          summary="The trail, filtered"),
+    _read("audit.get", "/events/{id}", "audit:read", audit.GetEvent, audit.Event, summary="One event"),
+    _read("audit.verify", "/verification", "audit:read", audit.VerifyTrail, audit.TrailCheck,
+          summary="Check every stream's chain"),
+)  # fmt: skip
+
+_ACCESS = (
+    _read("access.whoami", "/whoami", None, access.Identify, access.Identity, summary="Who this credential is"),
+    _change("key.create", "POST /keys", "access:admin", access.CreateKey, access.Key, summary="Create a key, shown once"),
+    _read("key.list", "/keys", "access:read", access.ListKeys, Page, items=access.Key, summary="Keys, without secrets"),
+    _change("key.revoke", "DELETE /keys/{id}", "access:admin", access.RevokeKey, access.Key, summary="End a key now"),
+    _change("key.rotate", "POST /keys/{id}/rotation", "access:admin", access.RotateKey, access.Key,
+            summary="A successor key; the old one ends after the overlap"),
+    _read("actor.list", "/actors", "access:read", access.ListActors, Page, items=access.Actor, summary="Actors"),
+    _change("actor.disable", "PUT /actors/{kind}/{name}/disabled", "access:admin", access.SetActorDisabled,
+            access.Actor, summary="Kill switch: refuse every call of an actor, or allow them again"),
+)  # fmt: skip
+
+_SYSTEM = (
+    _change("transaction.run", "POST /transactions", "state:write", system.RunTransaction, system.TransactionDone,
+            summary="Several operations in one commit or none"),
+    _read("system.status", "/status", "system:read", system.GetStatus, system.Status, summary="How the plane is doing"),
+    _read("system.diagnose", "/diagnosis", "system:read", system.Diagnose, system.Diagnosis, summary="doctor"),
+    _change("system.backup", "POST /backups", "system:admin", system.Backup, system.BackupDone,
+            summary="A consistent copy of the store on the plane's machine"),
+)  # fmt: skip
+
+OPERATIONS: tuple[Operation, ...] = _STATE + _RUNS + _AUDIT + _ACCESS + _SYSTEM
+BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}

@@ -1,0 +1,58 @@
+"""Keys and actors, as an administrator manages them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.model.access import Actor, Grant, Identity, Key
+
+
+class AsyncKeys:
+    """Credentials for HTTP. A secret is shown once, in the answer that made it."""
+
+    def __init__(self, plane: AsyncPlane) -> None:
+        self._plane = plane
+
+    async def create(
+        self,
+        kind: str,
+        actor: str,
+        *,
+        label: str = "",
+        grants: Sequence[Grant] | None = None,
+        expires_in_days: float | None = 90.0,
+    ) -> Key:
+        """A new key of kind agent, person or service. Nobody can grant more than they hold."""
+        return await self._plane.call(  # type: ignore[no-any-return]
+            "key.create", kind=kind, actor=actor, label=label, grants=grants, expires_in_days=expires_in_days
+        )
+
+    async def list(self) -> AsyncPage[Key]:
+        return await self._plane.page("key.list")
+
+    async def revoke(self, id: str, *, reason: str = "") -> Key:  # noqa: A002 - the product's word
+        """End a key now. Idempotent."""
+        return await self._plane.call("key.revoke", id=id, reason=reason)  # type: ignore[no-any-return]
+
+    async def rotate(self, id: str, *, overlap_hours: float = 24.0) -> Key:  # noqa: A002 - the product's word
+        """A successor with the same rights; the old key ends after the overlap."""
+        return await self._plane.call("key.rotate", id=id, overlap_hours=overlap_hours)  # type: ignore[no-any-return]
+
+    async def whoami(self) -> Identity:
+        return await self._plane.call("access.whoami")  # type: ignore[no-any-return]
+
+    async def actors(self) -> AsyncPage[Actor]:
+        return await self._plane.page("actor.list")
+
+    async def disable(self, name: str, *, kind: str = "agent", reason: str = "") -> Actor:
+        """The kill switch: refuse every call of an actor and free what it holds."""
+        return await self._plane.call(  # type: ignore[no-any-return]
+            "actor.disable", name=name, kind=kind, disabled=True, reason=reason
+        )
+
+    async def enable(self, name: str, *, kind: str = "agent", reason: str = "") -> Actor:
+        return await self._plane.call(  # type: ignore[no-any-return]
+            "actor.disable", name=name, kind=kind, disabled=False, reason=reason
+        )

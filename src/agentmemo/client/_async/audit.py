@@ -1,0 +1,58 @@
+"""The trail, as anybody with the right reads it."""
+
+from __future__ import annotations
+
+from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.model.audit import Event, TrailCheck
+
+
+class AsyncAudit:
+    """Every change and every denial, in the order of commit."""
+
+    def __init__(self, plane: AsyncPlane) -> None:
+        self._plane = plane
+
+    async def events(
+        self,
+        *,
+        run: str | None = None,
+        actor: str | None = None,
+        type: str | None = None,  # noqa: A002 - the product's word
+        namespace: str | None = None,
+        outcome: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        text: str | None = None,
+        after: int | None = None,
+        newest_first: bool = False,
+        wait_seconds: float = 0.0,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> AsyncPage[Event]:
+        """Events that fit every filter, oldest first. `type` is an operation or a prefix such as `run.*`;
+        times are UTC microseconds. `after` (a revision) with `wait_seconds` follows the trail as it grows."""
+        return await self._plane.page(
+            "audit.events",
+            run=run,
+            actor=actor,
+            type=type,
+            namespace=namespace,
+            outcome=outcome,
+            since=since,
+            until=until,
+            text=text,
+            after=after,
+            newest_first=newest_first,
+            wait_seconds=wait_seconds,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    async def get(self, id: str) -> Event:  # noqa: A002 - the product's word
+        """One event by its handle. Raises NotFound."""
+        return await self._plane.call("audit.get", id=id)  # type: ignore[no-any-return]
+
+    async def verify(self) -> TrailCheck:
+        """Walk every stream's chain; `intact` is False with the first fault where something was changed or removed."""
+        return await self._plane.call("audit.verify")  # type: ignore[no-any-return]

@@ -1,0 +1,183 @@
+"""A connection: one actor's hold on a plane, and everything the actor can do with it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from agentmemo.client._async.access import AsyncKeys
+from agentmemo.client._async.audit import AsyncAudit
+from agentmemo.client._async.buffer import AsyncTransaction
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client._async.run import AsyncRun
+from agentmemo.client._async.runs import AsyncRuns, as_budget
+from agentmemo.client._async.state import AsyncState
+from agentmemo.client.flow import Suspended
+from agentmemo.clock import SECOND
+from agentmemo.errors import Error, InvalidInput, LeaseLost
+from agentmemo.model import runs as model
+from agentmemo.model.system import BackupDone, Diagnosis, Status
+
+F = TypeVar("F", bound=Callable[..., Any])
+CLAIM_WAIT_SECONDS = 2.0
+
+
+class Task:
+    """Code registered under a name: what the plane may start, wake and take over."""
+
+    def __init__(self, name: str, version: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        self.version = version
+        self.function = function
+
+
+class AsyncConnection:
+    """Made by `agentmemo.connect_async`. Close it, or use it in `async with`."""
+
+    def __init__(self, plane: AsyncPlane, actor: str) -> None:
+        self._plane = plane
+        self._tasks: dict[str, Task] = {}
+        self.actor = actor
+        self.state = AsyncState(plane)
+        self.runs = AsyncRuns(plane)
+        self.audit = AsyncAudit(plane)
+        self.keys = AsyncKeys(plane)
+
+    async def __aenter__(self) -> AsyncConnection:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Release what is held and end. What was acknowledged is durable without it."""
+        await self._plane.close()
+
+    def run(
+        self,
+        name: str,
+        key: str | None = None,
+        *,
+        inputs: Any = None,
+        budget: model.Budget | dict[str, Any] | None = None,
+        max_attempts: int = 3,
+    ) -> AsyncRun:
+        """A run to open with `with`: created under its key, or continued where an earlier process left it.
+
+        Raises RunHeld while another live worker holds it and IdempotencyMismatch when the key was opened with
+        other inputs. A completed run replays its stored results.
+        """
+        opening = model.StartRun(
+            name=name,
+            key=key,
+            inputs=inputs,
+            budget=as_budget(budget),
+            max_attempts=max_attempts,
+            worker="",
+            lease_seconds=self._plane.lease_seconds,
+        )
+        return AsyncRun(self._plane, opening)
+
+    def transaction(self) -> AsyncTransaction:
+        """A block whose operations are sent once: one commit or none, no reads inside."""
+        return AsyncTransaction(self._plane)
+
+    def task(self, name: str, version: str = "1") -> Callable[[F], F]:
+        """Register a function `(run, **inputs)` under a name, so that `work` may start, wake and take over its runs."""
+
+        def register(function: F) -> F:
+            self._tasks[name] = Task(name, version, function)
+            return function
+
+        return register
+
+    async def start(
+        self,
+        name: str,
+        inputs: Any = None,
+        *,
+        key: str | None = None,
+        at: datetime.datetime | int | None = None,
+        cron: str | None = None,
+        budget: model.Budget | dict[str, Any] | None = None,
+        max_attempts: int = 3,
+        priority: int = 0,
+    ) -> model.Run | model.Schedule:
+        """Start a task's run now or `at` a time (datetime or UTC microseconds); with `cron` (UTC), a schedule.
+
+        Idempotent by key. Whoever works on this task anywhere claims it.
+        """
+        answer = await self._plane.call(
+            "task.start",
+            name=name,
+            inputs=inputs,
+            key=key,
+            at=_microseconds(at),
+            cron=cron,
+            budget=as_budget(budget),
+            max_attempts=max_attempts,
+            priority=priority,
+        )
+        return answer.run or answer.schedule  # type: ignore[no-any-return]
+
+    async def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
+        """Claim and perform runs of the registered tasks until `stop` is called; `until_idle` ends when none is ready."""
+        if not self._tasks:
+            raise InvalidInput(
+                "No task is registered on this connection.", next_call='Register one: @agent.task("name").'
+            )
+        await self._plane.worker()
+
+        async def loop() -> None:
+            while not self._plane.flow.stopping:
+                if not await self._work_once(0.0 if until_idle else CLAIM_WAIT_SECONDS) and until_idle:
+                    return
+
+        await self._plane.flow.parallel(loop, concurrency)
+
+    def stop(self) -> None:
+        """Let `work` end after what it is doing; may be called from a signal handler or another thread."""
+        self._plane.flow.stop()
+
+    async def briefing(self, agent: str | None = None) -> model.Briefing:
+        """What an agent needs to know when it starts: unfinished work, what failed, what waits, the next call."""
+        return await self._plane.call("briefing.get", agent=agent)  # type: ignore[no-any-return]
+
+    async def status(self) -> Status:
+        return await self._plane.call("system.status")  # type: ignore[no-any-return]
+
+    async def diagnose(self) -> Diagnosis:
+        """What `agentmemo doctor` prints."""
+        return await self._plane.call("system.diagnose")  # type: ignore[no-any-return]
+
+    async def backup(self, path: str) -> BackupDone:
+        """Copy the store, online and checked, to a new file on the plane's machine."""
+        return await self._plane.call("system.backup", path=path)  # type: ignore[no-any-return]
+
+    async def _work_once(self, wait_seconds: float) -> bool:
+        """Claim one run and carry it as far as it goes now. False when none was ready."""
+        worker = await self._plane.worker()
+        answer = await self._plane.call(
+            "task.claim", worker=worker, tasks=sorted(self._tasks), wait_seconds=wait_seconds
+        )
+        if answer.claimed is None:
+            return False
+        task = self._tasks[answer.claimed.run.task]
+        run = AsyncRun(self._plane, None, answer.claimed, version=task.version)
+        # The outcome is the run's: its error is stored, and the next attempt or the operator deals with it.
+        with suppress(Suspended, LeaseLost, Error, Exception):
+            async with run:
+                inputs = answer.claimed.run.inputs
+                keywords = inputs if isinstance(inputs, dict) else {} if inputs is None else {"inputs": inputs}
+                result = await self._plane.flow.run_function(task.function, (run,), keywords, None)
+                await run.complete(result)
+        return True
+
+
+def _microseconds(at: datetime.datetime | int | None) -> int | None:
+    if not isinstance(at, datetime.datetime):
+        return at
+    moment = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
+    return round(moment.timestamp() * SECOND)

@@ -1,0 +1,104 @@
+"""Runs as others see them: look, explain, signal, cancel, fork, decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.errors import NotFound
+from agentmemo.model.runs import Budget, Explanation, Note, Run, Schedule, Step
+
+
+class AsyncRuns:
+    """Questions and orders about runs one does not hold. Handles may be shortened to a unique prefix."""
+
+    def __init__(self, plane: AsyncPlane) -> None:
+        self._plane = plane
+
+    async def get(self, id: str, *, after: Run | None = None, wait_seconds: float = 0.0) -> Run:  # noqa: A002
+        """A run; with `wait_seconds`, once it is finished, or has changed since `after`. Raises NotFound."""
+        return await self._plane.call(  # type: ignore[no-any-return]
+            "run.get", run=id, wait_seconds=wait_seconds, after_updated=after.updated_at if after else None
+        )
+
+    async def find(self, name: str, key: str) -> Run | None:
+        """The run of a name and key, or None."""
+        try:
+            return await self._plane.call("run.find", name=name, key=key)  # type: ignore[no-any-return]
+        except NotFound:
+            return None
+
+    async def list(
+        self,
+        *,
+        name: str | None = None,
+        state: str | None = None,
+        agent: str | None = None,
+        parent: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> AsyncPage[Run]:
+        """Runs, newest first. `state` is one of the six, or `unfinished`."""
+        return await self._plane.page(
+            "run.list", name=name, state=state, agent=agent, parent=parent, cursor=cursor, limit=limit
+        )
+
+    async def steps(
+        self, id: str, *, state: str | None = None, cursor: str | None = None, limit: int = 100  # noqa: A002
+    ) -> AsyncPage[Step]:
+        """Recorded steps in order, with their results."""
+        return await self._plane.page("step.list", run=id, state=state, cursor=cursor, limit=limit)
+
+    async def notes(self, id: str, *, kind: str | None = None) -> AsyncPage[Note]:  # noqa: A002
+        """Decisions, findings and failed approaches, oldest first."""
+        return await self._plane.page("run.notes", run=id, kind=kind)
+
+    async def explain(self, id: str) -> Explanation:  # noqa: A002
+        """Why it is not moving, since when, who holds it and what will move it."""
+        return await self._plane.call("run.explain", run=id)  # type: ignore[no-any-return]
+
+    async def signal(self, id: str, name: str, value: Any = None) -> Run:  # noqa: A002
+        """Send a signal; it is kept until the run waits for it."""
+        return await self._plane.call("run.signal", run=id, name=name, value=value)  # type: ignore[no-any-return]
+
+    async def cancel(self, id: str, reason: str) -> Run:  # noqa: A002
+        """Cancel a run and its children; the holder's next call raises LeaseLost with the reason."""
+        return await self._plane.call("run.cancel", run=id, reason=reason)  # type: ignore[no-any-return]
+
+    async def fork(
+        self, id: str, *, from_step: str | None = None, key: str | None = None, reason: str = ""  # noqa: A002
+    ) -> Run:
+        """A new run with the finished steps before `from_step` (a name or name/key). A rewind is a fork."""
+        return await self._plane.call(  # type: ignore[no-any-return]
+            "run.fork", run=id, from_step=from_step, key=key, reason=reason
+        )
+
+    async def resolve(
+        self,
+        id: str,  # noqa: A002
+        decision: str,
+        *,
+        result: Any = None,
+        budget: Budget | None = None,
+        comment: str = "",
+    ) -> Run:
+        """A person decides what the run asks: happened, retry (in doubt), reuse, rerun (mismatch), continue."""
+        return await self._plane.call(  # type: ignore[no-any-return]
+            "run.resolve", run=id, decision=decision, result=result, budget=budget, comment=comment
+        )
+
+    async def schedules(self) -> AsyncPage[Schedule]:
+        """The cron schedules."""
+        return await self._plane.page("task.schedules")
+
+    async def unschedule(self, id: str) -> Schedule:  # noqa: A002
+        """Delete a cron schedule; runs it made go on."""
+        return await self._plane.call("task.unschedule", id=id)  # type: ignore[no-any-return]
+
+
+def as_budget(budget: Budget | dict[str, Any] | None) -> Budget | None:
+    """A Budget given as one or as its fields."""
+    return msgspec.convert(budget, Budget) if isinstance(budget, dict) else budget

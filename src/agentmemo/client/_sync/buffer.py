@@ -1,0 +1,111 @@
+# Generated from client/_async by scripts/generate_sync.py; edit there.
+"""Calls that are collected and sent once: in a transaction, or with the step that made them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentmemo.client._sync.plane import Plane
+from agentmemo.errors import InvalidInput
+from agentmemo.model.runs import BufferedCall
+from agentmemo.model.values import check, encode
+
+# What a buffered read finds for a key that the buffer deletes.
+GONE = object()
+
+
+class Buffer:
+    """The collected calls, and what they make of each key meanwhile."""
+
+    def __init__(self) -> None:
+        self.calls: list[BufferedCall] = []
+        self.overlay: dict[tuple[str, str], Any] = {}
+
+    def add(self, operation: str, **fields: Any) -> None:
+        given = {name: value for name, value in fields.items() if value is not None or name == "value"}
+        check(given)
+        self.calls.append(BufferedCall(operation=operation, request=given))
+
+
+class BufferedState:
+    """State writes that commit together, with everything else in the same buffer."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+
+    def set(
+        self,
+        namespace: str,
+        key: str,
+        value: Any,
+        *,
+        if_version: int | None = None,
+        ttl_seconds: float | None = None,
+        origin: str = "agent",
+    ) -> None:
+        """As `state.set`; the entry exists once the whole commits. Bad values are refused here already."""
+        encode(value)
+        self._buffer.add(
+            "state.set",
+            namespace=namespace,
+            key=key,
+            value=value,
+            if_version=if_version,
+            ttl_seconds=ttl_seconds,
+            origin=origin,
+        )
+        self._buffer.overlay[namespace, key] = value
+
+    def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> None:
+        self._buffer.add("state.delete", namespace=namespace, key=key, if_version=if_version)
+        self._buffer.overlay[namespace, key] = GONE
+
+
+class BufferedRuns:
+    """Signals and notes that commit together with the rest of the buffer."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+
+    def signal(self, id: str, name: str, value: Any = None) -> None:  # noqa: A002 - the product's word
+        self._buffer.add("run.signal", run=id, name=name, value=value)
+
+    def note(self, id: str, kind: str, text: str, *, because: str = "") -> None:  # noqa: A002 - the product's word
+        """`kind` is decision, finding or tried."""
+        self._buffer.add("run.note", run=id, kind=kind, text=text, because=because)
+
+
+class Transaction:
+    """Operations collected in a block and sent once: one commit or none. `results` is filled after the block."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._buffer = Buffer()
+        self._results: list[Any] | None = None
+        self.revision: int | None = None
+        self.state = BufferedState(self._buffer)
+        self.runs = BufferedRuns(self._buffer)
+
+    @property
+    def results(self) -> list[Any]:
+        """One result per operation, in order. Raises InvalidInput inside the block: there are no reads inside."""
+        if self._results is None:
+            raise InvalidInput(
+                "The transaction has no results yet.",
+                why="It is sent once, when its block ends.",
+                next_call="Read results after the `with` block.",
+            )
+        return self._results
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            return
+        if not self._buffer.calls:
+            self._results = []
+            return
+        answer = self._plane.call("transaction.run", calls=self._buffer.calls)
+        self._results = answer.results
+        self.revision = answer.revision

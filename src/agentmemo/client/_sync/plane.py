@@ -1,0 +1,97 @@
+# Generated from client/_async by scripts/generate_sync.py; edit there.
+"""One caller's way to a plane: sends operations with the ambient claim and keeps the worker alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+from agentmemo.api.operations import BY_NAME
+from agentmemo.client._sync.pages import Page
+from agentmemo.client.flow import Flow
+from agentmemo.client.heart import Heart
+from agentmemo.client.transport import Transport
+from agentmemo.clock import Clock
+from agentmemo.model.access import Claim
+from agentmemo.model.runs import StopWorker
+
+
+class Holding:
+    """A run this process holds: its handle and current epoch. The ambient one fences every write made meanwhile."""
+
+    __slots__ = ("epoch", "live", "plane", "run")
+
+    def __init__(self, plane: Plane, run: str, epoch: int) -> None:
+        self.plane = plane
+        self.run = run
+        self.epoch = epoch
+        self.live = True
+
+    def claim(self, step: str | None = None) -> Claim:
+        return Claim(run=self.run, epoch=self.epoch, step=step)
+
+
+ambient: ContextVar[Holding | None] = ContextVar("agentmemo_run", default=None)
+
+
+class Plane:
+    """Shared by all facades of one connection."""
+
+    def __init__(self, transport: Transport, clock: Clock, lease_seconds: float) -> None:
+        self.transport = transport
+        self.clock = clock
+        self.lease_seconds = lease_seconds
+        self.flow = Flow(clock)
+        self._worker: str | None = None
+        self._heart: Heart | None = None
+
+    def call(
+        self, operation_name: str, /, *, claim: Claim | None = None, as_worker: str | None = None, **fields: Any
+    ) -> Any:
+        """Perform an operation by name. Without a claim of its own, a write goes under the ambient run's."""
+        operation = BY_NAME[operation_name]
+        if claim is None and operation.mutating:
+            holding = ambient.get()
+            if holding is not None and holding.plane is self and holding.live:
+                claim, as_worker = holding.claim(), self._worker
+        return self.transport.call(operation, operation.request(**fields), claim=claim, worker=as_worker)
+
+    def page(self, operation_name: str, /, **fields: Any) -> Page[Any]:
+        """A page of an operation's items, as their type."""
+        operation = BY_NAME[operation_name]
+        page = self.call(operation_name, **fields)
+        kind = operation.items
+        items = [item if kind is None or isinstance(item, kind) else msgspec.convert(item, kind) for item in page.items]
+
+        def following(cursor: str) -> Page[Any]:
+            return self.page(operation_name, **(fields | {"cursor": cursor}))
+
+        return Page(items, page.cursor, following)
+
+    def worker(self) -> str:
+        """This connection's worker incarnation, registered on first use."""
+        if self._worker is None:
+            answer = self.call(
+                "worker.register", lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid()
+            )
+            self.transport.hold(answer.id)
+            self._worker = answer.id
+        return self._worker
+
+    def heart(self) -> Heart:
+        if self._heart is None:
+            assert self._worker is not None  # noqa: S101 - a run is held only by a registered worker
+            self._heart = Heart(self.transport, self._worker, self.lease_seconds)
+        return self._heart
+
+    def close(self) -> None:
+        self.flow.stop()
+        if self._heart:
+            self._heart.stop()
+        if self._worker:
+            self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+        self.transport.close()

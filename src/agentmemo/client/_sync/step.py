@@ -1,0 +1,65 @@
+# Generated from client/_async by scripts/generate_sync.py; edit there.
+"""What a step's function can reach while it runs."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+from agentmemo.client._sync.buffer import GONE, Buffer, BufferedState
+from agentmemo.client._sync.plane import Plane
+from agentmemo.errors import InvalidInput, NotFound
+
+
+class StepState(BufferedState):
+    """Writes are buffered and commit with the step's result; reads see them already."""
+
+    def __init__(self, plane: Plane, buffer: Buffer) -> None:
+        super().__init__(buffer)
+        self._plane = plane
+
+    def get(self, namespace: str, key: str, default: Any = None) -> Any:
+        """The value as this step would leave it, or `default`."""
+        found = self._buffer.overlay.get((namespace, key), self)
+        if found is GONE:
+            return default
+        if found is not self:
+            return found
+        try:
+            return (self._plane.call("state.get", namespace=namespace, key=key)).value
+        except NotFound:
+            return default
+
+
+class StepContext:
+    """The current step: `.state` buffers writes, `.idempotency_key` names the effect, `.epoch` and `.attempt` count."""
+
+    def __init__(self, plane: Plane, run: str, epoch: int, name: str, key: str, attempt: int) -> None:
+        self.run = run
+        self.epoch = epoch
+        self.name = name
+        self.key = key
+        self.attempt = attempt
+        self.idempotency_key = f"{run}/{name}/{key}"
+        self.tokens = 0
+        self.nanousd = 0
+        self.buffer = Buffer()
+        self.state = StepState(plane, self.buffer)
+
+    def charge(self, *, tokens: int = 0, nanousd: int = 0) -> None:
+        """Add to what this step cost; it is charged to the run's budget in the step's commit."""
+        if tokens < 0 or nanousd < 0:
+            raise InvalidInput("A charge is not negative.")
+        self.tokens += tokens
+        self.nanousd += nanousd
+
+    def signal(self, run: str, name: str, value: Any = None) -> None:
+        """Send a signal to a run when this step commits."""
+        self.buffer.add("run.signal", run=run, name=name, value=value)
+
+    def finding(self, text: str) -> None:
+        """A finding that is recorded when this step commits, exactly once."""
+        self.buffer.add("run.note", run=self.run, kind="finding", text=text, step=f"{self.name}/{self.key}")
+
+
+current: ContextVar[StepContext | None] = ContextVar("agentmemo_step", default=None)

@@ -1,0 +1,24 @@
+"""The step that is running now, of either colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentmemo.client._async.step import current as current_async
+from agentmemo.client._sync.step import current as current_sync
+from agentmemo.errors import InvalidInput
+
+
+def current_step() -> Any:
+    """The running step's context: a StepContext, or an AsyncStepContext on an async connection.
+
+    Raises InvalidInput outside a step.
+    """
+    found = current_sync.get() or current_async.get()
+    if found is None:
+        raise InvalidInput(
+            "No step is running here.",
+            why="current_step() is for the functions that run.step(...) runs, in their own thread.",
+            next_call="Call it inside a step's function.",
+        )
+    return found

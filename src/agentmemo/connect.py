@@ -1,0 +1,263 @@
+"""Composition: a target becomes a transport, an engine with its upkeep, and a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import msgspec
+
+from agentmemo.api.operations import Operation
+from agentmemo.client._async.connection import AsyncConnection
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client._sync.connection import Connection
+from agentmemo.client._sync.plane import Plane
+from agentmemo.client.http import AsyncHttpTransport, HttpTransport
+from agentmemo.client.transport import Transport
+from agentmemo.clock import Clock, SystemClock
+from agentmemo.engine.dispatch import Engine
+from agentmemo.engine.handlers import DIRECT, is_ready
+from agentmemo.engine.upkeep.loop import Upkeep
+from agentmemo.errors import InvalidInput, NotAuthenticated
+from agentmemo.model.access import EVERYTHING, Caller, Claim, check_actor
+from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
+from agentmemo.store.open import database_path, open_database
+
+
+def connect(
+    target: str | os.PathLike[str] | None = None,
+    *,
+    agent: str | None = None,
+    person: str | None = None,
+    key: str | None = None,
+    workspace: str = "default",
+) -> Connection:
+    """Connect to a plane: embedded in this process, or a server over HTTP.
+
+    `target` is None (AGENTMEMO_URL, else the user's data directory), a path, `sqlite:///path`, or `http(s)://...`
+    with `key` (or AGENTMEMO_KEY). Embedded, the caller is `agent` (default: the operating-system user) or `person`.
+    Raises InvalidInput, NotAuthenticated or Unavailable.
+    """
+    address = _address(target)
+    if _is_http(address):
+        settings = from_environment()
+        transport = HttpTransport(address, _key(key), settings.request_bytes_max)
+        return Connection(Plane(transport, SystemClock(), settings.lease_seconds), agent or person or "")
+    plane = shared_plane(address)
+    caller = local_caller(agent, person, workspace)
+    return Connection(Plane(EmbeddedTransport(plane, caller), plane.clock, plane.settings.lease_seconds), caller.name)
+
+
+async def connect_async(
+    target: str | os.PathLike[str] | None = None,
+    *,
+    agent: str | None = None,
+    person: str | None = None,
+    key: str | None = None,
+    workspace: str = "default",
+) -> AsyncConnection:
+    """The same for asyncio: `agent = await agentmemo.connect_async()`."""
+    address = _address(target)
+    if _is_http(address):
+        settings = from_environment()
+        http = AsyncHttpTransport(address, _key(key), settings.request_bytes_max)
+        return AsyncConnection(AsyncPlane(http, SystemClock(), settings.lease_seconds), agent or person or "")
+    plane = await asyncio.to_thread(shared_plane, address)
+    caller = local_caller(agent, person, workspace)
+    transport = AsyncEmbeddedTransport(plane, caller)
+    return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
+
+
+class LocalPlane:
+    """An engine with its upkeep in this process, shared by all connections to one store."""
+
+    def __init__(self, target: str | None, clock: Clock, settings: Settings, *, upkeep: bool = True) -> None:
+        self.clock = clock
+        self.settings = settings
+        self.engine = Engine(open_database(target, clock), clock, settings)
+        self.upkeep = Upkeep(self.engine)
+        self.users = 0
+        if upkeep:
+            self.upkeep.start()
+
+    def close(self) -> None:
+        self.upkeep.stop()
+        self.engine.close()
+
+
+_planes: dict[tuple[int, Path], LocalPlane] = {}
+_planes_lock = threading.Lock()
+
+
+def shared_plane(target: str | None) -> LocalPlane:
+    """The plane of a store in this process, opened on first use; a store in memory is never shared."""
+    path = database_path(target)
+    with _planes_lock:
+        plane = _planes.get((os.getpid(), path)) if path else None
+        if plane is None:
+            plane = LocalPlane(target, SystemClock(), from_environment())
+            if path:
+                _planes[os.getpid(), path] = plane
+        plane.users += 1
+        return plane
+
+
+def release_plane(plane: LocalPlane) -> None:
+    """The last user closes it."""
+    with _planes_lock:
+        plane.users -= 1
+        if plane.users > 0:
+            return
+        for place, known in list(_planes.items()):
+            if known is plane:
+                del _planes[place]
+    plane.close()
+
+
+class EmbeddedTransport:
+    """Calls the engine of this process; the only hop is to its writer thread."""
+
+    def __init__(self, plane: LocalPlane, caller: Caller) -> None:
+        self.plane = plane
+        self._engine = plane.engine
+        self._caller = caller
+        self._closed = False
+
+    def call(
+        self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
+    ) -> Any:
+        return self._engine.call(operation, under(self._caller, claim, worker), request)
+
+    def hold(self, worker: str) -> None:
+        self._engine.presence.hold(worker)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            release_plane(self.plane)
+
+
+class AsyncEmbeddedTransport:
+    """The same without blocking the event loop: writes call back from the writer, long reads go to a thread."""
+
+    def __init__(self, plane: LocalPlane, caller: Caller) -> None:
+        self.plane = plane
+        self._engine = plane.engine
+        self._caller = caller
+        self._closed = False
+
+    async def call(
+        self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
+    ) -> Any:
+        return await perform(self._engine, operation, under(self._caller, claim, worker), request)
+
+    def hold(self, worker: str) -> None:
+        self._engine.presence.hold(worker)
+
+    def blocking(self) -> Transport:
+        return EmbeddedTransport(self.plane, self._caller)
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(release_plane, self.plane)
+
+
+async def perform(engine: Engine, operation: Operation, caller: Caller, request: Any) -> Any:
+    """An operation from an event loop: point reads at once, writes through the writer, the rest in a thread.
+
+    With `wait_seconds` it waits for commits without holding a thread.
+    """
+    seconds = min(getattr(request, "wait_seconds", 0.0), engine.settings.wait_seconds_max)
+    if seconds <= 0:
+        return await _once(engine, operation, caller, request)
+    request = msgspec.structs.replace(request, wait_seconds=0.0)
+    loop = asyncio.get_running_loop()
+    wake = asyncio.Event()
+    stop = engine.database.listen(lambda: loop.call_soon_threadsafe(wake.set))
+    try:
+        end = loop.time() + seconds
+        while True:
+            answer = await _once(engine, operation, caller, request)
+            left = end - loop.time()
+            if is_ready(operation, request, answer) or left <= 0:
+                return answer
+            try:
+                await asyncio.wait_for(wake.wait(), left)
+            except TimeoutError:
+                return answer
+            wake.clear()
+    finally:
+        stop()
+
+
+async def _once(engine: Engine, operation: Operation, caller: Caller, request: Any) -> Any:
+    if operation.quick:
+        return engine.call(operation, caller, request)
+    if not operation.mutating or operation.name in DIRECT or operation.name == "actor.disable":
+        return await asyncio.to_thread(engine.call, operation, caller, request)
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def done(result: Any, error: BaseException | None) -> None:
+        loop.call_soon_threadsafe(settle, result, error)
+
+    engine.submit(operation, caller, request, done)
+    return await future
+
+
+def under(caller: Caller, claim: Claim | None, worker: str | None) -> Caller:
+    """The caller with a call's claim and worker."""
+    if claim is None and worker is None:
+        return caller
+    return Caller(
+        workspace=caller.workspace,
+        kind=caller.kind,
+        name=caller.name,
+        grants=caller.grants,
+        key=caller.key,
+        on_behalf_of=caller.on_behalf_of,
+        door=caller.door,
+        worker=worker,
+        claim=claim,
+        request_id=caller.request_id,
+    )
+
+
+def local_caller(agent: str | None, person: str | None, workspace: str, door: str = "python") -> Caller:
+    """Who calls in an embedded plane: the operating system vouches for the file, so for everything in it."""
+    if agent is not None and person is not None:
+        raise InvalidInput("A connection is an agent's or a person's, not both.", next_call="Leave one out.")
+    kind, name = ("person", person) if person is not None else ("agent", agent or default_agent())
+    check_actor(name or "", kind)
+    return Caller(workspace=workspace, kind=kind, name=name or "", grants=(EVERYTHING,), door=door)
+
+
+def _address(target: str | os.PathLike[str] | None) -> str | None:
+    return os.fspath(target) if target is not None else default_target()
+
+
+def _is_http(address: str | None) -> TypeGuard[str]:
+    return address is not None and address.startswith(("http://", "https://"))
+
+
+def _key(key: str | None) -> str:
+    found = key or default_key()
+    if not found:
+        raise NotAuthenticated(
+            "A plane over HTTP needs a key.",
+            why="Access is denied by default.",
+            next_call="Pass key=..., or set AGENTMEMO_KEY; `agentmemo up` prints one.",
+        )
+    return found

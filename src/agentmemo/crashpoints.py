@@ -1,0 +1,52 @@
+"""Named points where tests kill the process. Off unless AGENTMEMO_TEST_CRASH names one; users never see them."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+VARIABLE = "AGENTMEMO_TEST_CRASH"
+POINTS = (
+    "writer.before_begin",
+    "writer.after_begin",
+    "writer.after_work",
+    "writer.before_commit",
+    "writer.after_commit",
+    "writer.before_answer",
+    "writer.after_answer",
+    "blob.before_chunk",
+    "blob.after_chunk",
+    "blob.before_complete",
+    "audit.before_event",
+    "audit.after_event",
+    "run.after_claim",
+    "run.before_complete",
+    "run.after_complete",
+    "step.before_start",
+    "step.after_start",
+    "step.before_function",
+    "step.after_function",
+    "step.before_complete",
+    "step.after_complete",
+    "wait.after_park",
+    "upkeep.before_duty",
+    "upkeep.after_duty",
+)
+
+
+def _armed() -> tuple[str, int]:
+    name, _, count = os.environ.get(VARIABLE, "").partition(":")
+    return name, int(count or 1)
+
+
+_point, _left = _armed()
+
+
+def reach(name: str) -> None:
+    """Kill this process with SIGKILL at the armed point, the armed number of times in."""
+    global _left  # noqa: PLW0603 - a countdown for the whole process
+    if name != _point:
+        return
+    _left -= 1
+    if _left <= 0:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,238 @@
+"""Keys, actors and denials."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from agentmemo import ids
+from agentmemo.api.operations import BY_NAME, Operation
+from agentmemo.clock import SECOND
+from agentmemo.engine import audit
+from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.state import check_limit
+from agentmemo.errors import InvalidInput, NotAuthenticated, PermissionDenied
+from agentmemo.model import access as model
+from agentmemo.model.pages import Page, make_cursor, read_cursor
+from agentmemo.store import access as rows
+from agentmemo.store.database import Transaction
+
+if TYPE_CHECKING:
+    from agentmemo.engine.dispatch import Engine
+
+DAY = 86_400 * SECOND
+KEY_DAYS_MAX = 3650.0
+USED_EVERY = 60 * SECOND
+
+
+def authenticate(engine: Engine, text: str, pepper: bytes) -> model.Caller:
+    """The caller a key stands for. Raises NotAuthenticated; the checksum is tested before the store is asked."""
+    kind, public_id = model.parse_key(text)
+    credential = engine.database.read(lambda tx: rows.find_credential(tx, public_id), snapshot=False)
+    digest = ids.keyed_hash(pepper, text.encode())
+    now = engine.clock.now_us()
+    if credential is None or not ids.same_bytes(credential.hash, digest) or credential.kind != kind:
+        raise NotAuthenticated(
+            "The key is not known here.",
+            why="It was never made on this plane, or its secret is wrong.",
+            next_call="Make one: agentmemo keys create.",
+        )
+    if credential.revoked_at is not None or (credential.expires_at is not None and credential.expires_at <= now):
+        raise NotAuthenticated(
+            "The key is revoked." if credential.revoked_at else "The key has expired.",
+            next_call="Ask for a new one: agentmemo keys create.",
+        )
+    if credential.last_used_at is None or now - credential.last_used_at > USED_EVERY:
+        engine.database.submit(lambda tx: tx.write("credential_used", id=public_id, now=tx.now), _ignore)
+    return model.Caller(
+        workspace=credential.workspace_name,
+        kind=kind,
+        name=credential.actor,
+        grants=rows.grants_of(credential),
+        key=public_id,
+    )
+
+
+def create_key(tx: Transaction, call: Call, request: model.CreateKey) -> model.Key:
+    """A new credential. Nobody can grant more than they hold."""
+    model.check_actor(request.actor, request.kind)
+    default = [model.EVERYTHING] if request.kind == "person" else [model.AGENT_DEFAULT]
+    grants = request.grants if request.grants is not None else default
+    model.check_grants(grants, request.kind)
+    if not model.attenuates(grants, call.caller.grants):
+        raise PermissionDenied(
+            "The new key would hold more rights than yours.",
+            why="Rights are only ever handed on, never made.",
+            next_call="Grant a part of your own rights.",
+        )
+    days = request.expires_in_days
+    if days is not None and not 0 < days <= KEY_DAYS_MAX:
+        raise InvalidInput(f"expires_in_days is above 0 and at most {KEY_DAYS_MAX:.0f}, not {days}.")
+    expires_at = None if days is None else tx.now + round(days * DAY)
+    return _issue(tx, call, request.kind, request.actor, request.label, grants, expires_at)
+
+
+def list_keys(tx: Transaction, call: Call, request: model.ListKeys) -> Page:
+    limit = check_limit(request.limit)
+    after = read_cursor(request.cursor, "key.list", None) or ""
+    found = rows.list_credentials(tx, call.workspace, after, limit + 1)
+    cursor = make_cursor("key.list", None, found[limit - 1].id) if len(found) > limit else None
+    return Page(items=found[:limit], cursor=cursor)
+
+
+def revoke_key(tx: Transaction, call: Call, request: model.RevokeKey) -> model.Key:
+    key = _key(tx, call, request.id)
+    if key.revoked_at is None:
+        tx.write("credential_revoke", expect=1, workspace=call.workspace, id=key.id, at=tx.now)
+        audit.record(tx, call, "key.revoke", {"kind": "key", "id": key.id}, reason=request.reason)
+    return _key(tx, call, request.id)
+
+
+def rotate_key(tx: Transaction, call: Call, request: model.RotateKey) -> model.Key:
+    """A successor with the same rights; both are valid during the overlap."""
+    old = _key(tx, call, request.id)
+    if old.revoked_at is not None:
+        raise InvalidInput(f"Key {old.id} is revoked.", next_call="Create a new key.")
+    lifetime = old.expires_at - old.created_at if old.expires_at else None
+    end = tx.now + round(request.overlap_hours * 3600 * SECOND)
+    tx.write("credential_expire", workspace=call.workspace, id=old.id, at=end)
+    expires_at = tx.now + lifetime if lifetime else None
+    return _issue(tx, call, old.kind, old.actor, old.label, old.grants, expires_at, replaces=old.id)
+
+
+def set_disabled(tx: Transaction, call: Call, request: model.SetActorDisabled) -> model.Actor:
+    """The kill switch. It ends the actor's workers too, so what they held can be taken over."""
+    actor = rows.find_actor(tx, call.workspace, request.kind, request.name)
+    if actor is None:
+        raise not_found("actor", f"{request.kind}:{request.name}")
+    tx.write(
+        "actor_set_disabled",
+        expect=1,
+        workspace=call.workspace,
+        kind=request.kind,
+        name=request.name,
+        disabled_at=tx.now if request.disabled else None,
+    )
+    audit.record(
+        tx,
+        call,
+        "actor.disable" if request.disabled else "actor.enable",
+        {"kind": "actor", "id": f"{request.kind}:{request.name}"},
+        reason=request.reason,
+    )
+    if request.disabled:
+        call.engine.retire_workers_of(tx, call, request.kind, request.name)
+    return next(found for _, found in rows.list_actors(tx, call.workspace, actor - 1, 1))
+
+
+def list_actors(tx: Transaction, call: Call, request: model.ListActors) -> Page:
+    limit = check_limit(request.limit)
+    after = read_cursor(request.cursor, "actor.list", None) or 0
+    found = rows.list_actors(tx, call.workspace, after, limit + 1)
+    cursor = make_cursor("actor.list", None, found[limit - 1][0]) if len(found) > limit else None
+    return Page(items=[actor for _, actor in found[:limit]], cursor=cursor)
+
+
+def whoami(_tx: Transaction, call: Call, _request: model.Identify) -> model.Identity:
+    caller = call.caller
+    return model.Identity(
+        actor=caller.name,
+        kind=caller.kind,
+        workspace=caller.workspace,
+        grants=list(caller.grants),
+        on_behalf_of=list(caller.on_behalf_of),
+    )
+
+
+class Denials:
+    """Records denials in commits of their own. Repeated read denials are counted and written once a window."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._counted: dict[tuple[model.Caller, str, str | None], tuple[int, int]] = {}
+
+    def record(self, caller: model.Caller, operation: Operation, namespace: str | None) -> None:
+        count = 1
+        if not operation.mutating:
+            plain = _identity_of(caller)
+            with self._lock:
+                now = self._engine.clock.now_us()
+                window = round(self._engine.settings.denial_window_seconds * SECOND)
+                since, waiting = self._counted.get((plain, operation.name, namespace), (0, 0))
+                if now - since < window:
+                    self._counted[plain, operation.name, namespace] = (since, waiting + 1)
+                    return
+                self._counted[plain, operation.name, namespace] = (now, 0)
+                count += waiting
+        self._write(caller, operation.name, namespace, count)
+
+    def flush(self) -> None:
+        """Write what was counted; called by upkeep and at the end."""
+        with self._lock:
+            waiting = {key: value for key, value in self._counted.items() if value[1]}
+            self._counted = {key: (since, 0) for key, (since, _) in self._counted.items()}
+        for (caller, operation, namespace), (_, count) in waiting.items():
+            self._write(caller, operation, namespace, count)
+
+    def _write(self, caller: model.Caller, operation: str, namespace: str | None, count: int) -> None:
+        engine = self._engine
+        workspace, _ = engine.names.workspace(caller.workspace)
+        actor = engine.names.actor(workspace, caller.kind, caller.name)
+        call = Call(engine, caller, workspace, actor)
+        subject = {"kind": "operation", "permission": BY_NAME[operation].permission or ""}
+        if namespace is not None:
+            subject["namespace"] = namespace[:256]
+        engine.database.write(
+            lambda tx: audit.record(
+                tx, call, operation, subject, stream=engine.incarnation, outcome="denied", count=count
+            )
+        )
+
+
+def _issue(
+    tx: Transaction,
+    call: Call,
+    kind: str,
+    actor: str,
+    label: str,
+    grants: list[model.Grant],
+    expires_at: int | None,
+    *,
+    replaces: str | None = None,
+) -> model.Key:
+    public_id = "".join(ids.ALPHABET[byte & 31] for byte in ids.salt(8))
+    secret = model.compose_key(kind, public_id, ids.salt())
+    actor_id = rows.find_actor(tx, call.workspace, kind, actor) or rows.add_actor(tx, call.workspace, kind, actor)
+    key = model.Key(
+        id=public_id,
+        kind=kind,
+        actor=actor,
+        label=label,
+        grants=grants,
+        created_at=tx.now,
+        expires_at=expires_at,
+        secret=secret,
+    )
+    rows.add_credential(tx, call.workspace, actor_id, key, ids.keyed_hash(call.engine.pepper(), secret.encode()))
+    subject = {"kind": "key", "id": public_id, "actor": f"{kind}:{actor}"}
+    audit.record(tx, call, "key.create", subject | ({"replaces": replaces} if replaces else {}))
+    return key
+
+
+def _key(tx: Transaction, call: Call, public_id: str) -> model.Key:
+    key = rows.get_credential(tx, call.workspace, public_id)
+    if key is None:
+        raise not_found("key", public_id)
+    return key
+
+
+def _identity_of(caller: model.Caller) -> model.Caller:
+    """The caller without what differs between its calls, so that equal denials count together."""
+    return model.Caller(
+        workspace=caller.workspace, kind=caller.kind, name=caller.name, key=caller.key, door=caller.door
+    )
+
+
+def _ignore(_result: object, _error: BaseException | None) -> None:
+    """The time of last use is a convenience; failing to note it must not fail the call."""

@@ -1,0 +1,235 @@
+"""The trail: the one function that records an event, and the questions one can ask of the trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentmemo import ids
+from agentmemo.crashpoints import reach
+from agentmemo.engine.call import Call, not_found
+from agentmemo.errors import InvalidInput, RevisionGone
+from agentmemo.model import audit as model
+from agentmemo.model.pages import Page, make_cursor, read_cursor
+from agentmemo.model.state import PAGE_MAX
+from agentmemo.model.values import encode_sorted
+from agentmemo.store import access as access_rows
+from agentmemo.store import audit as rows
+from agentmemo.store.database import Head, Row, Transaction
+
+POSITION_BITS = 40
+VERIFY_BATCH = 5000
+CHANGES_OUTCOME = "ok"
+
+
+def record(
+    tx: Transaction,
+    call: Call,
+    operation: str,
+    subject: dict[str, str],
+    *,
+    stream: str | None = None,
+    namespace: int | None = None,
+    from_version: int | None = None,
+    to_version: int | None = None,
+    contents: dict[str, bytes] | None = None,
+    reason: str = "",
+    outcome: str = CHANGES_OUTCOME,
+    step: str | None = None,
+    epoch: int | None = None,
+    causes: tuple[str, ...] = (),
+    count: int | None = None,
+) -> int:
+    """Write one event in this transaction and return its position.
+
+    `contents` are committed to, not kept (their bytes lie in the noun's own row); `reason` is kept beside the leaf.
+    The stream is the run's when the call is about one or made under a claim, else this process's incarnation.
+    """
+    reach("audit.before_event")
+    caller = call.caller
+    claim = caller.claim
+    if stream is None:
+        stream = claim.run if claim else call.engine.incarnation
+    if claim and stream == claim.run and epoch is None:
+        epoch, step = claim.epoch, step or claim.step
+    head = tx.head(stream)
+    commitments: dict[str, str] = {}
+    beside: dict[str, tuple[bytes, str | None]] = {}
+    for field in sorted(contents) if contents else ():
+        salt = ids.salt()
+        commitments[field] = model.commit(field, contents[field], salt)  # type: ignore[index]
+        beside[field] = (salt, None)
+    if reason:
+        salt = ids.salt()
+        commitments["reason"] = model.commit("reason", reason.encode(), salt)
+        beside["reason"] = (salt, reason)
+        commitments = dict(sorted(commitments.items()))
+    actor = {"kind": caller.kind, "name": caller.name}
+    leaf = model.Leaf(
+        actor={"key": caller.key, **actor} if caller.key else actor,
+        at=tx.now,
+        behalf=caller.on_behalf_of,
+        causes=causes,
+        commitments=commitments,
+        count=count,
+        door=caller.door,
+        epoch=epoch,
+        from_version=from_version,
+        id=ids.mint("evt", tx.now),
+        operation=operation,
+        outcome=outcome,
+        previous=head.hash if head else model.GENESIS,
+        request=caller.request_id,
+        run=claim.run if claim and claim.run != stream else None,
+        sequence=head.sequence + 1 if head else 1,
+        step=step,
+        stream=stream,
+        subject=dict(sorted(subject.items())),
+        to_version=to_version,
+        v=model.LEAF_VERSION,
+        workspace=caller.workspace,
+    )
+    content = model.encode_leaf(leaf)
+    position = tx.next_position(call.workspace)
+    tx.write(
+        "event_add",
+        position=position,
+        id=leaf.id,
+        stream=stream,
+        sequence=leaf.sequence,
+        at=tx.now,
+        actor=call.actor,
+        operation=operation,
+        outcome=outcome,
+        namespace=namespace,
+        leaf=content,
+        payload=rows.encode_payload(beside),
+    )
+    tx.set_head(stream, Head(leaf.sequence, model.leaf_hash(content)))
+    call.events += 1
+    reach("audit.after_event")
+    return position
+
+
+def revision(position: int) -> int:
+    return position & rows.REVISION_MASK
+
+
+def position_range(workspace: int) -> tuple[int, int]:
+    """(low, high] of a workspace's positions."""
+    low = workspace << POSITION_BITS
+    return low, low | rows.REVISION_MASK
+
+
+def last_position(tx: Transaction, workspace: int) -> int:
+    low, high = position_range(workspace)
+    row = tx.one("event_last_position", low=low, high=high)
+    return row[0] if row and row[0] else low
+
+
+def start_after(tx: Transaction, call: Call, after: int | None) -> int:
+    """The position to read on from; None means now. Raises RevisionGone below what retention kept."""
+    low, _ = position_range(call.workspace)
+    if after is None:
+        return last_position(tx, call.workspace)
+    floor = revision(access_rows.floor(tx, call.caller.workspace))
+    if after < floor:
+        raise RevisionGone(
+            f"Revision {after} was compacted away; history is whole from {floor}.",
+            why="Retention removed older versions.",
+            next_call=f"Read the current state, then watch with after={floor} or later.",
+            details={"oldest": floor},
+        )
+    return low + after
+
+
+def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
+    if not 1 <= request.limit <= PAGE_MAX:
+        raise InvalidInput(f"limit is 1 to {PAGE_MAX}, not {request.limit}.")
+    low, high = position_range(call.workspace)
+    bound = _filter(request)
+    position = read_cursor(request.cursor, "audit.events", bound)
+    actor = call.engine.names.find_actor(tx, call.workspace, request.actor) if request.actor else None
+    namespace = call.namespace(request.namespace) if request.namespace else None
+    if (request.actor and actor is None) or (request.namespace and namespace is None):
+        return Page(items=[])
+    patterns = call.readable()
+    parameters: dict[str, Any] = {
+        "stream": request.run,
+        "actor": actor,
+        "operation": request.type,
+        "outcome": request.outcome,
+        "namespace": namespace,
+        "since": request.since,
+        "until": request.until,
+        "text": request.text.lower() if request.text else None,
+        "everything": int(patterns is None),
+        "readable": _readable_ids(tx, call, patterns),
+        "limit": request.limit + 1,
+    }
+    if request.newest_first:
+        found = tx.all("event_list_newest", low=low, high=(position - 1) if position else high, **parameters)
+    else:
+        after = position or (start_after(tx, call, request.after) if request.after is not None else low)
+        found = tx.all("event_list", low=after, high=high, **parameters)
+    items = [rows.event_of(row) for row in found[: request.limit]]
+    more = len(found) > request.limit
+    cursor = make_cursor("audit.events", bound, found[request.limit - 1][0]) if more else None
+    return Page(items=items, cursor=cursor)
+
+
+def get(tx: Transaction, call: Call, request: model.GetEvent) -> model.Event:
+    low, high = position_range(call.workspace)
+    row = tx.one("event_get", id=request.id, low=low, high=high)
+    if row is None:
+        raise not_found("event", request.id)
+    return rows.event_of(row)
+
+
+def verify(tx: Transaction, call: Call, _request: model.VerifyTrail) -> model.TrailCheck:
+    """Walk the whole trail once; positions, sequences and hashes must join without a gap."""
+    low, high = position_range(call.workspace)
+    heads: dict[str, tuple[int, str]] = {}
+    expected, count = low + 1, 0
+    while batch := tx.all("event_leaves", low=expected - 1, high=high, limit=VERIFY_BATCH):
+        for row in batch:
+            if fault := _fault(row, heads, expected):
+                return model.TrailCheck(events=count, streams=len(heads), intact=False, first_fault=fault)
+            expected += 1
+            count += 1
+    return model.TrailCheck(events=count, streams=len(heads), intact=True)
+
+
+def _fault(row: Row, heads: dict[str, tuple[int, str]], expected: int) -> str:
+    position, stream, sequence, content = row
+    leaf = model.decode_leaf(content)
+    before, previous = heads.get(stream, (0, model.GENESIS))
+    where = f"revision {revision(position)} ({leaf.id})"
+    if position != expected:
+        return f"Revisions {revision(expected)} to {revision(position) - 1} are missing."
+    if (leaf.sequence, leaf.stream) != (sequence, stream) or sequence != before + 1:
+        return f"{where}: sequence {sequence} of {stream} follows {before}."
+    if leaf.previous != previous:
+        return f"{where}: the chain of {stream} is broken; the event before it was changed or removed."
+    heads[stream] = (sequence, model.leaf_hash(content))
+    return ""
+
+
+def _filter(request: model.ListEvents) -> list[Any]:
+    return [
+        request.run,
+        request.actor,
+        request.type,
+        request.namespace,
+        request.outcome,
+        request.since,
+        request.until,
+        request.text,
+        request.newest_first,
+    ]
+
+
+def _readable_ids(tx: Transaction, call: Call, patterns: list[str] | None) -> str:
+    if patterns is None:
+        return "[]"
+    known = call.engine.names.all_namespaces(tx, call.workspace)
+    return encode_sorted([number for name, number in known.items() if call.may("state:read", name)]).decode()

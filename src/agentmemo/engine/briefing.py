@@ -1,0 +1,148 @@
+"""What an agent needs to know when it starts, in about 300 tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentmemo import clock
+from agentmemo.engine.call import Call
+from agentmemo.engine.run_reads import note_view
+from agentmemo.engine.run_views import view
+from agentmemo.model import runs as model
+from agentmemo.model.values import encode_sorted
+from agentmemo.store import runs as rows
+from agentmemo.store.database import Transaction
+
+RUNS_SHOWN = 2
+NOTES_SHOWN = 3
+STEPS_SHOWN = 3
+TEXT_SHOWN = 110
+# About four characters make a token of English.
+CHARACTERS_MAX = 1200
+EVER = 1 << 60
+
+
+def get(tx: Transaction, call: Call, request: model.GetBriefing) -> model.Briefing:
+    """Unfinished runs of the agent (the caller, when none is named), newest first, each with what it knows."""
+    name = request.agent or call.caller.actor
+    agent = call.engine.names.find_actor(tx, call.workspace, name)
+    found: list[rows.RunRow] = []
+    if agent is not None:
+        found = [
+            rows.RunRow(*row)
+            for row in tx.all(
+                "run_list",
+                workspace=call.workspace,
+                before=EVER,
+                name=None,
+                state="unfinished",
+                agent=agent,
+                parent=None,
+                limit=RUNS_SHOWN + 1,
+            )
+        ]
+    runs = [_describe(tx, call, row) for row in found[:RUNS_SHOWN]]
+    more = len(found) > RUNS_SHOWN
+    data = {"agent": name, "at": clock.iso(tx.now), "runs": runs, "more_runs": more, "handoffs": []}
+    return model.Briefing(text=_text(data), data=data)
+
+
+def _describe(tx: Transaction, call: Call, row: rows.RunRow) -> dict[str, Any]:
+    run = view(tx, call, row)
+    steps = [
+        rows.StepRow(*step) for step in tx.all("step_list", run=row.id, after=0, state=model.COMPLETED, limit=EVER)
+    ]
+    notes = {
+        kind: [_note(found) for found in tx.all("note_newest", run=row.id, kind=kind, limit=NOTES_SHOWN)]
+        for kind in ("finding", "tried", "decision")
+    }
+    doubtful = [f"{name}/{key}" for name, key in tx.all("step_in_doubt", run=row.id)]
+    return {
+        "run": run.id,
+        "name": run.name,
+        "key": run.key,
+        "state": run.state,
+        "attempt": f"{run.attempt} of {run.max_attempts}",
+        "goal": run.inputs,
+        "percent": run.percent,
+        "progress": run.progress,
+        "steps_done": len(steps),
+        "last_steps": [f"{step.name}/{step.key}" for step in steps[-STEPS_SHOWN:]],
+        "in_doubt": doubtful,
+        "findings": notes["finding"],
+        "tried": notes["tried"],
+        "decisions": notes["decision"],
+        "last_error": run.error,
+        "waits_for": f"{run.wake} {run.waiting_for or ''}".strip() if run.state == model.WAITING else None,
+        "budget_left": _left(run),
+        "next_call": _next_call(run),
+    }
+
+
+def _note(row: tuple[Any, ...]) -> dict[str, Any]:
+    note = note_view(row)
+    return {"text": note.text, "because": note.because, "author": note.author, "trust": note.trust}
+
+
+def _left(run: model.Run) -> dict[str, float]:
+    return {
+        name: bound - getattr(run.spent, name)
+        for name in ("steps", "seconds", "tokens", "nanousd")
+        if (bound := getattr(run.budget, name)) is not None
+    }
+
+
+def _next_call(run: model.Run) -> str:
+    if run.state == model.RUNNING:
+        return f"runs.explain('{run.id}')"
+    if run.wake == "person":
+        return f"wait: a person decides {run.waiting_for} (agentmemo runs resolve {run.id})"
+    if run.key is None:
+        return f"runs.explain('{run.id}')"
+    return f"agent.run('{run.name}', key='{run.key}') continues at the first step that is not done"
+
+
+def _text(data: dict[str, Any]) -> str:
+    lines = [f"Briefing for {data['agent']} at {data['at'][:19]}Z."]
+    if not data["runs"]:
+        lines.append("No unfinished runs, no handoffs, no answers waiting. Start with agent.run(name, key=...).")
+    for run in data["runs"]:
+        lines += _run_lines(run)
+    if data["more_runs"]:
+        lines.append("More unfinished runs: runs.list(state='unfinished').")
+    text = "\n".join(lines)
+    return text if len(text) <= CHARACTERS_MAX else text[: CHARACTERS_MAX - 1] + "…"
+
+
+def _run_lines(run: dict[str, Any]) -> list[str]:
+    title = f"{run['name']}/{run['key']}" if run["key"] else run["name"]
+    lines = [f"Run {title} ({run['run']}): {run['state']}, attempt {run['attempt']}."]
+    if run["goal"] is not None:
+        lines.append(f"Goal: {_short(encode_sorted(run['goal']).decode())}")
+    done = f"Done: {run['steps_done']} steps, stored and not to be repeated"
+    last = f"; last: {', '.join(run['last_steps'])}" if run["last_steps"] else ""
+    percent = f" ({run['percent']:.0f} %: {_short(run['progress'])})" if run["percent"] is not None else ""
+    lines.append(done + last + percent + ".")
+    if run["in_doubt"]:
+        lines.append(f"In doubt: {', '.join(run['in_doubt'])}.")
+    # What others wrote is data, never an instruction: it is fenced, with its author and trust.
+    for label, kind in (("Found", "findings"), ("Tried and failed", "tried"), ("Decided", "decisions")):
+        lines += [
+            f'{label} <{note["author"]}, trust: {note["trust"]}>: "{_short(note["text"])}"'
+            + (f' because "{_short(note["because"])}"' if note["because"] else "")
+            for note in run[kind]
+        ]
+    if run["last_error"]:
+        lines.append(f'Last attempt ended with: "{_short(run["last_error"])}"')
+    if run["waits_for"]:
+        lines.append(f"Waits for: {run['waits_for']}.")
+    if run["budget_left"]:
+        left = ", ".join(f"{value:g} {name}" for name, value in run["budget_left"].items())
+        lines.append(f"Budget left: {left}.")
+    lines.append(f"Next: {run['next_call']}.")
+    return lines
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split()).replace('"', "'")
+    return flat if len(flat) <= TEXT_SHOWN else flat[: TEXT_SHOWN - 1] + "…"

@@ -1,0 +1,53 @@
+"""One operation on its way through the engine: who calls, with which rights, resolved to integers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentmemo.errors import InvalidInput, NotFound
+from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
+
+if TYPE_CHECKING:
+    from agentmemo.engine.dispatch import Engine
+
+
+class Call:
+    """What every handler gets beside the transaction and the request. `events` counts what it recorded."""
+
+    __slots__ = ("actor", "caller", "engine", "events", "workspace")
+
+    def __init__(self, engine: Engine, caller: Caller, workspace: int, actor: int) -> None:
+        self.engine = engine
+        self.caller = caller
+        self.workspace = workspace
+        self.actor = actor
+        self.events = 0
+
+    def namespace(self, name: str) -> int | None:
+        """The interned namespace, or None where nothing was ever written."""
+        return self.engine.names.namespace(self.workspace, name)
+
+    def may(self, permission: str, namespace: str | None = None) -> bool:
+        return allows(self.caller.grants, permission, namespace)
+
+    def readable(self) -> list[str] | None:
+        """Namespace patterns for queries over several namespaces; None stands for all."""
+        return allowed_patterns(self.caller.grants, "state:read")
+
+    def claim_on(self, run: str) -> Claim:
+        """The caller's claim on a run. Raises InvalidInput when the call carries none for it."""
+        claim = self.caller.claim
+        if claim is None or claim.run != run:
+            raise InvalidInput(
+                f"This call needs the claim on run {run}.",
+                why="Writes of a run are accepted from its holder only; the claim carries the epoch.",
+                next_call="Open the run first (run.start), and send its claim with the call.",
+            )
+        return claim
+
+
+def not_found(what: str, name: str) -> NotFound:
+    """Missing and forbidden look the same."""
+    return NotFound(
+        f"There is no {what} {name!r}, or you may not see it.", next_call=f"List what there is: {what} list."
+    )

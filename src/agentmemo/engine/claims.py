@@ -1,0 +1,71 @@
+"""Finding a run, and making sure that the caller still holds it."""
+
+from __future__ import annotations
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.engine.call import Call, not_found
+from agentmemo.errors import LeaseLost
+from agentmemo.model import runs as model
+from agentmemo.store import runs as rows
+from agentmemo.store.database import Transaction
+
+HOUR = 3600 * SECOND
+
+
+def existing(tx: Transaction, call: Call, handle: str) -> rows.RunRow:
+    """The run of a handle or of a prefix of one that is unique. Raises NotFound."""
+    run = rows.get(tx, call.workspace, handle)
+    if run is None and len(handle.removeprefix("run_")) >= ids.SHORTEST_PREFIX:
+        low = handle if handle.startswith("run_") else f"run_{handle}"
+        found = tx.all("run_handles", workspace=call.workspace, low=low, high=low + "~")
+        if len(found) == 1:
+            run = rows.get(tx, call.workspace, found[0][0])
+    if run is None:
+        raise not_found("run", handle)
+    return run
+
+
+def reload(tx: Transaction, call: Call, run: rows.RunRow) -> rows.RunRow:
+    return existing(tx, call, run.handle)
+
+
+def held(tx: Transaction, call: Call, handle: str) -> rows.RunRow:
+    """The run, if the caller holds it at the current epoch. Raises LeaseLost otherwise."""
+    claim_ = call.claim_on(handle)
+    run = existing(tx, call, handle)
+    if run.epoch != claim_.epoch or run.state != model.RUNNING:
+        raise lost(run, claim_.epoch)
+    return run
+
+
+def lost(run: rows.RunRow, epoch: int) -> LeaseLost:
+    if run.state == model.CANCELLED:
+        return LeaseLost(
+            f"Run {run.handle} was cancelled: {run.reason}.",
+            why="Somebody cancelled it while this process worked on it.",
+            next_call="Stop this work.",
+            details={"run": run.handle, "state": run.state, "epoch": epoch, "current": run.epoch},
+        )
+    return LeaseLost(
+        f"The claim on run {run.handle} with epoch {epoch} is not valid any more.",
+        why=f"The run is {run.state} at epoch {run.epoch}; somebody else may hold it.",
+        next_call="Stop this work; open the run again by its key to continue it.",
+        details={"run": run.handle, "state": run.state, "epoch": epoch, "current": run.epoch},
+    )
+
+
+def overdue_at(tx: Transaction, call: Call, at: int | None = None) -> int:
+    """When somebody is told that this still waits."""
+    return max(at or 0, tx.now) + round(call.engine.settings.overdue_hours * HOUR)
+
+
+def make_ready(tx: Transaction, call: Call, run: rows.RunRow, available_at: int) -> None:
+    tx.write(
+        "ready_add",
+        run=run.id,
+        workspace=call.workspace,
+        task=run.task,
+        priority=run.priority,
+        available_at=available_at,
+    )

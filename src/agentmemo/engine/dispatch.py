@@ -1,0 +1,230 @@
+"""The one way in: permission, preparation, one transaction, one check that the trail has it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.api.operations import Operation
+from agentmemo.clock import Clock
+from agentmemo.engine import access, liveness, workers
+from agentmemo.engine.call import Call
+from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
+from agentmemo.engine.names import Names
+from agentmemo.engine.presence import Presence
+from agentmemo.engine.prepare import Prepared, prepare
+from agentmemo.errors import IdempotencyMismatch, LeaseLost, PermissionDenied
+from agentmemo.model.access import PERSON_ONLY, Caller, Grant, allows
+from agentmemo.model.wire import Request, Response
+from agentmemo.settings import Settings
+from agentmemo.store import runs as run_rows
+from agentmemo.store import secrets_file
+from agentmemo.store.database import Database, Transaction, wait_for
+
+SYSTEM = Caller(kind="service", name="agentmemo", grants=(Grant(permissions=("*",)),), door="upkeep")
+Done = Callable[[Any, BaseException | None], None]
+_SHOWN = 400
+
+
+class Engine:
+    """The plane in one process. `call` waits for the answer, `submit` calls back; both are the same path."""
+
+    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+        self.database = database
+        self.clock = clock
+        self.settings = settings
+        self.names = Names(database)
+        self.incarnation = ids.mint("wrk", clock.now_us())
+        self.presence = Presence(database.capabilities.file, self.incarnation)
+        self.denials = access.Denials(self)
+        self.renewals: dict[str, liveness.Renewal] = {}
+        self._disabled: frozenset[tuple[int, str, str]] = frozenset()
+        self._pepper: bytes | None = None
+        self._closed = threading.Event()
+        self.refresh_disabled()
+
+    def call(self, operation: Operation, caller: Caller, request: Any) -> Any:
+        """Perform an operation; with `wait_seconds` in the request, wait until there is something to say."""
+        if getattr(request, "wait_seconds", 0.0) > 0:
+            return self._wait(operation, caller, request)
+        call = self.admit(operation, caller, request)
+        if operation.name in DIRECT:
+            return DIRECT[operation.name](call, request)
+        if not operation.mutating:
+            handler = HANDLERS[operation.name]
+            return self.database.read(lambda tx: handler(tx, call, request), snapshot=not operation.quick)
+        answer = self.database.write(self._work(operation, call, request))
+        if operation.name == "actor.disable":
+            self.refresh_disabled()
+        return answer
+
+    def submit(self, operation: Operation, caller: Caller, request: Any, done: Done) -> None:
+        """A mutating operation without waiting; `done(response, error)` runs on the writer's thread."""
+        call = self.admit(operation, caller, request)
+        self.database.submit(self._work(operation, call, request), done)
+
+    def admit(self, operation: Operation, caller: Caller, request: Any) -> Call:
+        """Resolve the caller and decide from grants and the requested name alone, before any data is touched."""
+        workspace, _ = self.names.workspace(caller.workspace)
+        actor = self.names.actor(workspace, caller.kind, caller.name)
+        if (workspace, caller.kind, caller.name) in self._disabled:
+            raise PermissionDenied(
+                f"{caller.actor} is disabled.",
+                why="Somebody used the kill switch for this actor.",
+                next_call="Ask an administrator to enable it: agentmemo keys enable NAME.",
+            )
+        self.authorize(caller, operation, request)
+        return Call(self, caller, workspace, actor)
+
+    def authorize(self, caller: Caller, operation: Operation, request: Any) -> None:
+        """Raise PermissionDenied, and record the denial in a commit of its own, where grants do not cover the call."""
+        permission = operation.permission
+        if permission is None:
+            return
+        namespace = getattr(request, "namespace", None) if permission.startswith("state:") else None
+        person_only = permission in PERSON_ONLY and caller.kind != "person"
+        if not person_only and allows(caller.grants, permission, namespace):
+            return
+        self.denials.record(caller, operation, namespace)
+        raise PermissionDenied(
+            f"{caller.actor} may not {operation.name}" + (f" in {namespace!r}." if namespace else "."),
+            why="Only a person can decide for a person." if person_only else f"No grant covers {permission}.",
+            next_call="Use a person's key." if person_only else "Use a key with that grant, or ask for one.",
+            details={"permission": permission, "namespace": namespace},
+        )
+
+    def refresh_disabled(self) -> None:
+        """Read the kill switches again; done at the start, after each use of one, and by upkeep."""
+
+        def look(tx: Transaction) -> frozenset[tuple[int, str, str]]:
+            return frozenset(
+                (row[0], kind, name)
+                for row in tx.all("workspace_all")
+                for kind, name in tx.all("actor_disabled", workspace=row[0])
+            )
+
+        self._disabled = self.database.read(look)
+
+    def perform(self, tx: Transaction, call: Call, prepared: Prepared) -> Any:
+        """A buffered call inside another's transaction; it was authorized and prepared with it."""
+        return HANDLERS[prepared.operation](tx, call, prepared.request)
+
+    def pepper(self) -> bytes:
+        """The secret under which credentials are hashed: a 0600 file beside the store, never in it."""
+        if self._pepper is None:
+            self._pepper = secrets_file.pepper(self.database.capabilities.file)
+        return self._pepper
+
+    def authenticate(self, key: str) -> Caller:
+        return access.authenticate(self, key, self.pepper())
+
+    def retire_workers_of(self, tx: Transaction, call: Call, kind: str, name: str) -> None:
+        """End every worker of an actor, in the transaction that disables it."""
+        for (worker,) in tx.all("worker_of_actor", workspace=call.workspace, kind=kind, name=name):
+            workers.retire(tx, call, worker, f"{kind}:{name} was disabled", lost=False)
+
+    def system_calls(self) -> dict[int, Call]:
+        """By workspace: a call of the plane itself, for the duties of time. Made before their transaction begins."""
+        found = {}
+        for workspace, name, *_ in self.database.read(lambda tx: tx.all("workspace_all")):
+            caller = msgspec.structs.replace(SYSTEM, workspace=name)
+            found[workspace] = Call(self, caller, workspace, self.names.actor(workspace, caller.kind, caller.name))
+        return found
+
+    def close(self) -> None:
+        if not self._closed.is_set():
+            self._closed.set()
+            self.denials.flush()
+            self.database.close()
+            self.presence.close()
+
+    def _work(self, operation: Operation, call: Call, request: Any) -> Callable[[Transaction], Any]:
+        prepared = prepare(call, request)
+        fingerprint = _fingerprint(operation, request) if call.caller.request_id else b""
+        return lambda tx: self._apply(tx, operation, call, prepared, fingerprint)
+
+    def _apply(self, tx: Transaction, operation: Operation, call: Call, request: Any, fingerprint: bytes) -> Any:
+        """The inside of the transaction: answer a repeated request, fence, perform, insist on the event."""
+        call.events = 0
+        if fingerprint and (answered := _answered(tx, operation, call, fingerprint)) is not None:
+            return answered
+        if call.caller.claim and operation.noun in ("state", "transaction"):
+            fence(tx, call)
+        if call.caller.worker:
+            liveness.renew(tx, call, call.caller.worker)
+        before = tx.changes()
+        response = HANDLERS[operation.name](tx, call, request)
+        if call.events == 0 and not operation.liveness and tx.changes() != before:
+            raise RuntimeError(f"{operation.name} changed the store without an event; nothing was committed.")
+        if fingerprint and call.events:
+            _keep_answer(tx, operation, call, fingerprint, response)
+        return response
+
+    def _wait(self, operation: Operation, caller: Caller, request: Any) -> Any:
+        seconds = min(request.wait_seconds, self.settings.wait_seconds_max)
+        once = msgspec.structs.replace(request, wait_seconds=0.0)
+        answer: list[Any] = [None]
+
+        def attempt() -> bool | None:
+            answer[0] = self.call(operation, caller, once)
+            return True if is_ready(operation, once, answer[0]) else None
+
+        wait_for(self.database, attempt, seconds)
+        return answer[0]
+
+
+def fence(tx: Transaction, call: Call) -> None:
+    """Refuse a write under a stale claim."""
+    claim = call.caller.claim
+    if claim is None:
+        return
+    run = run_rows.get(tx, call.workspace, claim.run)
+    if run is None or run.epoch != claim.epoch or run.state != "running":
+        raise LeaseLost(
+            f"The claim on run {claim.run} with epoch {claim.epoch} is not valid any more.",
+            why=f"The run is {run.state} at epoch {run.epoch}." if run else "The run does not exist.",
+            next_call="Stop this work; open the run again by its key to continue it.",
+            details={"run": claim.run, "epoch": claim.epoch, "current": run.epoch if run else None},
+        )
+
+
+def _fingerprint(operation: Operation, request: Request) -> bytes:
+    return hashlib.sha256(operation.name.encode() + msgspec.json.encode(request, order="sorted")).digest()
+
+
+def _summary(request: Request) -> str:
+    return msgspec.json.encode(request, order="sorted").decode()[:_SHOWN]
+
+
+def _answered(tx: Transaction, operation: Operation, call: Call, fingerprint: bytes) -> Any:
+    """The stored answer to a request id seen in the last 24 hours; the same id with other content is refused."""
+    row = tx.one("request_find", workspace=call.workspace, actor=call.actor, key=call.caller.request_id)
+    if row is None:
+        return None
+    known, summary, answer = row
+    if known != fingerprint:
+        raise IdempotencyMismatch(
+            f"The request id {call.caller.request_id} was used before for something else.",
+            why="An idempotency key stands for one request with one body.",
+            next_call="Send this request with a new key.",
+            details={"first": summary, "operation": operation.name},
+        )
+    return msgspec.json.decode(answer, type=operation.response or Response)
+
+
+def _keep_answer(tx: Transaction, operation: Operation, call: Call, fingerprint: bytes, response: Any) -> None:
+    tx.write(
+        "request_add",
+        workspace=call.workspace,
+        actor=call.actor,
+        key=call.caller.request_id,
+        fingerprint=fingerprint,
+        summary=operation.name,
+        answer=msgspec.json.encode(response),
+        now=tx.now,
+    )

@@ -1,0 +1,87 @@
+"""Which function performs which operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.engine import access, audit, briefing, run_reads, runs, state, steps, system, tasks, waits, workers
+from agentmemo.model import runs as run_model
+
+Handler = Callable[..., Any]
+
+HANDLERS: dict[str, Handler] = {
+    "state.set": state.set_,
+    "state.get": state.get,
+    "state.delete": state.delete,
+    "state.list": state.list_,
+    "state.namespaces": state.namespaces,
+    "state.search": state.search,
+    "state.history": state.history,
+    "state.diff": state.diff,
+    "state.watch": state.watch,
+    "run.start": runs.start,
+    "run.resume": runs.resume,
+    "run.get": run_reads.get,
+    "run.find": run_reads.find,
+    "run.list": run_reads.list_,
+    "run.complete": runs.complete,
+    "run.fail": runs.fail,
+    "run.release": runs.release,
+    "run.cancel": runs.cancel,
+    "run.park": waits.park,
+    "run.progress": run_reads.progress,
+    "run.note": run_reads.note,
+    "run.notes": run_reads.notes,
+    "run.signal": waits.signal,
+    "run.fork": runs.fork,
+    "run.resolve": waits.resolve,
+    "run.explain": run_reads.explain,
+    "step.find": steps.find,
+    "step.list": steps.list_,
+    "step.start": steps.start,
+    "step.complete": steps.complete,
+    "step.fail": steps.fail,
+    "task.start": tasks.start,
+    "task.claim": tasks.claim,
+    "task.schedules": tasks.schedules,
+    "task.unschedule": tasks.unschedule,
+    "worker.register": workers.register,
+    "worker.heartbeat": workers.heartbeat,
+    "worker.stop": workers.stop,
+    "briefing.get": briefing.get,
+    "audit.events": audit.events,
+    "audit.get": audit.get,
+    "audit.verify": audit.verify,
+    "access.whoami": access.whoami,
+    "key.create": access.create_key,
+    "key.list": access.list_keys,
+    "key.revoke": access.revoke_key,
+    "key.rotate": access.rotate_key,
+    "actor.list": access.list_actors,
+    "actor.disable": access.set_disabled,
+    "transaction.run": system.run_transaction,
+    "system.status": system.status,
+}
+
+# These manage their transactions themselves: `(call, request) -> response`.
+DIRECT: dict[str, Handler] = {"system.backup": system.backup, "system.diagnose": system.diagnose}
+
+assert set(HANDLERS) | set(DIRECT) == {operation.name for operation in OPERATIONS}  # noqa: S101 - one table
+
+
+def is_ready(operation: Operation, request: Any, response: Any) -> bool:
+    """Whether a long-poll has something to say."""
+    if operation.name == "state.watch":
+        return bool(response.changes)
+    if operation.name == "audit.events":
+        return bool(response.items)
+    if operation.name == "run.get":
+        after = request.after_updated
+        return response.state in run_model.FINISHED or (after is not None and response.updated_at > after)
+    if operation.name == "run.resume":
+        return bool(response.outcome != "waiting")
+    if operation.name == "task.claim":
+        return response.claimed is not None
+    return True

@@ -1,0 +1,107 @@
+"""Work done on the caller's thread before the transaction: values encoded, large ones stored, names interned.
+
+The writer thread then only moves ready columns, and a refusal here costs no commit.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agentmemo.api.operations import BY_NAME
+from agentmemo.errors import InvalidInput, LimitExceeded
+from agentmemo.model import runs, state, system
+from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
+from agentmemo.model.values import encode_result
+from agentmemo.model.wire import Request, as_request
+from agentmemo.store import blobs
+
+if TYPE_CHECKING:
+    from agentmemo.engine.call import Call
+
+VALUE_FIELDS = ("value", "inputs", "result")
+# A value of null is a value; null inputs or a null result are the same as none.
+ALWAYS_STORED = "value"
+TEXT_MAX = 16 * 1024
+CALLS_MAX = 1000
+
+
+def prepare(call: Call, request: Request) -> Request:
+    """The request with its values packed. Raises InvalidInput or LimitExceeded before anything is written."""
+    if isinstance(request, state.SetEntry | state.DeleteEntry):
+        check_name(request.namespace, "namespace", NAMESPACE_MAX)
+        check_name(request.key, "key", KEY_MAX)
+        if isinstance(request, state.SetEntry):
+            call.engine.names.intern_namespace(call.workspace, request.namespace)
+    _check_texts(request)
+    changed: dict[str, Any] = {}
+    for field in _value_fields(type(request)):
+        value = getattr(request, field)
+        changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value)
+    if isinstance(request, runs.CompleteStep | system.RunTransaction) and request.calls:
+        changed["calls"] = [_prepare_buffered(call, buffered) for buffered in request.calls]
+    return msgspec.structs.replace(request, **changed) if changed else request
+
+
+def pack(call: Call, value: Any) -> blobs.Packed:
+    """Encode one value. Raises InvalidInput with the path inside it, or LimitExceeded when it is too large."""
+    content = encode_result(value)
+    limit = call.engine.settings.value_bytes_max
+    if len(content) > limit:
+        raise LimitExceeded(
+            f"The value has {len(content)} bytes; {limit} is the most.",
+            next_call="Store it in parts, or raise AGENTMEMO_VALUE_BYTES_MAX on the plane.",
+            details={"bytes": len(content), "limit": limit},
+        )
+    _, blob_key = call.engine.names.workspace(call.caller.workspace)
+    return blobs.pack(call.engine.database, call.workspace, blob_key, content, value)
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A buffered call, checked and ready to run inside another's transaction."""
+
+    operation: str
+    request: Request
+
+
+def _prepare_buffered(call: Call, buffered: runs.BufferedCall) -> Prepared:
+    operation = BY_NAME.get(buffered.operation)
+    allowed = [name for name, known in BY_NAME.items() if known.buffered]
+    if operation is None or not operation.buffered:
+        raise InvalidInput(
+            f"{buffered.operation!r} cannot be part of a transaction.", next_call=f"Use: {', '.join(allowed)}."
+        )
+    request = as_request(buffered.request, operation.request)
+    call.engine.authorize(call.caller, operation, request)
+    return Prepared(buffered.operation, prepare(call, request))
+
+
+def _check_texts(request: Request) -> None:
+    """Names and texts of a request: bounded, and encodable."""
+    for field in _text_fields(type(request)):
+        text = getattr(request, field)
+        if text is None:
+            continue
+        if len(text) > TEXT_MAX:
+            raise LimitExceeded(
+                f"`{field}` has {len(text)} characters; {TEXT_MAX} is the most.",
+                next_call="Shorten it, or store it in state and refer to it.",
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"`{field}` holds a lone surrogate at position {error.start}.", next_call="Replace or remove it."
+            ) from None
+
+
+@cache
+def _value_fields(kind: type[Request]) -> tuple[str, ...]:
+    return tuple(field for field in kind.__struct_fields__ if field in VALUE_FIELDS)
+
+
+@cache
+def _text_fields(kind: type[Request]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(kind) if field.type in (str, str | None))

@@ -1,0 +1,58 @@
+"""Proof of life on one machine: each incarnation holds a file's lock, which the kernel drops when it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from agentmemo.store.sqlite_files import try_lock
+
+
+class Presence:
+    """The lock of this process, and the question whether another incarnation still holds its own."""
+
+    def __init__(self, database: Path | None, incarnation: str) -> None:
+        self._directory = database.with_name(database.name + "-workers") if database else None
+        self._held: dict[str, int] = {}
+        self._process = os.getpid()
+        self.hold(incarnation)
+
+    def hold(self, incarnation: str) -> None:
+        """Announce a worker that lives as long as this process does."""
+        if self._directory is None:
+            return
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        # Locked under another name first: at no moment does the file lie there free.
+        path = self._directory / f".{incarnation}"
+        path.touch(mode=0o600)
+        descriptor = try_lock(path)
+        if descriptor is not None:
+            path.rename(self._directory / incarnation)
+            self._held[incarnation] = descriptor
+
+    def is_gone(self, incarnation: str) -> bool:
+        """True only if the incarnation had a lock on this machine and nobody holds it any more."""
+        if self._directory is None or incarnation in self._held:
+            return False
+        path = self._directory / incarnation
+        descriptor = try_lock(path)
+        if descriptor is None:
+            return False
+        os.close(descriptor)
+        return True
+
+    def forget(self, incarnation: str) -> None:
+        """Remove the trace of an incarnation that ended."""
+        descriptor = self._held.pop(incarnation, None)
+        if self._directory:
+            (self._directory / incarnation).unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        if os.getpid() != self._process:
+            return
+        for incarnation in list(self._held):
+            with contextlib.suppress(OSError):
+                self.forget(incarnation)

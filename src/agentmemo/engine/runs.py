@@ -1,0 +1,389 @@
+"""Runs: opening by key, taking over, finishing, giving back, cancelling, forking."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.crashpoints import reach
+from agentmemo.engine import audit, liveness, waits
+from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at, reload
+from agentmemo.engine.run_views import view
+from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, RunHeld
+from agentmemo.model import runs as model
+from agentmemo.model.state import check_name
+from agentmemo.model.values import encode_sorted
+from agentmemo.store import runs as rows
+from agentmemo.store.blobs import NOTHING, Packed
+from agentmemo.store.database import Transaction
+
+ATTEMPTS_MAX = 1000
+_SHOWN = 500
+
+
+def start(tx: Transaction, call: Call, request: model.StartRun) -> model.Claimed:
+    """Open a run: create it, continue it, take it over from the dead, or replay it. Idempotent by key."""
+    check_new(request.name, request.key, request.max_attempts)
+    found = rows.find(tx, call.workspace, request.name, request.key) if request.key is not None else None
+    if found is None:
+        run = create(
+            tx,
+            call,
+            name=request.name,
+            key=request.key,
+            inputs=request.inputs,
+            budget=request.budget,
+            max_attempts=request.max_attempts,
+            worker=request.worker,
+            parent=request.parent,
+        )
+        return model.Claimed(run=run, outcome="created", lease_seconds=request.lease_seconds, stored_steps=0)
+    check_same_inputs(tx, call, found, request.inputs)
+    return reopen(tx, call, found, request.worker, request.lease_seconds)
+
+
+def reopen(tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_seconds: float) -> model.Claimed:
+    """Continue an existing run, whatever state it is in."""
+    if run.state == model.COMPLETED and not run.pruned:
+        return claimed(tx, call, run, "replay", lease_seconds)
+    if run.state in model.FINISHED:
+        what = "pruned" if run.pruned else run.state
+        raise InvalidTransition(
+            f"Run {run.handle} ({run.name}/{run.key}) is {what}; its key cannot be opened again.",
+            why=run.error or run.reason or "Its steps were removed by retention; the tombstone keeps the key.",
+            next_call=f"Use another key, or runs.fork('{run.handle}', from_step=...) to go on from its steps.",
+            details={"run": run.handle, "state": run.state},
+        )
+    if run.wake == "person":
+        return claimed(tx, call, run, "waiting", lease_seconds)
+    taken_over = run.state == model.RUNNING
+    if taken_over and liveness.is_alive(tx, call.engine, call.workspace, run.worker):
+        raise _held(tx, call, run)
+    return claim(tx, call, run, worker, lease_seconds, taken_over=taken_over)
+
+
+def claim(
+    tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_seconds: float, *, taken_over: bool = False
+) -> model.Claimed:
+    """Raise the epoch: from here on only this worker's writes are accepted."""
+    takeovers = run.takeovers + 1 if taken_over else run.takeovers
+    if takeovers > model.TAKEOVERS_WITHOUT_STEP_MAX:
+        detail = f"{takeovers - 1} workers died on this run without finishing a step."
+        waits.ask(tx, call, run, "takeovers", detail)
+        return claimed(tx, call, reload(tx, call, run), "waiting", lease_seconds)
+    model.next_run_state(run.state, "claim", run.handle)
+    tx.write(
+        "run_claim",
+        expect=1,
+        id=run.id,
+        epoch=run.epoch,
+        attempt=run.attempt,
+        worker=worker,
+        task_version=None,
+        takeovers=takeovers,
+        now=tx.now,
+    )
+    tx.write("ready_remove", run=run.id)
+    audit.record(
+        tx,
+        call,
+        "run.takeover" if taken_over else "run.claim",
+        {"kind": "run", "id": run.handle, "worker": worker},
+        stream=run.handle,
+        from_version=run.epoch,
+        to_version=run.epoch + 1,
+        epoch=run.epoch + 1,
+        reason=f"{run.worker} is gone" if taken_over else "",
+    )
+    waits.mark_doubtful(tx, call, run, run.epoch + 1)
+    reach("run.after_claim")
+    return claimed(tx, call, reload(tx, call, run), "taken_over" if taken_over else "claimed", lease_seconds)
+
+
+def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claimed:
+    """Claim a run that was parked at `epoch`; `waiting` is answered while its cause has not come."""
+    run = existing(tx, call, request.run)
+    lease = call.engine.settings.lease_seconds
+    if run.epoch != request.epoch or run.state not in (model.PENDING, model.WAITING):
+        raise lost(run, request.epoch)
+    if run.state == model.WAITING:
+        return claimed(tx, call, run, "waiting", lease)
+    return claim(tx, call, run, request.worker, lease)
+
+
+def complete(tx: Transaction, call: Call, request: model.CompleteRun) -> model.Run:
+    run = held(tx, call, request.run)
+    reach("run.before_complete")
+    packed: Packed = request.result
+    rows.set_value(tx, run.id, "result", packed)
+    finish(tx, call, run, model.COMPLETED, percent=100.0, contents={"result": packed.source})
+    reach("run.after_complete")
+    return view(tx, call, reload(tx, call, run))
+
+
+def fail(tx: Transaction, call: Call, request: model.FailRun) -> model.Run:
+    """Fail for good; no further attempts."""
+    run = held(tx, call, request.run)
+    finish(tx, call, run, model.FAILED, error=request.reason)
+    return view(tx, call, reload(tx, call, run))
+
+
+def release(tx: Transaction, call: Call, request: model.ReleaseRun) -> model.Run:
+    run = held(tx, call, request.run)
+    if request.error is not None and run.attempt >= run.max_attempts:
+        finish(tx, call, run, model.FAILED, error=request.error)
+    else:
+        give_back(tx, call, run, error=request.error, delay_seconds=request.retry_after_seconds)
+    return view(tx, call, reload(tx, call, run))
+
+
+def give_back(
+    tx: Transaction,
+    call: Call,
+    run: rows.RunRow,
+    *,
+    error: str | None = None,
+    reason: str = "",
+    lost: bool = False,
+    delay_seconds: float = 0.0,
+) -> None:
+    """running -> pending. An error counts as an attempt; a lost lease counts as a takeover."""
+    model.next_run_state(run.state, "release", run.handle)
+    registered = run.task is not None
+    tx.write(
+        "run_release",
+        expect=1,
+        id=run.id,
+        epoch=run.epoch,
+        wake="ready" if registered else "caller",
+        wake_at=None,
+        deadline=overdue_at(tx, call),
+        attempt=run.attempt + (error is not None),
+        error=error,
+        reason=error or reason,
+        takeovers=run.takeovers + lost,
+        now=tx.now,
+    )
+    if registered:
+        make_ready(tx, call, run, tx.now + round(delay_seconds * SECOND))
+    audit.record(
+        tx,
+        call,
+        "run.release",
+        {"kind": "run", "id": run.handle},
+        stream=run.handle,
+        epoch=run.epoch,
+        reason=error or reason,
+    )
+
+
+def cancel(tx: Transaction, call: Call, request: model.CancelRun) -> model.Run:
+    """Cancel a run and its unfinished children. The holder is told at its next call."""
+    run = existing(tx, call, request.run)
+    if run.state in model.FINISHED:
+        model.next_run_state(run.state, "cancel", run.handle)
+    _cancel(tx, call, run, request.reason)
+    return view(tx, call, reload(tx, call, run))
+
+
+def finish(
+    tx: Transaction,
+    call: Call,
+    run: rows.RunRow,
+    state: str,
+    *,
+    error: str | None = None,
+    reason: str = "",
+    percent: float | None = None,
+    contents: dict[str, bytes] | None = None,
+) -> None:
+    """End a run, and wake the parent that waits for it."""
+    act = {model.COMPLETED: "complete", model.FAILED: "fail", model.CANCELLED: "cancel"}[state]
+    model.next_run_state(run.state, act, run.handle)
+    tx.write(
+        "run_finish",
+        expect=1,
+        id=run.id,
+        epoch=run.epoch,
+        state=state,
+        error=error,
+        reason=reason,
+        percent=percent,
+        now=tx.now,
+    )
+    tx.write("ready_remove", run=run.id)
+    audit.record(
+        tx,
+        call,
+        f"run.{act}",
+        {"kind": "run", "id": run.handle},
+        stream=run.handle,
+        epoch=run.epoch,
+        contents=contents,
+        reason=error or reason,
+    )
+    if run.parent:
+        waits.child_ended(tx, call, run.parent, run.handle)
+
+
+def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
+    """A new pending run with the inputs and the completed steps before `from_step`."""
+    source = existing(tx, call, request.run)
+    if source.pruned:
+        raise InvalidTransition(f"Run {source.handle} was pruned; its steps are gone.")
+    before: int | None = 1 << 60
+    if request.from_step is not None:
+        row = tx.one("step_first_named", run=source.id, name=request.from_step)
+        before = row[0] if row else None
+        if before is None:
+            raise not_found("step", request.from_step)
+    key = request.key or f"{source.key or source.handle}~{ids.mint('run', tx.now)[4:]}"
+    check_new(source.name, key, source.max_attempts)
+    if rows.find(tx, call.workspace, source.name, key):
+        raise InvalidTransition(f"The key {key!r} of {source.name} is taken.", next_call="Fork under another key.")
+    stored = rows.values(tx, source.id).get("inputs", NOTHING)
+    run = create(
+        tx,
+        call,
+        name=source.name,
+        key=key,
+        inputs=stored,
+        budget=msgspec.json.decode(source.budget, type=model.Budget),
+        max_attempts=source.max_attempts,
+        task=source.task,
+        forked_from=source.handle,
+        inputs_hash=source.inputs_hash,
+        reason=request.reason,
+    )
+    made = existing(tx, call, run.id)
+    tx.write("step_copy", to_run=made.id, from_run=source.id, before=before)
+    tx.write("run_set_steps", id=made.id)
+    return view(tx, call, reload(tx, call, made))
+
+
+def create(
+    tx: Transaction,
+    call: Call,
+    *,
+    name: str,
+    key: str | None,
+    inputs: Packed,
+    budget: model.Budget | None,
+    max_attempts: int,
+    worker: str | None = None,
+    parent: str | None = None,
+    task: str | None = None,
+    at: int | None = None,
+    priority: int = 0,
+    forked_from: str | None = None,
+    inputs_hash: str | None = None,
+    reason: str = "",
+) -> model.Run:
+    """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key."""
+    handle = ids.mint("run", tx.now)
+    running = worker is not None
+    row = tx.one(
+        "run_add",
+        handle=handle,
+        workspace=call.workspace,
+        name=name,
+        key=key,
+        state=model.RUNNING if running else model.PENDING,
+        epoch=int(running),
+        attempt=1,
+        max_attempts=max_attempts,
+        agent=call.actor,
+        inputs_hash=inputs_hash or hash_inputs(inputs),
+        wake="lease" if running else "ready" if task else "caller",
+        wake_at=None,
+        deadline=None if running else overdue_at(tx, call, at),
+        worker=worker,
+        task=task,
+        task_version=None,
+        priority=priority,
+        parent=parent,
+        forked_from=forked_from,
+        budget=msgspec.json.encode(budget or model.Budget()).decode(),
+        claimed_at=tx.now if running else None,
+        now=tx.now,
+    )
+    assert row is not None  # noqa: S101 - RETURNING always returns
+    rows.set_value(tx, row[0], "inputs", inputs)
+    subject = {"kind": "run", "id": handle, "name": name}
+    if key is not None:
+        subject["key"] = key
+    audit.record(
+        tx,
+        call,
+        "run.fork" if forked_from else "run.start",
+        subject,
+        stream=handle,
+        from_version=0,
+        to_version=int(running),
+        epoch=int(running),
+        contents={"inputs": inputs.source} if inputs.source else None,
+        reason=reason,
+    )
+    run = existing(tx, call, handle)
+    if task:
+        make_ready(tx, call, run, at or tx.now)
+    return view(tx, call, run)
+
+
+def claimed(tx: Transaction, call: Call, run: rows.RunRow, outcome: str, lease_seconds: float) -> model.Claimed:
+    row = tx.one("step_count", run=run.id)
+    return model.Claimed(
+        run=view(tx, call, run),
+        outcome=outcome,
+        lease_seconds=lease_seconds,
+        stored_steps=row[0] if row else 0,
+    )
+
+
+def check_new(name: str, key: str | None, max_attempts: int) -> None:
+    check_name(name, "run name", model.NAME_MAX)
+    if key is not None:
+        check_name(key, "run key", model.RUN_KEY_MAX)
+    if not 1 <= max_attempts <= ATTEMPTS_MAX:
+        raise InvalidInput(f"max_attempts is 1 to {ATTEMPTS_MAX}, not {max_attempts}.")
+
+
+def check_same_inputs(tx: Transaction, call: Call, run: rows.RunRow, inputs: Packed) -> None:
+    if run.inputs_hash == hash_inputs(inputs):
+        return
+    known = view(tx, call, run).inputs
+    raise IdempotencyMismatch(
+        f"Run {run.name}/{run.key} was opened before with other inputs.",
+        why="A key stands for one piece of work; other inputs are other work.",
+        next_call="Open it with the first inputs, or choose another key.",
+        details={
+            "run": run.handle,
+            "first": encode_sorted(known).decode()[:_SHOWN],
+            "now": encode_sorted(inputs.original).decode()[:_SHOWN],
+        },
+    )
+
+
+def hash_inputs(inputs: Packed) -> str:
+    return hashlib.sha256(encode_sorted(inputs.original)).hexdigest()
+
+
+def _cancel(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
+    for (handle,) in tx.all("run_children", parent=run.handle):
+        _cancel(tx, call, existing(tx, call, handle), f"its parent {run.handle} was cancelled: {reason}")
+    finish(tx, call, run, model.CANCELLED, reason=reason)
+
+
+def _held(tx: Transaction, call: Call, run: rows.RunRow) -> RunHeld:
+    worker = rows.get_worker(tx, call.workspace, run.worker) if run.worker else None
+    holder = f"{worker.kind}:{worker.name}, process {worker.process} on {worker.host}" if worker else str(run.worker)
+    return RunHeld(
+        f"Run {run.handle} ({run.name}/{run.key}) is held by {holder}.",
+        why="Its worker is alive: its lease runs and, on this machine, its process holds its lock.",
+        next_call=f"Wait for it (runs.get with wait), or see runs.explain('{run.handle}').",
+        details={"run": run.handle, "worker": run.worker, "holder": holder, "epoch": run.epoch},
+    )

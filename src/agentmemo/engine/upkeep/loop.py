@@ -1,0 +1,108 @@
+"""Upkeep: one daemon thread per process, one leader per store, so that every duty is done once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from agentmemo.clock import SECOND
+from agentmemo.crashpoints import reach
+from agentmemo.engine.upkeep.duties import DUTIES, SLOW_DUTIES
+from agentmemo.errors import Error
+from agentmemo.store.database import Transaction
+
+if TYPE_CHECKING:
+    from agentmemo.engine.dispatch import Engine
+
+LEASE_US = 5 * SECOND
+RENEW_US = LEASE_US // 3
+SLOW_EVERY_US = 60 * SECOND
+LEADERSHIP = "upkeep"
+_log = logging.getLogger("agentmemo.upkeep")
+
+
+class Upkeep:
+    """Runs the duties on their interval while this process leads; `run_once` does so now, for tests and at the open."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._led_until = 0
+        self._slow_at = 0
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._loop, name="agentmemo-upkeep", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    def run_once(self) -> int:
+        """Do everything that is due now, whoever leads. Returns how many things were done."""
+        done = 0
+        for duty in DUTIES:
+            reach("upkeep.before_duty")
+            while count := duty(self._engine):
+                done += count
+                if self._stop.is_set():
+                    return done
+            reach("upkeep.after_duty")
+        now = self._engine.clock.boot_us()
+        if now - self._slow_at >= SLOW_EVERY_US:
+            self._slow_at = now
+            done += sum(duty(self._engine) for duty in SLOW_DUTIES)
+            self._engine.denials.flush()
+        self._engine.refresh_disabled()
+        return done
+
+    def _loop(self) -> None:
+        interval = self._engine.settings.upkeep_interval_seconds
+        while not self._stop.is_set():
+            try:
+                if self._lead():
+                    self.run_once()
+                else:
+                    self._engine.refresh_disabled()
+            except Error as error:
+                # The store is full, read-only or away: duties stay due, and are done when it is back.
+                _log.warning("upkeep waits: %s", error.message)
+            except Exception:
+                if self._stop.is_set():
+                    return
+                _log.exception("an upkeep duty failed; it is tried again")
+            self._stop.wait(interval)
+
+    def _lead(self) -> bool:
+        """Hold or take the leader's lease; written only once per third of it."""
+        engine = self._engine
+        now = engine.clock.boot_us()
+        if self._led_until - now > LEASE_US - RENEW_US:
+            return True
+
+        def mine(row: tuple[str, str, int] | None) -> bool:
+            return row is None or row[0] == engine.incarnation or row[1] != engine.clock.boot_id or row[2] <= now
+
+        def take(tx: Transaction) -> bool:
+            if not mine(tx.one("duty_get", name=LEADERSHIP)):  # type: ignore[arg-type]
+                return False
+            tx.write(
+                "duty_take",
+                name=LEADERSHIP,
+                leader=engine.incarnation,
+                boot_id=engine.clock.boot_id,
+                lease_until=now + LEASE_US,
+            )
+            return True
+
+        row = engine.database.read(lambda tx: tx.one("duty_get", name=LEADERSHIP), snapshot=False)
+        if not mine(row):  # type: ignore[arg-type]
+            return False
+        if engine.database.write(take):
+            self._led_until = now + LEASE_US
+            return True
+        return False

@@ -1,0 +1,75 @@
+"""Worker incarnations: registering, heartbeating, ending."""
+
+from __future__ import annotations
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.engine import audit, liveness, runs
+from agentmemo.engine.call import Call, not_found
+from agentmemo.errors import InvalidInput
+from agentmemo.model import runs as model
+from agentmemo.store import runs as rows
+from agentmemo.store.database import Transaction
+
+LEASE_SECONDS_MAX = 86_400.0
+
+
+def register(tx: Transaction, call: Call, request: model.RegisterWorker) -> model.Worker:
+    if not 0 < request.lease_seconds <= LEASE_SECONDS_MAX:
+        raise InvalidInput(f"lease_seconds is above 0 and at most {LEASE_SECONDS_MAX}, not {request.lease_seconds}.")
+    engine = call.engine
+    handle = ids.mint("wrk", tx.now)
+    lease_us = round(request.lease_seconds * SECOND)
+    boot = engine.clock.boot_us()
+    tx.write(
+        "worker_add",
+        id=handle,
+        workspace=call.workspace,
+        actor=call.actor,
+        host=request.host,
+        process=request.process,
+        boot_id=engine.clock.boot_id,
+        lease_us=lease_us,
+        lease_until=boot + lease_us,
+        now=tx.now,
+    )
+    engine.renewals[handle] = liveness.Renewal(boot, lease_us)
+    audit.record(tx, call, "worker.register", {"kind": "worker", "id": handle})
+    return model.Worker(id=handle, lease_seconds=request.lease_seconds)
+
+
+def heartbeat(tx: Transaction, call: Call, request: model.Heartbeat) -> model.HeartbeatAnswer:
+    """Renew now, show what each run is doing, and tell which runs the worker no longer holds."""
+    call.engine.renewals.pop(request.worker, None)
+    liveness.renew(tx, call, request.worker)
+    lost, cancelled = [], []
+    for handle, step in request.steps.items():
+        run = rows.get(tx, call.workspace, handle)
+        if run is None or run.worker != request.worker:
+            (cancelled if run and run.state == model.CANCELLED else lost).append(handle)
+        elif step:
+            tx.write("run_set_current_step", handle=handle, worker=request.worker, current_step=step)
+    return model.HeartbeatAnswer(lost=lost, cancelled=cancelled)
+
+
+def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker:
+    """A clean end: everything it holds is free at once, and counts as no failure."""
+    row = rows.get_worker(tx, call.workspace, request.worker)
+    if row is None:
+        raise not_found("worker", request.worker)
+    if row.stopped_at is None:
+        retire(tx, call, request.worker, "the worker stopped", lost=False)
+    return model.Worker(id=request.worker, lease_seconds=row.lease_us / SECOND)
+
+
+def retire(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bool) -> list[str]:
+    """End an incarnation and give its runs back. Returns their handles."""
+    tx.write("worker_stop", id=worker, now=tx.now)
+    audit.record(tx, call, "worker.stop", {"kind": "worker", "id": worker}, reason=reason)
+    freed = []
+    for handle, _ in tx.all("run_of_worker", worker=worker):
+        run = rows.get(tx, call.workspace, handle)
+        if run and run.state == model.RUNNING:
+            runs.give_back(tx, call, run, reason=reason, lost=lost)
+            freed.append(handle)
+    return freed

@@ -1,0 +1,71 @@
+"""Settings from arguments and the environment, read once at the edges into one frozen value."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+from platformdirs import user_data_path
+
+from agentmemo.errors import InvalidInput
+
+MIB = 1024 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits and intervals of one plane. Sizes in bytes, times in seconds or days as named."""
+
+    value_bytes_max: int = 64 * MIB
+    request_bytes_max: int = 96 * MIB
+    lease_seconds: float = 10.0
+    unattended_lease_seconds: float = 600.0
+    wait_seconds_max: float = 60.0
+    upkeep_interval_seconds: float = 0.5
+    overdue_hours: float = 24.0
+    request_hours: float = 24.0
+    blob_hours: float = 24.0
+    finished_runs_days: float = 30.0
+    versions_days: float = 90.0
+    versions_kept: int = 100
+    denial_window_seconds: float = 60.0
+
+
+def data_directory() -> Path:
+    """AGENTMEMO_DATA, or the platform's place for the user's data."""
+    given = os.environ.get("AGENTMEMO_DATA")
+    return Path(given) if given else user_data_path("agentmemo", appauthor=False)
+
+
+def default_target() -> str | None:
+    return os.environ.get("AGENTMEMO_URL")
+
+
+def default_key() -> str | None:
+    return os.environ.get("AGENTMEMO_KEY")
+
+
+def default_agent() -> str:
+    """AGENTMEMO_AGENT, or the operating-system user's name."""
+    return os.environ.get("AGENTMEMO_AGENT") or os_user()
+
+
+def os_user() -> str:
+    for variable in ("USER", "LOGNAME", "USERNAME"):
+        if name := os.environ.get(variable):
+            return name
+    return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "user"
+
+
+def from_environment() -> Settings:
+    """Settings whose AGENTMEMO_<NAME> variable is set take its value. Raises InvalidInput for a bad one."""
+    given: dict[str, str] = {}
+    for field in msgspec.structs.fields(Settings):
+        if value := os.environ.get(f"AGENTMEMO_{field.name.upper()}"):
+            given[field.name] = value
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(
+            f"A setting in the environment does not fit: {error}.", next_call="Correct or unset the variable."
+        ) from None

@@ -1,0 +1,126 @@
+"""Stored values: inline up to 4 KiB, else once per workspace as a blob in chunks, named by a keyed hash."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.crashpoints import reach
+from agentmemo.errors import Unavailable
+from agentmemo.store.database import Database, Row, Transaction
+
+INLINE_BYTES_MAX = 4096
+CHUNK_BYTES = 256 * 1024
+PLAIN, ZLIB = 0, 1
+# Two values of 1.5 KiB fill a page of 4 KiB; larger ones would leave a third of it empty, so they are compressed.
+COMPRESS_FROM = 1536
+_LEVEL = 1
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """A value ready for its row. `source` is what commitments and fingerprints are made of; `original` the value."""
+
+    size: int
+    codec: int
+    value: bytes | None
+    blob: bytes | None
+    source: bytes
+    original: Any = None
+
+    def columns(self) -> dict[str, Any]:
+        return {"size": self.size, "codec": self.codec, "value": self.value, "blob": self.blob}
+
+
+NOTHING = Packed(0, PLAIN, None, None, b"")
+
+
+def pack(database: Database, workspace: int, blob_key: bytes, content: bytes, original: Any) -> Packed:
+    """Encode a value for its row; a large one is stored first, in commits of its own that cannot block others long.
+
+    Until the row that refers to it commits, the blob is unreferenced, and swept after its grace time.
+    """
+    size = len(content)
+    if size < COMPRESS_FROM:
+        return Packed(size, PLAIN, content, None, content, original)
+    if size <= INLINE_BYTES_MAX:
+        codec, stored = compress(content)
+        return Packed(size, codec, stored, None, content, original)
+    blob = ids.keyed_hash(blob_key, content)
+    _store_blob(database, workspace, blob, content)
+    return Packed(size, PLAIN, None, blob, blob, original)
+
+
+def compress(content: bytes) -> tuple[int, bytes]:
+    """(codec, bytes): compressed where that saves at least an eighth."""
+    squeezed = zlib.compress(content, _LEVEL)
+    return (ZLIB, squeezed) if len(squeezed) < len(content) * 7 // 8 else (PLAIN, content)
+
+
+def unpack(tx: Transaction, workspace: int, codec: int, value: bytes | None, blob: bytes | None) -> bytes:
+    """The value's bytes; b"" where the row holds none."""
+    if blob is not None:
+        found = tx.one("blob_find", workspace=workspace, id=blob)
+        if found is None or not found[3]:
+            raise Unavailable(
+                "A stored value is missing its content.",
+                why="The file was damaged or edited outside AgentMemo.",
+                next_call="Run agentmemo doctor, then restore a backup.",
+                retry_safe=False,
+            )
+        codec = found[2]
+        value = b"".join(chunk for (chunk,) in tx.all("blob_chunks", blob=found[0]))
+    if value is None:
+        return b""
+    return zlib.decompress(value) if codec == ZLIB else value
+
+
+def _store_blob(database: Database, workspace: int, blob: bytes, content: bytes) -> None:
+    def begin(tx: Transaction) -> tuple[int, int] | None:
+        found = tx.one("blob_find", workspace=workspace, id=blob)
+        if found is None:
+            row = tx.one("blob_add", workspace=workspace, id=blob, size=len(content), codec=codec, now=tx.now)
+            assert row is not None  # noqa: S101 - RETURNING always returns
+            return (row[0], codec)
+        tx.write("blob_touch", number=found[0], now=tx.now)
+        return None if found[3] else (found[0], found[2])
+
+    codec, stored = compress(content)
+    begun = database.write(begin)
+    if begun is None:
+        return
+    number, begun_codec = begun
+    # Another writer may have begun the same blob with another codec before it died; its choice stands.
+    if begun_codec != codec:
+        stored = zlib.compress(content, _LEVEL) if begun_codec == ZLIB else content
+    for index, chunk in enumerate(_chunks(stored)):
+        reach("blob.before_chunk")
+        database.write(
+            lambda tx, index=index, chunk=chunk: tx.write("blob_chunk_add", blob=number, chunk=index, content=chunk)
+        )
+        reach("blob.after_chunk")
+    reach("blob.before_complete")
+    database.write(lambda tx: tx.write("blob_complete", number=number, now=tx.now))
+
+
+def sweep(tx: Transaction, before: int, limit: int) -> int:
+    """Remove blobs that nothing refers to and nobody touched since `before`."""
+    numbers = [number for (number,) in tx.all("blob_unreferenced", before=before, limit=limit)]
+    for number in numbers:
+        tx.write("blob_remove_chunks", number=number)
+        tx.write("blob_remove", number=number)
+    return len(numbers)
+
+
+def _chunks(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), CHUNK_BYTES):
+        yield content[start : start + CHUNK_BYTES]
+
+
+def packed_row(row: Row) -> Packed:
+    """The four value columns of a row as a Packed without its source."""
+    size, codec, value, blob = row
+    return Packed(size, codec, value, blob, b"")

@@ -1,0 +1,122 @@
+"""The seam: what the engine asks of a database. One small file per database implements it.
+
+`docs/decisions/0002-database-seam.md` says why the methods are these.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from agentmemo.clock import monotonic
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Read = tuple[str, dict[str, Any]]
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a database can do; tests skip by these, never by name."""
+
+    name: str
+    durable: bool
+    exclusive_writer: bool  # one writer at a time: heads of streams may be cached, revisions assigned in the commit
+    concurrent_reads: bool
+    file: Path | None = None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The newest event of a stream."""
+
+    sequence: int
+    hash: str
+
+
+class Transaction(Protocol):
+    """One transaction. Queries are named; conditions stand in WHERE and are checked by row count."""
+
+    now: int
+
+    def fetch(self, *reads: Read) -> list[Row | None]:
+        """Several single-row reads, in one round trip where the database has round trips."""
+        ...
+
+    def one(self, name: str, /, **parameters: Any) -> Row | None: ...
+
+    def all(self, name: str, /, **parameters: Any) -> list[Row]: ...
+
+    def write(self, name: str, /, *, expect: int | None = None, **parameters: Any) -> None:
+        """A change without result, which a database may send later, with the commit.
+
+        With `expect`, another number of changed rows rolls the transaction back with LeaseLost.
+        """
+        ...
+
+    def run(self, name: str, /, **parameters: Any) -> int:
+        """A change whose number of rows the caller needs now."""
+        ...
+
+    def next_position(self, workspace: int) -> int:
+        """The event position that comes next in a workspace: dense, in order of commit."""
+        ...
+
+    def head(self, stream: str) -> Head | None:
+        """The newest event of a stream, this transaction's own included."""
+        ...
+
+    def set_head(self, stream: str, head: Head) -> None: ...
+
+    def changes(self) -> int:
+        """Rows changed so far by this request."""
+        ...
+
+
+class Database(Protocol):
+    capabilities: Capabilities
+
+    def read(self, work: Callable[[Transaction], T], *, snapshot: bool = True) -> T:
+        """Run `work` on a consistent snapshot; `snapshot=False` is for a single query."""
+        ...
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` and return once it is durable. An exception from `work` undoes all it did."""
+        ...
+
+    def submit(self, work: Callable[[Transaction], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        """Like `write`, without waiting: `done(result, error)` is called after the commit, on another thread."""
+        ...
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back after every commit, by any process; a hint, so the listener looks for itself. Returns a stop."""
+        ...
+
+    def backup(self, path: Path) -> int:
+        """Write a consistent copy; returns its bytes."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """For doctor: versions, settings, sizes."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def wait_for(database: Database, ready: Callable[[], T | None], timeout_seconds: float) -> T | None:
+    """Call `ready` now and after every commit until it returns something, or the time is over."""
+    found = ready()
+    if found is not None or timeout_seconds <= 0:
+        return found
+    wake = threading.Event()
+    stop = database.listen(wake.set)
+    try:
+        end = monotonic() + timeout_seconds
+        while (found := ready()) is None and (left := end - monotonic()) > 0:
+            wake.wait(left)
+            wake.clear()
+    finally:
+        stop()
+    return found

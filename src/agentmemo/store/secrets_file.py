@@ -1,0 +1,57 @@
+"""Secrets in 0600 files beside the store, never inside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agentmemo import ids
+from agentmemo.errors import Unavailable
+
+PEPPER_BYTES = 32
+
+
+def pepper(database: Path | None) -> bytes:
+    """The plane's own secret for hashing keys, made on first use. A store in memory gets a fresh one."""
+    if database is None:
+        return ids.salt(PEPPER_BYTES)
+    path = database.with_name(database.name + "-pepper")
+    found = read(path)
+    if found is None:
+        write(path, ids.salt(PEPPER_BYTES).hex())
+        found = read(path)
+    if not found:
+        raise Unavailable(f"{path} cannot be read.", next_call="Restore it, or remove it and make new keys.")
+    return bytes.fromhex(found)
+
+
+def read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def write(path: Path, content: str) -> None:
+    """Create the file readable by its owner only; an existing one is kept."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # A private name first, then a link: nobody ever reads half a secret, and two makers cannot differ.
+        partial = path.with_name(f"{path.name}.{ids.salt(4).hex()}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(content + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            pass
+        finally:
+            partial.unlink()
+    except OSError as error:
+        raise Unavailable(
+            f"{path} cannot be written: {error.strerror}.", next_call="Make the data directory writable."
+        ) from error

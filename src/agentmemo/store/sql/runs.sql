@@ -1,0 +1,249 @@
+-- Runs, steps, waits and workers. Every write under a claim carries its epoch in WHERE.
+
+-- name: run_get
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned
+FROM run WHERE handle = :handle AND workspace = :workspace;
+
+-- name: run_find
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned
+FROM run WHERE workspace = :workspace AND name = :name AND key = :key;
+
+-- name: run_list
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned
+FROM run
+WHERE workspace = :workspace AND id < :before
+    AND (:name IS NULL OR name = :name)
+    AND (:state IS NULL OR state = :state OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (:agent IS NULL OR agent = :agent)
+    AND (:parent IS NULL OR parent = :parent)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: run_handles
+SELECT handle FROM run WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+
+-- name: run_count_by_state
+SELECT state, count(*) FROM run WHERE workspace = :workspace GROUP BY state;
+
+-- name: run_oldest_unfinished
+SELECT handle, name, state, updated_at FROM run
+WHERE workspace = :workspace AND wake IS NOT NULL ORDER BY updated_at LIMIT 1;
+
+-- name: run_add
+INSERT INTO run (handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    deadline, worker, task, task_version, priority, parent, forked_from, budget, claimed_at, created_at, updated_at)
+VALUES (:handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_attempts, :agent, :inputs_hash, :wake, :wake_at,
+    :deadline, :worker, :task, :task_version, :priority, :parent, :forked_from, :budget, :claimed_at, :now, :now)
+RETURNING id;
+
+-- name: run_claim
+UPDATE run SET state = 'running', epoch = epoch + 1, attempt = :attempt, wake = 'lease', wake_at = NULL,
+    waiting_for = NULL, wait_name = NULL, wait_key = NULL, deadline = NULL, overdue_at = NULL, worker = :worker,
+    task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '', claimed_at = :now,
+    updated_at = :now
+WHERE id = :id AND epoch = :epoch;
+
+-- name: run_park
+UPDATE run SET state = 'waiting', wake = :wake, wake_at = :wake_at, waiting_for = :waiting_for, wait_name = :wait_name,
+    wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason, worked_us = worked_us + :now - claimed_at,
+    claimed_at = NULL, current_step = NULL, updated_at = :now
+WHERE id = :id AND epoch = :epoch AND state = 'running';
+
+-- name: run_wake
+UPDATE run SET state = 'pending', wake = :wake, wake_at = NULL, waiting_for = NULL, wait_name = NULL, wait_key = NULL,
+    deadline = :deadline, overdue_at = NULL, reason = :reason, takeovers = 0, updated_at = :now
+WHERE id = :id AND state = 'waiting';
+
+-- name: run_release
+UPDATE run SET state = 'pending', wake = :wake, wake_at = :wake_at, deadline = :deadline, overdue_at = NULL,
+    worker = NULL, attempt = :attempt, error = :error, reason = :reason, takeovers = :takeovers,
+    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL, updated_at = :now
+WHERE id = :id AND epoch = :epoch AND state = 'running';
+
+-- name: run_ask
+UPDATE run SET state = 'waiting', wake = 'person', wake_at = NULL, waiting_for = :question, wait_name = :wait_name,
+    wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason,
+    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, updated_at = :now
+WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
+
+-- name: run_finish
+UPDATE run SET state = :state, wake = NULL, wake_at = NULL, waiting_for = NULL, wait_name = NULL, wait_key = NULL,
+    deadline = NULL, worker = NULL, error = :error, reason = :reason, percent = coalesce(:percent, percent),
+    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL,
+    updated_at = :now, finished_at = :now
+WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
+
+-- name: run_count_step
+UPDATE run SET steps = steps + 1, takeovers = 0, current_step = NULL, tokens = tokens + :tokens,
+    nanousd = nanousd + :nanousd, updated_at = :now
+WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running'
+RETURNING id, steps, attempt, budget, worked_us + :now - claimed_at, tokens, nanousd;
+
+-- name: run_fence
+UPDATE run SET current_step = coalesce(:current_step, current_step), updated_at = :now
+WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running'
+RETURNING id, steps, attempt;
+
+-- name: run_set_progress
+UPDATE run SET percent = coalesce(:percent, percent), progress = :progress,
+    current_step = coalesce(:current_step, current_step), updated_at = :now
+WHERE id = :id AND epoch = :epoch AND state = 'running';
+
+-- name: run_set_current_step
+UPDATE run SET current_step = :current_step
+WHERE handle = :handle AND worker = :worker AND state = 'running' AND current_step IS NOT :current_step;
+
+-- name: run_set_budget
+UPDATE run SET budget = :budget WHERE id = :id;
+
+-- name: run_of_worker
+SELECT handle, state FROM run WHERE worker = :worker ORDER BY id;
+
+-- name: run_children
+SELECT handle FROM run WHERE parent = :parent AND wake IS NOT NULL ORDER BY id;
+
+-- name: run_due
+SELECT handle, workspace FROM run WHERE wake_at IS NOT NULL AND wake_at <= :now ORDER BY wake_at LIMIT :limit;
+
+-- name: run_past_deadline
+SELECT handle, workspace FROM run
+WHERE deadline IS NOT NULL AND deadline <= :now AND overdue_at IS NULL ORDER BY deadline LIMIT :limit;
+
+-- name: run_set_overdue
+UPDATE run SET overdue_at = :now, deadline = NULL WHERE id = :id;
+
+-- name: run_overdue
+SELECT handle, name FROM run WHERE workspace = :workspace AND wake IS NOT NULL AND overdue_at IS NOT NULL
+ORDER BY overdue_at LIMIT 20;
+
+-- name: run_prunable
+SELECT handle, workspace FROM run
+WHERE finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit;
+
+-- name: run_mark_pruned
+UPDATE run SET pruned = 1, progress = '', updated_at = :now WHERE id = :id;
+
+-- name: run_remove_steps
+DELETE FROM step WHERE run = :run;
+
+-- name: run_remove_values
+DELETE FROM run_value WHERE run = :run AND field <> 'result';
+
+-- name: run_remove_signals
+DELETE FROM signal WHERE run = :run;
+
+-- name: run_remove_notes
+DELETE FROM note WHERE run = :run;
+
+-- name: run_value_set
+INSERT INTO run_value (run, field, size, codec, value, blob) VALUES (:run, :field, :size, :codec, :value, :blob)
+ON CONFLICT (run, field) DO UPDATE SET size = excluded.size, codec = excluded.codec, value = excluded.value,
+    blob = excluded.blob;
+
+-- name: run_values
+SELECT field, size, codec, value, blob FROM run_value WHERE run = :run;
+
+-- name: ready_add
+INSERT INTO ready (run, workspace, task, priority, available_at) VALUES (:run, :workspace, :task, :priority, :available_at)
+ON CONFLICT (run) DO UPDATE SET available_at = excluded.available_at;
+
+-- name: ready_remove
+DELETE FROM ready WHERE run = :run;
+
+-- name: ready_next
+SELECT r.handle, q.available_at FROM ready q JOIN run r ON r.id = q.run
+WHERE q.workspace = :workspace AND q.task IN (SELECT value FROM json_each(:tasks)) AND q.available_at <= :now
+ORDER BY q.priority DESC, q.available_at LIMIT 1;
+
+-- name: step_get
+SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at, finished_at, error,
+    decision, size, codec, value, blob
+FROM step WHERE run = :run AND name = :name AND key = :key;
+
+-- name: step_find
+SELECT s.id, s.name, s.key, s.number, s.state, s.effect, s.attempt, s.epoch, s.run_attempt, s.fingerprint, s.started_at,
+    s.finished_at, s.error, s.decision, s.size, s.codec, s.value, s.blob
+FROM step s JOIN run r ON r.id = s.run
+WHERE r.handle = :handle AND r.workspace = :workspace AND s.name = :name AND s.key = :key;
+
+-- name: step_list
+SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at, finished_at, error,
+    decision, size, codec, value, blob
+FROM step WHERE run = :run AND id > :after AND (:state IS NULL OR state = :state) ORDER BY id LIMIT :limit;
+
+-- name: step_put
+INSERT INTO step (run, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at,
+    finished_at, error, decision, size, codec, value, blob)
+VALUES (:run, :name, :key, :number, :state, :effect, :attempt, :epoch, :run_attempt, :fingerprint, :started_at,
+    :finished_at, :error, NULL, :size, :codec, :value, :blob)
+ON CONFLICT (run, name, key) DO UPDATE SET state = excluded.state, effect = excluded.effect,
+    attempt = excluded.attempt, epoch = excluded.epoch, run_attempt = excluded.run_attempt,
+    fingerprint = excluded.fingerprint, started_at = excluded.started_at, finished_at = excluded.finished_at,
+    error = excluded.error, decision = NULL, size = excluded.size, codec = excluded.codec, value = excluded.value,
+    blob = excluded.blob;
+
+-- name: step_count
+SELECT count(*) FROM step WHERE run = :run;
+
+-- name: step_started_before
+SELECT id, name, key FROM step WHERE run = :run AND state = 'started' AND epoch < :epoch
+    AND effect IN ('write', 'irreversible') ORDER BY id;
+
+-- name: step_set_state
+UPDATE step SET state = :state WHERE id = :id;
+
+-- name: step_set_decision
+UPDATE step SET decision = :decision WHERE id = :id;
+
+-- name: step_in_doubt
+SELECT name, key FROM step WHERE run = :run AND state = 'in_doubt' ORDER BY id;
+
+-- name: step_copy
+INSERT INTO step (run, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at,
+    finished_at, error, decision, size, codec, value, blob)
+SELECT :to_run, name, key, number, state, effect, attempt, 0, 1, fingerprint, started_at, finished_at, error, NULL,
+    size, codec, value, blob
+FROM step WHERE run = :from_run AND state = 'completed' AND id < :before ORDER BY id;
+
+-- name: step_first_named
+SELECT min(id) FROM step WHERE run = :run AND (name = :name OR name || '/' || key = :name);
+
+-- name: run_set_steps
+UPDATE run SET steps = (SELECT count(*) FROM step WHERE run = :id) WHERE id = :id;
+
+-- name: signal_add
+INSERT INTO signal (run, name, author, at, size, codec, value, blob)
+VALUES (:run, :name, :author, :now, :size, :codec, :value, :blob);
+
+-- name: signal_next
+SELECT id, size, codec, value, blob FROM signal WHERE run = :run AND name = :name ORDER BY id LIMIT 1;
+
+-- name: signal_remove
+DELETE FROM signal WHERE id = :id;
+
+-- name: note_add
+INSERT INTO note (run, kind, key, text, because, step, at, author, position)
+VALUES (:run, :kind, :key, :text, :because, :step, :now, :author, :position);
+
+-- name: note_find
+SELECT n.id, n.kind, n.text, n.because, n.step, n.at, a.kind, a.name, n.position
+FROM note n JOIN actor a ON a.id = n.author
+WHERE n.run = :run AND n.kind = :kind AND n.key = :key;
+
+-- name: note_list
+SELECT n.id, n.kind, n.text, n.because, n.step, n.at, a.kind, a.name, n.position
+FROM note n JOIN actor a ON a.id = n.author
+WHERE n.run = :run AND n.id > :after AND (:kind IS NULL OR n.kind = :kind) ORDER BY n.id LIMIT :limit;
+
+-- name: note_newest
+SELECT n.id, n.kind, n.text, n.because, n.step, n.at, a.kind, a.name, n.position
+FROM note n JOIN actor a ON a.id = n.author
+WHERE n.run = :run AND n.kind = :kind ORDER BY n.id DESC LIMIT :limit;

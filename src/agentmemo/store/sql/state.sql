@@ -1,0 +1,123 @@
+-- Entries: one narrow row per key, one wide row per version. A version's row id is its event's position.
+
+-- name: entry_head
+SELECT id, version, live, expires_at FROM entry WHERE namespace = :namespace AND key = :key;
+
+-- name: entry_add
+INSERT INTO entry (namespace, key, version, position, live, expires_at)
+VALUES (:namespace, :key, :version, :position, :live, :expires_at) RETURNING id;
+
+-- name: entry_update
+UPDATE entry SET version = :version, position = :position, live = :live, expires_at = :expires_at WHERE id = :id;
+
+-- name: entry_version_add
+INSERT INTO entry_version
+    (position, entry, version, kind, author, run, at, expires_at, origin, size, codec, value, blob)
+VALUES
+    (:position, :entry, :version, :kind, :author, :run, :at, :expires_at, :origin, :size, :codec, :value, :blob);
+
+-- name: entry_get
+SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry e JOIN entry_version v ON v.position = e.position
+WHERE e.namespace = :namespace AND e.key = :key AND e.live = 1 AND (e.expires_at IS NULL OR e.expires_at > :now);
+
+-- name: entry_get_version
+SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry e JOIN entry_version v ON v.entry = e.id
+WHERE e.namespace = :namespace AND e.key = :key AND v.version = :version;
+
+-- name: entry_get_as_of
+SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry e JOIN entry_version v ON v.entry = e.id
+WHERE e.namespace = :namespace AND e.key = :key AND v.position <= :position
+ORDER BY v.version DESC LIMIT 1;
+
+-- name: entry_list
+SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry e JOIN entry_version v ON v.position = e.position
+WHERE e.namespace = :namespace AND e.key >= :low AND e.key < :high AND e.key > :after
+    AND e.live = 1 AND (e.expires_at IS NULL OR e.expires_at > :now)
+ORDER BY e.key LIMIT :limit;
+
+-- name: entry_history
+SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry e JOIN entry_version v ON v.entry = e.id
+WHERE e.namespace = :namespace AND e.key = :key AND v.version < :before
+ORDER BY v.version DESC LIMIT :limit;
+
+-- name: entry_changed_between
+SELECT DISTINCT e.key FROM entry_version v JOIN entry e ON e.id = v.entry
+WHERE v.position > :low AND v.position <= :high AND e.namespace = :namespace
+ORDER BY e.key LIMIT :limit;
+
+-- name: entry_changes
+SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry_version v JOIN entry e ON e.id = v.entry
+WHERE v.position > :low AND v.position <= :high AND e.namespace = :namespace
+    AND e.key >= :from_key AND e.key < :to_key
+ORDER BY v.position LIMIT :limit;
+
+-- name: entry_expired
+SELECT e.id, n.workspace, n.id, n.name, e.key, e.version FROM entry e JOIN namespace n ON n.id = e.namespace
+WHERE e.expires_at IS NOT NULL AND e.expires_at <= :now AND e.live = 1 ORDER BY e.expires_at LIMIT :limit;
+
+-- name: entry_count_by_namespace
+SELECT n.name, count(*) FROM entry e JOIN namespace n ON n.id = e.namespace
+WHERE n.workspace = :workspace AND n.name >= :low AND n.name < :high AND n.name > :after
+    AND e.live = 1 AND (e.expires_at IS NULL OR e.expires_at > :now)
+    AND (:everything = 1 OR EXISTS (
+        SELECT 1 FROM json_each(:patterns) p
+        WHERE p.value = n.name
+            OR (substr(p.value, -1) = '*' AND substr(n.name, 1, length(p.value) - 1) = substr(p.value, 1, length(p.value) - 1))
+    ))
+GROUP BY n.name ORDER BY n.name LIMIT :limit;
+
+-- name: entry_count
+SELECT count(*) FROM entry e JOIN namespace n ON n.id = e.namespace
+WHERE n.workspace = :workspace AND e.live = 1;
+
+-- name: entry_search
+SELECT s.rowid, n.name, e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry_search s
+JOIN entry e ON e.id = s.rowid
+JOIN entry_version v ON v.position = e.position
+JOIN namespace n ON n.id = e.namespace
+WHERE entry_search MATCH :query AND n.workspace = :workspace
+    AND (:namespace IS NULL OR n.name = :namespace)
+    AND e.live = 1 AND (e.expires_at IS NULL OR e.expires_at > :now)
+    AND (:everything = 1 OR EXISTS (
+        SELECT 1 FROM json_each(:patterns) p
+        WHERE p.value = n.name
+            OR (substr(p.value, -1) = '*' AND substr(n.name, 1, length(p.value) - 1) = substr(p.value, 1, length(p.value) - 1))
+    ))
+ORDER BY s.rank LIMIT :limit OFFSET :offset;
+
+-- name: entry_unindexed
+SELECT v.position, e.id, e.key, e.live, e.position, v.size, v.codec, v.value, v.blob
+FROM entry_version v JOIN entry e ON e.id = v.entry
+WHERE v.position > :after AND v.position <= :high ORDER BY v.position LIMIT :limit;
+
+-- name: entry_search_remove
+DELETE FROM entry_search WHERE rowid = :id;
+
+-- name: entry_search_add
+INSERT INTO entry_search (rowid, key, body) VALUES (:id, :key, :body);
+
+-- name: workspace_set_indexed
+UPDATE workspace SET indexed = :position WHERE id = :workspace;
+
+-- name: entry_version_prunable
+SELECT v.position FROM entry_version v JOIN entry e ON e.id = v.entry
+WHERE v.position > :low AND v.position <= :high AND v.at < :before AND v.position <> e.position
+    AND v.version <= e.version - :kept
+ORDER BY v.position LIMIT :limit;
+
+-- name: entry_version_remove
+DELETE FROM entry_version WHERE position = :position;

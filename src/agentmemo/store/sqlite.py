@@ -1,0 +1,328 @@
+"""SQLite through apsw: WAL, synchronous FULL, one writer thread with group commit, a pool of readers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from agentmemo.clock import Clock
+from agentmemo.errors import Error, LeaseLost, Unavailable
+from agentmemo.model.audit import leaf_hash
+from agentmemo.store import queries
+from agentmemo.store.database import Capabilities, Head, Read, Row
+from agentmemo.store.migrate import migrate
+from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system
+from agentmemo.store.sqlite_writer import GroupCommit
+
+T = TypeVar("T")
+POSITION_BITS = 40
+REVISION_MASK = (1 << POSITION_BITS) - 1
+BUSY_MS = 30_000
+CHECKPOINT_PAGES = 10_000
+POLL_SECONDS = 0.025
+
+_open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
+
+
+class SqliteTransaction:
+    """The Transaction of this database. Heads and positions are cached while no other process has written."""
+
+    __slots__ = ("_connection", "_execute", "_heads", "_new_heads", "_new_positions", "_positions", "_queries", "now")
+
+    def __init__(self, connection: apsw.Connection, statements: dict[str, str], now: int) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._queries = statements
+        self._heads: dict[str, Head] = {}
+        self._positions: dict[int, int] = {}
+        self._new_heads: dict[str, Head] = {}
+        self._new_positions: dict[int, int] = {}
+        self.now = now
+
+    def fetch(self, *reads: Read) -> list[Row | None]:
+        return [self.one(name, **parameters) for name, parameters in reads]
+
+    def one(self, name: str, /, **parameters: Any) -> Row | None:
+        rows = self._execute(self._queries[name], parameters).fetchall()
+        return rows[0] if rows else None
+
+    def all(self, name: str, /, **parameters: Any) -> list[Row]:
+        return self._execute(self._queries[name], parameters).fetchall()
+
+    def write(self, name: str, /, *, expect: int | None = None, **parameters: Any) -> None:
+        self._execute(self._queries[name], parameters)
+        if expect is not None and (found := self._connection.changes()) != expect:
+            raise LeaseLost(
+                f"The write was refused: it met {found} rows where {expect} had to be.",
+                why="The claim is stale, or the row changed meanwhile.",
+                next_call="Open the run again to get the current epoch.",
+            )
+
+    def run(self, name: str, /, **parameters: Any) -> int:
+        self._execute(self._queries[name], parameters)
+        return self._connection.changes()
+
+    def next_position(self, workspace: int) -> int:
+        last = self._new_positions.get(workspace) or self._positions.get(workspace)
+        if last is None:
+            base = workspace << POSITION_BITS
+            row = self.one("event_last_position", low=base, high=base | REVISION_MASK)
+            last = row[0] if row and row[0] else base
+        self._new_positions[workspace] = last + 1
+        return last + 1
+
+    def head(self, stream: str) -> Head | None:
+        head = self._new_heads.get(stream) or self._heads.get(stream)
+        if head is None and (row := self.one("event_last_of_stream", stream=stream)):
+            head = Head(row[0], leaf_hash(row[1]))
+        return head
+
+    def set_head(self, stream: str, head: Head) -> None:
+        self._new_heads[stream] = head
+
+    def changes(self) -> int:
+        return self._connection.total_changes()
+
+    def begin_request(self) -> None:
+        """Forget what the last request of the batch wanted to remember; called at each savepoint."""
+        self._new_heads = {}
+        self._new_positions = {}
+
+    def keep(self) -> None:
+        """The request's savepoint is released: what it learned holds for the next ones."""
+        if len(self._heads) > HEADS_CACHED:
+            self._heads.clear()
+        self._heads.update(self._new_heads)
+        self._positions.update(self._new_positions)
+
+    def forget(self) -> None:
+        """Another process wrote, or the batch died: nothing cached is true any more."""
+        self._heads.clear()
+        self._positions.clear()
+        self.begin_request()
+
+
+HEADS_CACHED = 50_000
+
+
+class SqliteDatabase:
+    """One file (or memory). See `database.Database` for the contract of each method."""
+
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._statements = queries.load("sqlite")
+        self._readers: deque[apsw.Connection] = deque()
+        self._listeners: dict[int, Callable[[], None]] = {}
+        self._listen_lock = threading.Lock()
+        self._pump: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._forked = False
+        self._target = str(path) if path else f"file:/agentmemo-{id(self)}?vfs=memdb"
+        if path:
+            _prepare_directory(path)
+            refuse_network_file_system(path)
+        self._lock = FileLock(Path(f"{path}-lock") if path else None)
+        connection = self._open_writer()
+        self.capabilities = Capabilities(
+            name="sqlite",
+            durable=path is not None,
+            exclusive_writer=True,
+            concurrent_reads=path is not None,
+            file=path,
+        )
+        self._writer_connection = connection
+        self._writer = GroupCommit(
+            connection, SqliteTransaction(connection, self._statements, clock.now_us()), self._lock, clock, self._notify
+        )
+        _open_databases.add(self)
+
+    def read(self, work: Callable[[Any], T], *, snapshot: bool = True) -> T:
+        self._check_open()
+        if not self.capabilities.concurrent_reads:
+            return self._writer.write(work, kind="read")
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._open_reader()
+        try:
+            transaction = SqliteTransaction(connection, self._statements, self._clock.now_us())
+            if not snapshot:
+                return work(transaction)
+            connection.execute("BEGIN")
+            try:
+                return work(transaction)
+            finally:
+                connection.execute("COMMIT")
+        except apsw.Error as error:
+            raise map_error(error, self._target) from error
+        finally:
+            self._readers.append(connection)
+
+    def write(self, work: Callable[[Any], T]) -> T:
+        self._check_open()
+        return self._writer.write(work)
+
+    def submit(self, work: Callable[[Any], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        self._check_open()
+        self._writer.submit(work, done)
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        with self._listen_lock:
+            self._listeners[id(callback)] = callback
+            if self._pump is None and self._path:
+                self._pump = threading.Thread(target=self._watch_others, name="agentmemo-watch", daemon=True)
+                self._pump.start()
+
+        def stop() -> None:
+            with self._listen_lock:
+                self._listeners.pop(id(callback), None)
+
+        return stop
+
+    def backup(self, path: Path) -> int:
+        self._check_open()
+        source = self._open_reader() if self._path else self._writer_connection
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        try:
+            target = apsw.Connection(str(partial))
+            try:
+                with target.backup("main", source, "main") as copy:
+                    copy.step()
+                target.pragma("journal_mode", "DELETE")
+                if (answer := target.pragma("integrity_check")) != "ok":
+                    raise Unavailable(f"The copy does not pass its integrity check: {answer}.")
+            finally:
+                target.close()
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except apsw.Error as error:
+            raise map_error(error, str(path)) from error
+        finally:
+            partial.unlink(missing_ok=True)
+            if self._path:
+                source.close()
+        return path.stat().st_size
+
+    def facts(self) -> dict[str, Any]:
+        def look(transaction: SqliteTransaction) -> dict[str, Any]:
+            pragma = transaction._connection.pragma  # noqa: SLF001 - the same module
+            return {
+                "sqlite": apsw.sqlite_lib_version(),
+                "apsw": apsw.apsw_version(),
+                "path": str(self._path or ":memory:"),
+                "journal_mode": pragma("journal_mode"),
+                "synchronous": pragma("synchronous"),
+                "bytes": pragma("page_count") * pragma("page_size"),
+                "quick_check": pragma("quick_check"),
+            }
+
+        return self.read(look)
+
+    def close(self) -> None:
+        if self._closed.is_set() or self._forked:
+            return
+        self._closed.set()
+        self._writer.close()
+        while self._readers:
+            self._readers.pop().close()
+        with contextlib.suppress(apsw.Error):
+            self._writer_connection.pragma("wal_checkpoint(PASSIVE)")
+        self._writer_connection.close()
+        self._lock.close()
+
+    def _open_writer(self) -> apsw.Connection:
+        try:
+            connection = self._connect()
+            with self._lock.held():
+                connection.pragma("journal_mode", "WAL")
+                connection.pragma("synchronous", "FULL")
+                connection.pragma("fullfsync", value=True)
+                connection.pragma("journal_size_limit", 256 * 1024 * 1024)
+                migrate(connection, self._target)
+            connection.wal_autocheckpoint(CHECKPOINT_PAGES)
+        except apsw.Error as error:
+            raise map_error(error, self._target) from error
+        return connection
+
+    def _open_reader(self) -> apsw.Connection:
+        try:
+            connection = self._connect()
+            connection.pragma("query_only", value=True)
+            # Exactly one connection of a process checkpoints: the writer's.
+            connection.wal_autocheckpoint(0)
+        except apsw.Error as error:
+            raise map_error(error, self._target) from error
+        return connection
+
+    def _connect(self) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(self._target, flags=flags, statementcachesize=200)
+        connection.set_busy_timeout(BUSY_MS)
+        connection.pragma("foreign_keys", value=True)
+        return connection
+
+    def _notify(self) -> None:
+        if self._listeners:
+            for callback in list(self._listeners.values()):
+                callback()
+
+    def _watch_others(self) -> None:
+        """Commits of other processes show in data_version; polling it is the truth, at 25 ms a microsecond's work."""
+        connection = self._open_reader()
+        last = connection.pragma("data_version")
+        while not self._closed.wait(POLL_SECONDS):
+            if not self._listeners:
+                continue
+            version = connection.pragma("data_version")
+            if version != last:
+                last = version
+                self._notify()
+        connection.close()
+
+    def _check_open(self) -> None:
+        if self._forked:
+            raise Unavailable(
+                "This connection was made before a fork.",
+                why="Threads and locks do not survive a fork.",
+                next_call="Call agentmemo.connect(...) again in the child process.",
+                retry_safe=False,
+            )
+        if self._closed.is_set():
+            raise Unavailable(
+                "The connection is closed.", next_call="Call agentmemo.connect(...) again.", retry_safe=False
+            )
+
+
+def _prepare_directory(path: Path) -> None:
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700)
+        if path.is_dir():
+            raise Unavailable(f"{path} is a directory.", next_call="Name a file.", retry_safe=False)
+    except Error:
+        raise
+    except OSError as error:
+        raise Unavailable(
+            f"The data directory {path.parent} cannot be made: {error.strerror}.",
+            next_call="Set AGENTMEMO_DATA to a directory you may write to.",
+        ) from error
+
+
+def _after_fork() -> None:
+    for database in _open_databases:
+        database._forked = True  # noqa: SLF001 - the child must never touch the parent's connections
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,170 @@
+"""Group commit: one thread, one connection, one commit for everything that waited meanwhile.
+
+There is no timer. The writer takes what is queued, gives each request a savepoint, commits once and only then
+releases answers and refusals. A lone caller pays no delay; under load one fsync serves many.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apsw
+
+from agentmemo.clock import Clock
+from agentmemo.crashpoints import reach
+from agentmemo.errors import Unavailable
+from agentmemo.store.sqlite_files import FileLock, map_error
+
+T = TypeVar("T")
+BATCH_MAX = 512
+Done = Callable[[Any, BaseException | None], None]
+
+
+class _Job:
+    __slots__ = ("done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[Any], Any], done: Done) -> None:
+        self.work = work
+        self.done = done
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class _OuterRolledBack(Exception):  # noqa: N818 - never leaves this module
+    """SQLite itself undid the whole transaction; no savepoint of the batch survived."""
+
+
+class GroupCommit:
+    """The writer of one process. `write` waits, `submit` calls back from the writer thread."""
+
+    def __init__(
+        self, connection: apsw.Connection, transaction: Any, lock: FileLock, clock: Clock, notify: Callable[[], None]
+    ) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._transaction = transaction
+        self._lock = lock
+        self._clock = clock
+        self._notify = notify
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._data_version = connection.pragma("data_version")
+        self._thread = threading.Thread(target=self._loop, name="agentmemo-writer", daemon=True)
+        self._closing = False
+        self._thread.start()
+
+    def write(self, work: Callable[[Any], T], *, kind: str = "write") -> T:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(f"A {kind} inside a write would wait for itself.")
+        latch = threading.Lock()
+        latch.acquire()
+        job = _Job(work, lambda _result, _error: latch.release())
+        self._put(job)
+        latch.acquire()
+        if job.error is not None:
+            raise job.error
+        return job.result  # type: ignore[no-any-return]
+
+    def submit(self, work: Callable[[Any], Any], done: Done) -> None:
+        self._put(_Job(work, done))
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._closing = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _put(self, job: _Job) -> None:
+        if self._closing:
+            raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
+        self._queue.put(job)
+
+    def _loop(self) -> None:
+        while True:
+            job = self._queue.get()
+            batch = []
+            ending = job is None
+            while job is not None:
+                batch.append(job)
+                if len(batch) >= BATCH_MAX:
+                    break
+                try:
+                    job = self._queue.get_nowait()
+                    ending = ending or job is None
+                except queue.Empty:
+                    break
+            if batch:
+                self._commit(batch)
+            if ending:
+                return
+
+    def _commit(self, batch: list[_Job]) -> None:
+        """Run a batch; when its one transaction dies, run each request alone so that one cannot fail the others."""
+        try:
+            self._transact(batch)
+        except (apsw.Error, _OuterRolledBack) as error:
+            self._abandon()
+            if len(batch) > 1:
+                for job in batch:
+                    job.result = job.error = None
+                    self._commit([job])
+                return
+            cause = error.__cause__ if isinstance(error, _OuterRolledBack) else error
+            batch[0].error = map_error(cause, self._connection.filename or ":memory:")  # type: ignore[arg-type]
+        except BaseException as error:  # noqa: BLE001 - a lost answer would hang its caller for ever
+            self._abandon()
+            for job in batch:
+                job.error = job.error or error
+        reach("writer.before_answer")
+        for job in batch:
+            job.done(job.result, job.error)
+        reach("writer.after_answer")
+
+    def _transact(self, batch: list[_Job]) -> None:
+        reach("writer.before_begin")
+        self._lock.acquire()
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            version = self._connection.pragma("data_version")
+            if version != self._data_version:
+                self._data_version = version
+                self._transaction.forget()
+            self._transaction.now = self._clock.now_us()
+            reach("writer.after_begin")
+            before = self._connection.total_changes()
+            for job in batch:
+                self._run(job)
+            reach("writer.before_commit")
+            self._execute("COMMIT")
+            reach("writer.after_commit")
+            changed = self._connection.total_changes() != before
+        finally:
+            self._lock.release()
+        if changed:
+            self._notify()
+
+    def _run(self, job: _Job) -> None:
+        transaction = self._transaction
+        transaction.begin_request()
+        self._execute("SAVEPOINT request")
+        try:
+            job.result = job.work(transaction)
+            transaction.keep()
+            self._execute("RELEASE request")
+            reach("writer.after_work")
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise _OuterRolledBack from error
+            self._execute("ROLLBACK TO request")
+            self._execute("RELEASE request")
+            transaction.begin_request()
+            if isinstance(error, apsw.Error):
+                error = map_error(error, self._connection.filename or ":memory:")
+            job.error = error
+
+    def _abandon(self) -> None:
+        self._transaction.forget()
+        if self._connection.in_transaction:
+            self._execute("ROLLBACK")

@@ -1,0 +1,132 @@
+"""Entries and their versions as rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from agentmemo.store.blobs import Packed
+from agentmemo.store.database import Transaction
+
+END_OF_KEYS = "\U0010ffff"
+
+
+class EntryHead(NamedTuple):
+    id: int
+    version: int
+    live: int
+    expires_at: int | None
+
+
+class VersionRow(NamedTuple):
+    """One version of one key, its value still packed."""
+
+    key: str
+    position: int
+    version: int
+    kind: str
+    author: int
+    run: str | None
+    at: int
+    expires_at: int | None
+    origin: str
+    size: int
+    codec: int
+    value: bytes | None
+    blob: bytes | None
+
+
+def prefix_range(prefix: str) -> tuple[str, str]:
+    """[low, high) of the keys that begin with a prefix, in code point order."""
+    return prefix, prefix + END_OF_KEYS
+
+
+def head(tx: Transaction, namespace: int, key: str) -> EntryHead | None:
+    row = tx.one("entry_head", namespace=namespace, key=key)
+    return EntryHead(*row) if row else None
+
+
+def append_version(
+    tx: Transaction,
+    found: EntryHead | None,
+    *,
+    namespace: int,
+    key: str,
+    position: int,
+    kind: str,
+    author: int,
+    run: str | None,
+    expires_at: int | None,
+    origin: str,
+    packed: Packed,
+) -> int:
+    """Add the next version of a key and point its row there. Returns the version."""
+    live = int(kind == "set")
+    version = found.version + 1 if found else 1
+    if found:
+        entry = found.id
+        tx.write("entry_update", id=entry, version=version, position=position, live=live, expires_at=expires_at)
+    else:
+        row = tx.one(
+            "entry_add",
+            namespace=namespace,
+            key=key,
+            version=version,
+            position=position,
+            live=live,
+            expires_at=expires_at,
+        )
+        assert row is not None  # noqa: S101 - RETURNING always returns
+        entry = row[0]
+    tx.write(
+        "entry_version_add",
+        position=position,
+        entry=entry,
+        version=version,
+        kind=kind,
+        author=author,
+        run=run,
+        at=tx.now,
+        expires_at=expires_at,
+        origin=origin,
+        size=packed.size,
+        codec=packed.codec,
+        value=packed.value,
+        blob=packed.blob,
+    )
+    return version
+
+
+def get(tx: Transaction, namespace: int, key: str) -> VersionRow | None:
+    row = tx.one("entry_get", namespace=namespace, key=key, now=tx.now)
+    return VersionRow(*row) if row else None
+
+
+def get_version(tx: Transaction, namespace: int, key: str, version: int) -> VersionRow | None:
+    row = tx.one("entry_get_version", namespace=namespace, key=key, version=version)
+    return VersionRow(*row) if row else None
+
+
+def get_as_of(tx: Transaction, namespace: int, key: str, position: int) -> VersionRow | None:
+    row = tx.one("entry_get_as_of", namespace=namespace, key=key, position=position)
+    return VersionRow(*row) if row else None
+
+
+def list_live(tx: Transaction, namespace: int, prefix: str, after: str, limit: int) -> list[VersionRow]:
+    low, high = prefix_range(prefix)
+    rows = tx.all("entry_list", namespace=namespace, low=low, high=high, after=after, now=tx.now, limit=limit)
+    return [VersionRow(*row) for row in rows]
+
+
+def list_history(tx: Transaction, namespace: int, key: str, before: int, limit: int) -> list[VersionRow]:
+    rows = tx.all("entry_history", namespace=namespace, key=key, before=before, limit=limit)
+    return [VersionRow(*row) for row in rows]
+
+
+def list_changes(
+    tx: Transaction, namespace: int, prefix: str, low: int, high: int, limit: int
+) -> list[VersionRow]:
+    from_key, to_key = prefix_range(prefix)
+    rows = tx.all(
+        "entry_changes", namespace=namespace, from_key=from_key, to_key=to_key, low=low, high=high, limit=limit
+    )
+    return [VersionRow(*row) for row in rows]

@@ -1,0 +1,63 @@
+"""What every test may ask for, and the rule that CI accepts no unexplained skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from fnmatch import fnmatch
+
+import pytest
+
+# node id pattern -> why CI may skip it. Everything else that skips makes a CI run fail.
+ALLOWED_SKIPS: dict[str, str] = {}
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_skips = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_data(tmp_path_factory):
+    """No test reads or writes the data of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AGENTMEMO_")]:
+            patch.delenv(name)
+        patch.setenv("AGENTMEMO_DATA", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of a Chromium for playwright's `executable_path`."""
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    return path or pytest.skip("no Chromium on this machine: apt-get install chromium")
+
+
+def pytest_configure(config):
+    config.stash[_skips] = {}
+    if os.environ.get("CI") == "true":
+        config.pluginmanager.register(_SkipGate(config), "skip-gate")
+
+
+class _SkipGate:
+    def __init__(self, config):
+        self._skips = config.stash[_skips]
+
+    def pytest_runtest_logreport(self, report):
+        self._note(report)
+
+    def pytest_collectreport(self, report):
+        self._note(report)
+
+    def _note(self, report):
+        allowed = any(fnmatch(report.nodeid, pattern) for pattern in ALLOWED_SKIPS)
+        if report.skipped and not hasattr(report, "wasxfail") and not allowed:
+            self._skips[report.nodeid] = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else "")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session):
+        if self._skips and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for node, reason in self._skips.items():
+            terminalreporter.write_line(f"CI refuses this skip: {node}: {reason}", red=True)

@@ -1,0 +1,68 @@
+"""Which file may import what. The layers are a contract in pyproject.toml; this is the rest."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+from fnmatch import fnmatch
+
+import pytest
+
+# third-party package -> the only files of src/agentmemo that may import it
+HOMES = {
+    "aiohttp": ("client/*",),
+    "apsw": ("store/sqlite*.py",),
+    "cyclopts": ("cli/*",),
+    "jinja2": ("console/*", "server/*"),
+    "psycopg": ("store/postgres.py",),
+    "psycopg_pool": ("store/postgres.py",),
+    "rich": ("cli/*",),
+    "sqlite3": (),  # the system's library has a bug that corrupts the log; apsw brings its own
+    "starlette": ("console/*", "server/*"),
+    "uvicorn": ("console/*", "server/*"),
+}
+
+
+def test_layers(root):
+    program = shutil.which("lint-imports", path=f"{root}/.venv/bin") or shutil.which("lint-imports")
+    if not program:
+        pytest.skip("import-linter is not installed")
+    result = subprocess.run([program, "--no-logo"], cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_third_party_packages_stay_at_home(package):
+    strays = [
+        f"{file.name}:{line} imports {name}"
+        for file in package
+        for line, name in imports(file.tree)
+        if not at_home(name.partition(".")[0], file.name.removeprefix("src/agentmemo/"))
+    ]
+    assert strays == []
+
+
+def test_inner_imports_are_listed(package, ratchet):
+    found = {
+        f"{file.name}: {name}"
+        for file in package
+        for function in ast.walk(file.tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for _, name in imports(function)
+        if name.partition(".")[0] == "agentmemo"
+    }
+    ratchet("inner_imports", found)
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield node.lineno, "agentmemo"
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def at_home(package, place):
+    return package not in HOMES or any(fnmatch(place, home) for home in HOMES[package])

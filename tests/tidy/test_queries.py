@@ -1,0 +1,69 @@
+"""Named queries: each is used, each used one exists, and portable text stays the rule."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+
+import pytest
+
+NAME = re.compile(r"^-- name: (\w+)", re.MULTILINE)
+PARAMETER = re.compile(r"(?<!:):([a-z_]\w*)")
+CALLS = {"all", "many", "one", "run", "write"}
+OVERRIDES_AT_MOST = 0.25  # above it, split into one folder per database
+
+
+@pytest.fixture(scope="session")
+def queries(tracked):
+    """(folder, name) -> text; the folder is '' for portable queries."""
+    found, twice = {}, []
+    for file in tracked:
+        folder = re.fullmatch(r"src/agentmemo/store/sql/(?:(\w+)/)?[\w/]+\.sql", file.name)
+        if not folder or "/migrations/" in file.name:
+            continue
+        _, *parts = NAME.split(file.text)
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            twice += [name] if (folder[1] or "", name) in found else []
+            found[folder[1] or "", name] = text
+    assert twice == [], "defined twice"
+    return found
+
+
+@pytest.fixture(scope="session")
+def store(package):
+    return [file for file in package if file.name.startswith("src/agentmemo/store/")]
+
+
+def test_every_query_is_used(queries, store):
+    words = {node.value for file in store for node in ast.walk(file.tree) if isinstance(node, ast.Constant)}
+    assert sorted({name for _, name in queries} - words) == []
+
+
+def test_every_used_query_exists(queries, store):
+    defined = {name for _, name in queries}
+    missing = [
+        f"{file.name}:{node.lineno}: {node.args[0].value}"
+        for file in store
+        for node in ast.walk(file.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS
+        if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+        if node.args[0].value not in defined
+    ]
+    assert missing == []
+
+
+def test_overrides_take_the_same_parameters(queries):
+    differing = {
+        f"{folder}: {name}"
+        for (folder, name), text in queries.items()
+        if folder and ("", name) in queries
+        if set(PARAMETER.findall(text)) != set(PARAMETER.findall(queries["", name]))
+    }
+    assert differing == set()
+
+
+def test_most_queries_are_portable(queries):
+    names = {name for _, name in queries}
+    special = Counter(folder for folder, _ in queries if folder)
+    assert all(count <= OVERRIDES_AT_MOST * len(names) for count in special.values()), dict(special)
