@@ -71,6 +71,18 @@ async def connect_async(
     return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
 
 
+def connection_for(plane: LocalPlane, caller: Caller) -> Connection:
+    """A connection of an already identified caller to a plane of this process, which stays open when it closes."""
+    plane.users += 1
+    return Connection(Plane(EmbeddedTransport(plane, caller), plane.clock, plane.settings.lease_seconds), caller.name)
+
+
+def connection_for_async(plane: LocalPlane, caller: Caller) -> AsyncConnection:
+    plane.users += 1
+    transport = AsyncEmbeddedTransport(plane, caller)
+    return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
+
+
 class LocalPlane:
     """An engine with its upkeep in this process, shared by all connections to one store."""
 
@@ -80,6 +92,8 @@ class LocalPlane:
         self.engine = Engine(open_database(target, clock), clock, settings)
         self.upkeep = Upkeep(self.engine)
         self.users = 0
+        # A server keeps its plane until it stops, whoever comes and goes.
+        self.kept = False
         if upkeep:
             self.upkeep.start()
 
@@ -109,7 +123,7 @@ def release_plane(plane: LocalPlane) -> None:
     """The last user closes it."""
     with _planes_lock:
         plane.users -= 1
-        if plane.users > 0:
+        if plane.users > 0 or plane.kept:
             return
         for place, known in list(_planes.items()):
             if known is plane:
