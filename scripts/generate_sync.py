@@ -1,7 +1,7 @@
 """Make the synchronous client from the asynchronous one, word by word.
 
-    python scripts/generate_sync.py           write src/agentmemo/client/_sync
-    python scripts/generate_sync.py --check   fail if what is there differs
+python scripts/generate_sync.py           write src/agentmemo/client/_sync
+python scripts/generate_sync.py --check   fail if what is there differs
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ WORDS = (
     (r"Callable\[\.\.\., Awaitable\[Any\]\]", "Callable[..., Any]"),
     (r"Callable\[\[str\], Awaitable\[(Page\[T\])\]\]", r"Callable[[str], \1]"),
     (r"from collections\.abc import Awaitable, Callable\n", "from collections.abc import Callable\n"),
-    (r"from collections\.abc import Iterator, Awaitable, Callable\n", "from collections.abc import Callable, Iterator\n"),
+    (
+        r"from collections\.abc import Iterator, Awaitable, Callable\n",
+        "from collections.abc import Callable, Iterator\n",
+    ),
     (r"self\.transport\.blocking\(\)", "self.transport"),
 )
 
@@ -47,7 +50,7 @@ def formatted(source: str, name: str) -> str:
     """Formatted and with sorted imports, so that the output is stable whatever the words' lengths."""
     ruff = [str(Path(sys.executable).parent / "ruff")]
     for arguments in (["check", "--select", "I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
-        answer = subprocess.run(  # noqa: S603 - our own tool on our own text
+        answer = subprocess.run(
             [*ruff, *arguments, "--stdin-filename", str(CLIENT / "_sync" / name), "-"],
             input=source,
             capture_output=True,

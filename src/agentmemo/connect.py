@@ -140,9 +140,7 @@ class EmbeddedTransport:
         self._caller = caller
         self._closed = False
 
-    def call(
-        self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
-    ) -> Any:
+    def call(self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None) -> Any:
         return self._engine.call(operation, under(self._caller, claim, worker), request)
 
     def hold(self, worker: str) -> None:
@@ -191,7 +189,11 @@ async def perform(engine: Engine, operation: Operation, caller: Caller, request:
     request = msgspec.structs.replace(request, wait_seconds=0.0)
     loop = asyncio.get_running_loop()
     wake = asyncio.Event()
-    stop = engine.database.listen(lambda: loop.call_soon_threadsafe(wake.set))
+
+    def committed() -> None:
+        loop.call_soon_threadsafe(wake.set)
+
+    stop = engine.database.listen(committed)
     try:
         end = loop.time() + seconds
         while True:

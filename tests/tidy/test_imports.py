@@ -12,7 +12,7 @@ import pytest
 # third-party package -> the only files of src/agentmemo that may import it
 HOMES = {
     "aiohttp": ("client/*",),
-    "apsw": ("store/sqlite*.py",),
+    "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
     "jinja2": ("console/*", "server/*"),
     "psycopg": ("store/postgres.py",),

@@ -136,7 +136,8 @@ _RUNS = (
         "run.note", "POST /runs/{run}/notes", "runs:write", runs.AddNote, runs.Note,
         buffered=True, summary="Record a decision, a finding or a failed approach",
     ),
-    _read("run.notes", "/runs/{run}/notes", "runs:read", runs.ListNotes, Page, items=runs.Note, summary="A run's notes"),
+    _read("run.notes", "/runs/{run}/notes", "runs:read", runs.ListNotes, Page, items=runs.Note,
+          summary="A run's notes"),
     _change(
         "run.signal", "POST /runs/{run}/signals", "runs:write", runs.SendSignal, runs.Run,
         buffered=True, summary="Send a named signal; it is kept until the run waits for it",
@@ -154,7 +155,8 @@ _RUNS = (
         "step.find", "/runs/{run}/steps/{name}/{key}", "runs:read", runs.FindStep, runs.Step,
         quick=True, summary="A step by name and key",
     ),
-    _read("step.list", "/runs/{run}/steps", "runs:read", runs.ListSteps, Page, items=runs.Step, summary="A run's steps"),
+    _read("step.list", "/runs/{run}/steps", "runs:read", runs.ListSteps, Page, items=runs.Step,
+          summary="A run's steps"),
     _change(
         "step.start", "POST /runs/{run}/steps/{name}/{key}/start", "runs:write", runs.StartStep, runs.Step,
         summary="Announce a step whose effect leaves the store",
@@ -195,7 +197,8 @@ _AUDIT = (
 
 _ACCESS = (
     _read("access.whoami", "/whoami", None, access.Identify, access.Identity, summary="Who this credential is"),
-    _change("key.create", "POST /keys", "access:admin", access.CreateKey, access.Key, summary="Create a key, shown once"),
+    _change("key.create", "POST /keys", "access:admin", access.CreateKey, access.Key,
+            summary="Create a key, shown once"),
     _read("key.list", "/keys", "access:read", access.ListKeys, Page, items=access.Key, summary="Keys, without secrets"),
     _change("key.revoke", "DELETE /keys/{id}", "access:admin", access.RevokeKey, access.Key, summary="End a key now"),
     _change("key.rotate", "POST /keys/{id}/rotation", "access:admin", access.RotateKey, access.Key,

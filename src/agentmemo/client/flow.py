@@ -16,8 +16,8 @@ from agentmemo.clock import Clock
 from agentmemo.errors import InvalidInput, TimedOut
 
 
-class Suspended(BaseException):  # noqa: N818 - not an error: it unwinds a registered task whose run was parked
-    """The run waits, holding nothing; its worker goes on with other work."""
+class Suspended(BaseException):
+    """Unwinds a registered task whose run was parked: it waits, holding nothing, and its worker goes on."""
 
 
 class AsyncFlow:
@@ -29,21 +29,21 @@ class AsyncFlow:
         await self._clock.sleep_async(seconds)
 
     async def run_function(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], timeout: float | None
+        self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], seconds: float | None
     ) -> Any:
         """Call a sync or async function. A sync one with a timeout runs in a thread, which cannot be stopped."""
         try:
-            if timeout is None:
+            if seconds is None:
                 result = function(*arguments, **keywords)
                 return await result if inspect.isawaitable(result) else result
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 if inspect.iscoroutinefunction(inspect.unwrap(function)):
                     return await function(*arguments, **keywords)
                 return await asyncio.to_thread(function, *arguments, **keywords)
         except TimeoutError as error:
-            if timeout is None or isinstance(error, TimedOut):
+            if seconds is None or isinstance(error, TimedOut):
                 raise
-            raise _timed_out(function, timeout) from error
+            raise _timed_out(function, seconds) from error
 
     async def parallel(self, work: Callable[[], Awaitable[None]], concurrency: int) -> None:
         async with asyncio.TaskGroup() as group:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME, Operation
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
-from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.call import Call, EngineContext, not_found
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import InvalidInput, NotAuthenticated, PermissionDenied
 from agentmemo.model import access as model
@@ -17,15 +16,12 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.store import access as rows
 from agentmemo.store.database import Transaction
 
-if TYPE_CHECKING:
-    from agentmemo.engine.dispatch import Engine
-
 DAY = 86_400 * SECOND
 KEY_DAYS_MAX = 3650.0
 USED_EVERY = 60 * SECOND
 
 
-def authenticate(engine: Engine, text: str, pepper: bytes) -> model.Caller:
+def authenticate(engine: EngineContext, text: str, pepper: bytes) -> model.Caller:
     """The caller a key stands for. Raises NotAuthenticated; the checksum is tested before the store is asked."""
     kind, public_id = model.parse_key(text)
     credential = engine.database.read(lambda tx: rows.find_credential(tx, public_id), snapshot=False)
@@ -69,7 +65,7 @@ def create_key(tx: Transaction, call: Call, request: model.CreateKey) -> model.K
     if days is not None and not 0 < days <= KEY_DAYS_MAX:
         raise InvalidInput(f"expires_in_days is above 0 and at most {KEY_DAYS_MAX:.0f}, not {days}.")
     expires_at = None if days is None else tx.now + round(days * DAY)
-    return _issue(tx, call, request.kind, request.actor, request.label, grants, expires_at)
+    return _issue(tx, call, request.kind, request.actor, request.label, grants, expires_at=expires_at)
 
 
 def list_keys(tx: Transaction, call: Call, request: model.ListKeys) -> Page:
@@ -97,7 +93,7 @@ def rotate_key(tx: Transaction, call: Call, request: model.RotateKey) -> model.K
     end = tx.now + round(request.overlap_hours * 3600 * SECOND)
     tx.write("credential_expire", workspace=call.workspace, id=old.id, at=end)
     expires_at = tx.now + lifetime if lifetime else None
-    return _issue(tx, call, old.kind, old.actor, old.label, old.grants, expires_at, replaces=old.id)
+    return _issue(tx, call, old.kind, old.actor, old.label, old.grants, expires_at=expires_at, replaces=old.id)
 
 
 def set_disabled(tx: Transaction, call: Call, request: model.SetActorDisabled) -> model.Actor:
@@ -147,7 +143,7 @@ def whoami(_tx: Transaction, call: Call, _request: model.Identify) -> model.Iden
 class Denials:
     """Records denials in commits of their own. Repeated read denials are counted and written once a window."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineContext) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._counted: dict[tuple[model.Caller, str, str | None], tuple[int, int]] = {}
@@ -197,8 +193,8 @@ def _issue(
     actor: str,
     label: str,
     grants: list[model.Grant],
-    expires_at: int | None,
     *,
+    expires_at: int | None,
     replaces: str | None = None,
 ) -> model.Key:
     public_id = "".join(ids.ALPHABET[byte & 31] for byte in ids.salt(8))

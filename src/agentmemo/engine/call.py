@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple, Protocol
 
+from agentmemo.clock import Clock
+from agentmemo.engine.names import Names
+from agentmemo.engine.presence import Presence
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
+from agentmemo.settings import Settings
+from agentmemo.store.database import Database, Transaction
 
-if TYPE_CHECKING:
-    from agentmemo.engine.dispatch import Engine
+
+class Renewal(NamedTuple):
+    """When a worker's lease was last written, on the boot clock, and how long it is."""
+
+    written_at: int
+    lease_us: int
+
+
+class EngineContext(Protocol):
+    """What a handler may ask of the engine it runs in; `dispatch.Engine` is the one that exists."""
+
+    database: Database
+    clock: Clock
+    settings: Settings
+    names: Names
+    presence: Presence
+    incarnation: str
+    renewals: dict[str, Renewal]
+
+    def authorize(self, caller: Caller, operation: Any, request: Any) -> None: ...
+    def perform(self, tx: Transaction, call: Call, prepared: Any) -> Any: ...
+    def pepper(self) -> bytes: ...
+    def retire_workers_of(self, tx: Transaction, call: Call, kind: str, name: str) -> None: ...
 
 
 class Call:
@@ -16,7 +42,7 @@ class Call:
 
     __slots__ = ("actor", "caller", "engine", "events", "workspace")
 
-    def __init__(self, engine: Engine, caller: Caller, workspace: int, actor: int) -> None:
+    def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
         self.caller = caller
         self.workspace = workspace

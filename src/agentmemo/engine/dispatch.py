@@ -13,11 +13,11 @@ from agentmemo import ids
 from agentmemo.api.operations import Operation
 from agentmemo.clock import Clock
 from agentmemo.engine import access, liveness, workers
-from agentmemo.engine.call import Call
+from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
 from agentmemo.engine.names import Names
-from agentmemo.engine.presence import Presence
 from agentmemo.engine.prepare import Prepared, prepare
+from agentmemo.engine.presence import Presence
 from agentmemo.errors import IdempotencyMismatch, LeaseLost, PermissionDenied
 from agentmemo.model.access import PERSON_ONLY, Caller, Grant, allows
 from agentmemo.model.wire import Request, Response
@@ -42,7 +42,7 @@ class Engine:
         self.incarnation = ids.mint("wrk", clock.now_us())
         self.presence = Presence(database.capabilities.file, self.incarnation)
         self.denials = access.Denials(self)
-        self.renewals: dict[str, liveness.Renewal] = {}
+        self.renewals: dict[str, Renewal] = {}
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
         self._pepper: bytes | None = None
         self._closed = threading.Event()

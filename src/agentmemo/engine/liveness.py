@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-from agentmemo.engine.call import Call
+from agentmemo.engine.call import Call, EngineContext, Renewal
 from agentmemo.store import runs as rows
 from agentmemo.store.database import Transaction
 
-if TYPE_CHECKING:
-    from agentmemo.engine.dispatch import Engine
-
 # A renewal is written at most once per third of the lease, so a lease on disk is never older than that.
 RENEWALS_PER_LEASE = 3
-
-
-class Renewal(NamedTuple):
-    """When a worker's lease was last written, on the boot clock, and how long it is."""
-
-    written_at: int
-    lease_us: int
 
 
 def renew(tx: Transaction, call: Call, worker: str) -> None:
@@ -43,7 +31,7 @@ def renew(tx: Transaction, call: Call, worker: str) -> None:
         engine.renewals[worker] = Renewal(boot, known.lease_us)
 
 
-def is_alive(tx: Transaction, engine: Engine, workspace: int, worker: str | None) -> bool:
+def is_alive(tx: Transaction, engine: EngineContext, workspace: int, worker: str | None) -> bool:
     """False only when it is certain: stopped, its file lock is free, its lease is over, or the machine rebooted."""
     row = rows.get_worker(tx, workspace, worker) if worker else None
     if row is None or row.stopped_at is not None:
@@ -51,7 +39,7 @@ def is_alive(tx: Transaction, engine: Engine, workspace: int, worker: str | None
     return not is_dead(engine, row.id, row.boot_id, row.lease_until)
 
 
-def is_dead(engine: Engine, worker: str, boot_id: str, lease_until: int) -> bool:
+def is_dead(engine: EngineContext, worker: str, boot_id: str, lease_until: int) -> bool:
     if boot_id != engine.clock.boot_id:
         return True
     return lease_until <= engine.clock.boot_us() or engine.presence.is_gone(worker)

@@ -10,8 +10,6 @@ from agentmemo.store import access as rows
 from agentmemo.store.database import Database, Transaction
 
 
-
-
 class Names:
     """Look-ups go to the cache, then to a read, and only for a new name to a small commit of its own."""
 

@@ -70,9 +70,7 @@ def progress(tx: Transaction, call: Call, request: model.SetProgress) -> model.R
         current_step=request.current_step,
         now=tx.now,
     )
-    audit.record(
-        tx, call, "run.progress", {"kind": "run", "id": run.handle}, stream=run.handle, reason=request.text
-    )
+    audit.record(tx, call, "run.progress", {"kind": "run", "id": run.handle}, stream=run.handle, reason=request.text)
     return view(tx, call, reload(tx, call, run))
 
 
@@ -170,30 +168,26 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
         where = f" at step {run.current_step}" if run.current_step else ""
         who = f"{worker.name}, process {worker.process} on {worker.host}," if worker else "a worker"
         return f"It is held by {who}{where}; if that dies, its lease ends and the run is taken over.", ""
-    if run.wake == "ready":
-        return (
+    opening = f"agent.run({run.name!r}, key={run.key!r})" if run.key else "its key"
+    until = f" or {clock.iso(run.wake_at)}" if run.wake_at else ""
+    by_wake = {
+        "ready": (
             f"It waits for a worker that registered the task {run.task!r}. {run.reason}".strip(),
             f"Run agent.work() in a process that has @agent.task({run.task!r}).",
-        )
-    if run.wake == "caller":
-        opening = f"agent.run({run.name!r}, key={run.key!r})" if run.key else "its key"
-        return f"Whoever opens {opening} continues it. {run.reason}".strip(), opening
-    if run.wake == "timer":
-        return f"A timer wakes it at {clock.iso(run.wake_at or 0)}.", ""
-    if run.wake == "signal":
-        until = f" or {clock.iso(run.wake_at)}" if run.wake_at else ""
-        return (
+        ),
+        "caller": (f"Whoever opens {opening} continues it. {run.reason}".strip(), opening),
+        "timer": (f"A timer wakes it at {clock.iso(run.wake_at or 0)}.", ""),
+        "signal": (
             f"It waits for the signal {run.waiting_for!r}{until}.",
             f"runs.signal({run.handle!r}, {run.waiting_for!r}, value)",
-        )
-    if run.wake == "child":
-        return f"It waits for its child {run.waiting_for} to end.", f"runs.explain({run.waiting_for!r})"
-    if run.wake == "person":
-        return (
+        ),
+        "child": (f"It waits for its child {run.waiting_for} to end{until}.", f"runs.explain({run.waiting_for!r})"),
+        "person": (
             f"A person must decide: {run.waiting_for}. {run.reason}".strip(),
             f"agentmemo runs resolve {run.handle} DECISION",
-        )
-    return (run.error or run.reason or "It is finished."), ""
+        ),
+    }
+    return by_wake.get(run.wake or "", (run.error or run.reason or "It is finished.", ""))
 
 
 def _trust(kind: str) -> str:

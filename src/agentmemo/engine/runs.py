@@ -151,7 +151,7 @@ def give_back(
     lost: bool = False,
     delay_seconds: float = 0.0,
 ) -> None:
-    """running -> pending. An error counts as an attempt; a lost lease counts as a takeover."""
+    """From running to pending. An error counts as an attempt; a lost lease counts as a takeover."""
     model.next_run_state(run.state, "release", run.handle)
     registered = run.task is not None
     tx.write(

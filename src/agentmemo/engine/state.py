@@ -93,14 +93,16 @@ def delete(tx: Transaction, call: Call, request: model.DeleteEntry) -> model.Ent
     _check_version(tx, found, request.if_version, request.namespace, request.key)
     if found is None or not _is_live(tx, found):
         raise not_found("entry", f"{request.namespace}/{request.key}")
-    position = remove(tx, call, found, namespace, request.namespace, request.key, "delete")
+    position = remove(
+        tx, call, found, namespace=namespace, namespace_name=request.namespace, key=request.key, kind="delete"
+    )
     row = rows.get_version(tx, namespace, request.key, found.version + 1)
     assert row is not None and row.position == position  # noqa: S101, PT018 - just written
     return _entry(tx, call, request.namespace, row)
 
 
 def remove(
-    tx: Transaction, call: Call, found: rows.EntryHead, namespace: int, namespace_name: str, key: str, kind: str
+    tx: Transaction, call: Call, found: rows.EntryHead, *, namespace: int, namespace_name: str, key: str, kind: str
 ) -> int:
     """Append the version that ends a key: by `delete`, or by `expire` when its time is over."""
     position = audit.record(

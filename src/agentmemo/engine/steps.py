@@ -42,7 +42,17 @@ def start(tx: Transaction, call: Call, request: model.StartStep) -> model.Step:
     run, steps, run_attempt = fenced
     found = rows.get_step(tx, run, request.name, request.key)
     model.next_step_state(found.state if found else "absent", "start", request.name)
-    _put(tx, call, run, request, model.STARTED, steps + 1, run_attempt, NOTHING, started_at=tx.now)
+    _put(
+        tx,
+        call,
+        run,
+        request,
+        model.STARTED,
+        number=steps + 1,
+        run_attempt=run_attempt,
+        packed=NOTHING,
+        started_at=tx.now,
+    )
     _record(tx, call, request, "step.start", None)
     reach("step.after_start")
     row = rows.get_step(tx, run, request.name, request.key)
@@ -69,7 +79,17 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
     run, number, run_attempt, *_ = counted
     packed: Packed = request.result
     started_at = request.started_at or tx.now
-    _put(tx, call, run, request, model.COMPLETED, number, run_attempt, packed, started_at=started_at)
+    _put(
+        tx,
+        call,
+        run,
+        request,
+        model.COMPLETED,
+        number=number,
+        run_attempt=run_attempt,
+        packed=packed,
+        started_at=started_at,
+    )
     _record(tx, call, request, "step.complete", packed.source or None)
     for prepared in request.calls:
         call.engine.perform(tx, call, prepared)
@@ -110,9 +130,9 @@ def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
         run,
         request,
         model.FAILED,
-        steps + 1,
-        run_attempt,
-        NOTHING,
+        number=steps + 1,
+        run_attempt=run_attempt,
+        packed=NOTHING,
         started_at=started_at,
         error=request.error,
     )
@@ -144,8 +164,7 @@ def list_(tx: Transaction, call: Call, request: model.ListSteps) -> Page:
     after = read_cursor(request.cursor, "step.list", bound) or 0
     run = existing(tx, call, request.run)
     found = [
-        rows.StepRow(*row)
-        for row in tx.all("step_list", run=run.id, after=after, state=request.state, limit=limit + 1)
+        rows.StepRow(*row) for row in tx.all("step_list", run=run.id, after=after, state=request.state, limit=limit + 1)
     ]
     items = [step_view(tx, call, run.handle, row) for row in found[:limit]]
     cursor = make_cursor("step.list", bound, found[limit - 1].id) if len(found) > limit else None
@@ -165,10 +184,10 @@ def _put(
     run: int,
     request: model.StartStep | model.CompleteStep | model.FailStep,
     state: str,
+    *,
     number: int,
     run_attempt: int,
     packed: Packed,
-    *,
     started_at: int,
     error: str | None = None,
 ) -> None:

@@ -29,7 +29,7 @@ def status(tx: Transaction, call: Call, _request: model.GetStatus) -> model.Stat
         version=version("agentmemo"),
         database=call.engine.database.capabilities.name,
         revision=audit.revision(audit.last_position(tx, call.workspace)),
-        runs=dict(tx.all("run_count_by_state", workspace=call.workspace)),  # type: ignore[arg-type]
+        runs=dict(tx.all("run_count_by_state", workspace=call.workspace)),
         entries=entries[0] if entries else 0,
         bytes_on_disk=_bytes_on_disk(path),
         overdue=[f"{handle} {name}" for handle, name in tx.all("run_overdue", workspace=call.workspace)],
@@ -40,7 +40,7 @@ def run_transaction(tx: Transaction, call: Call, request: model.RunTransaction) 
     """The buffered operations one after another in this one transaction."""
     if not request.calls:
         raise InvalidInput("The transaction holds no operation.", next_call="Add at least one.")
-    results = [call.engine.perform(tx, call, prepared) for prepared in request.calls]  # type: ignore[arg-type]
+    results = [call.engine.perform(tx, call, prepared) for prepared in request.calls]
     return model.TransactionDone(results=results, revision=audit.revision(tx.next_position(call.workspace) - 1))
 
 
@@ -105,7 +105,9 @@ def _clock(now: int) -> model.Finding:
 def _free_space(path: Path) -> model.Finding:
     free = shutil.disk_usage(path.parent).free
     text = f"{free // (1024 * 1024)} MiB free on the disk of {path}."
-    return _finding("disk", "warn" if free < FREE_BYTES_LOW else "ok", text, "Free space." if free < FREE_BYTES_LOW else "")
+    return _finding(
+        "disk", "warn" if free < FREE_BYTES_LOW else "ok", text, "Free space." if free < FREE_BYTES_LOW else ""
+    )
 
 
 def _file_system(path: Path) -> model.Finding:

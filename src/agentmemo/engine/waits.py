@@ -44,7 +44,7 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
     wake_at = _wake_at(request, started_at)
     packed = _already(tx, call, run, request, wake_at)
     if packed is not None:
-        _put_wait(tx, run, request.name, request.key, model.COMPLETED, started_at, packed)
+        _put_wait(tx, run, (request.name, request.key), model.COMPLETED, started_at, packed)
         audit.record(
             tx,
             call,
@@ -56,7 +56,7 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
             contents={"value": packed.source} if packed.source else None,
         )
         return model.Parked(done=True, value=packed.original, epoch=run.epoch)
-    _put_wait(tx, run, request.name, request.key, model.STARTED, started_at, NOTHING)
+    _put_wait(tx, run, (request.name, request.key), model.STARTED, started_at, NOTHING)
     waiting_for = {"timer": None, "signal": request.signal, "child": request.child}[request.kind]
     tx.write(
         "run_park",
@@ -191,7 +191,7 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
 
 
 def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
-    """waiting -> pending: for a worker when the run's task is registered, else for its caller."""
+    """From waiting to pending: for a worker when the run's task is registered, else for its caller."""
     model.next_run_state(run.state, "wake", run.handle)
     registered = run.task is not None
     tx.write(
@@ -236,13 +236,15 @@ def _apply_decision(tx: Transaction, run: rows.RunRow, request: model.ResolveRun
                 "A budget question is decided with a larger budget.",
                 next_call="Send budget={...} with the bounds to raise.",
             )
-        tx.write("run_set_budget", id=run.id, budget=encode({k: v for k, v in merged.items() if v is not None}).decode())
+        tx.write(
+            "run_set_budget", id=run.id, budget=encode({k: v for k, v in merged.items() if v is not None}).decode()
+        )
     elif run.wait_name is not None:
         step = rows.get_step(tx, run.id, run.wait_name, run.wait_key or "")
         if step is None:
             return
         if request.decision == "happened":
-            columns = _columns(step.name, step.key, model.COMPLETED, step.started_at, packed, tx.now)
+            columns = _columns((step.name, step.key), model.COMPLETED, step.started_at, packed, tx.now)
             columns |= {
                 "number": step.number,
                 "effect": step.effect,
@@ -305,14 +307,14 @@ def _end_wait(tx: Transaction, call: Call, run: rows.RunRow, packed: Packed | No
     step = rows.get_step(tx, run.id, name, key)
     started_at = step.started_at if step else tx.now
     state = model.FAILED if packed is None else model.COMPLETED
-    _put_wait(tx, run, name, key, state, started_at, packed or NOTHING)
+    _put_wait(tx, run, (name, key), state, started_at, packed or NOTHING)
     wake(tx, call, run, reason)
 
 
 def _put_wait(
-    tx: Transaction, run: rows.RunRow, name: str, key: str, state: str, started_at: int, packed: Packed
+    tx: Transaction, run: rows.RunRow, step: tuple[str, str], state: str, started_at: int, packed: Packed
 ) -> None:
-    columns = _columns(name, key, state, started_at, packed, tx.now)
+    columns = _columns(step, state, started_at, packed, tx.now)
     columns |= {
         "number": run.steps + 1,
         "effect": WAIT_EFFECT,
@@ -324,10 +326,10 @@ def _put_wait(
     tx.write("step_put", run=run.id, **columns)
 
 
-def _columns(name: str, key: str, state: str, started_at: int, packed: Packed, now: int) -> dict[str, Any]:
+def _columns(step: tuple[str, str], state: str, started_at: int, packed: Packed, now: int) -> dict[str, Any]:
     return {
-        "name": name,
-        "key": key,
+        "name": step[0],
+        "key": step[1],
         "state": state,
         "started_at": started_at,
         "finished_at": None if state == model.STARTED else now,

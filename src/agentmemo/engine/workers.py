@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit, liveness, runs
-from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.call import Call, Renewal, not_found
 from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
 from agentmemo.store import runs as rows
@@ -33,7 +33,7 @@ def register(tx: Transaction, call: Call, request: model.RegisterWorker) -> mode
         lease_until=boot + lease_us,
         now=tx.now,
     )
-    engine.renewals[handle] = liveness.Renewal(boot, lease_us)
+    engine.renewals[handle] = Renewal(boot, lease_us)
     audit.record(tx, call, "worker.register", {"kind": "worker", "id": handle})
     return model.Worker(id=handle, lease_seconds=request.lease_seconds)
 
@@ -42,7 +42,8 @@ def heartbeat(tx: Transaction, call: Call, request: model.Heartbeat) -> model.He
     """Renew now, show what each run is doing, and tell which runs the worker no longer holds."""
     call.engine.renewals.pop(request.worker, None)
     liveness.renew(tx, call, request.worker)
-    lost, cancelled = [], []
+    lost: list[str] = []
+    cancelled: list[str] = []
     for handle, step in request.steps.items():
         run = rows.get(tx, call.workspace, handle)
         if run is None or run.worker != request.worker:

@@ -133,7 +133,7 @@ class ListActors(Request, kw_only=True):
 
 
 class Identify(Request, kw_only=True):
-    """Who am I?"""
+    """Asks who the caller is."""
 
 
 class Identity(Response, kw_only=True):
@@ -188,9 +188,7 @@ def check_grants(grants: list[Grant], kind: str) -> None:
         for permission in grant.permissions:
             known = permission == "*" or any(_matches(permission, name) for name in PERMISSIONS)
             if not known:
-                raise InvalidInput(
-                    f"Unknown permission {permission!r}.", next_call=f"Use: {', '.join(PERMISSIONS)}."
-                )
+                raise InvalidInput(f"Unknown permission {permission!r}.", next_call=f"Use: {', '.join(PERMISSIONS)}.")
             if kind != "person" and any(_matches(permission, name) for name in PERSON_ONLY) and permission != "*":
                 raise InvalidInput(
                     f"Only a person can hold {permission!r}.",
@@ -233,9 +231,7 @@ def check_actor(name: str, kind: str) -> None:
     if kind not in KINDS:
         raise InvalidInput(f"Unknown kind {kind!r}.", next_call=f"Use one of: {', '.join(KINDS)}.")
     if not ACTOR.match(name):
-        raise InvalidInput(
-            f"Bad actor name {name[:64]!r}.", next_call="Use 1 to 128 letters, digits and . @ : + - _."
-        )
+        raise InvalidInput(f"Bad actor name {name[:64]!r}.", next_call="Use 1 to 128 letters, digits and . @ : + - _.")
 
 
 def grants_from(data: Any) -> tuple[Grant, ...]:

@@ -34,9 +34,7 @@ def read_cursor(cursor: str | None, operation: str, filter_fields: object) -> An
         body = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         version, name, binding, position = msgspec.json.decode(body)
     except (ValueError, TypeError, msgspec.MsgspecError):
-        raise InvalidInput(
-            "The cursor is not one of ours.", next_call="Start again without a cursor."
-        ) from None
+        raise InvalidInput("The cursor is not one of ours.", next_call="Start again without a cursor.") from None
     if (version, name, binding) != (_VERSION, operation, _binding(filter_fields)):
         raise InvalidInput(
             "The cursor belongs to another query.",

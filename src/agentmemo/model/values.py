@@ -70,7 +70,7 @@ def decode_as(content: bytes, kind: Any) -> Any:
     except (ValueError, TypeError) as error:
         raise InvalidInput(
             f"The stored result does not fit the declared type {getattr(kind, '__name__', kind)}: {error}.",
-            why="A step returns the stored value decoded into the declared or annotated type, first run and replay alike.",
+            why="A step returns the stored value decoded into its declared or annotated type, first run and replay.",
             next_call="Correct the annotation, or pass returns=None to get plain JSON.",
         ) from None
 
@@ -93,13 +93,17 @@ def check(value: Any, path: str = "$", depth: int = 0) -> None:
         for index, item in enumerate(value):
             check(item, f"{path}[{index}]", depth + 1)
     elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise _refused(path, f"the key {key!r} is {type(key).__name__}, not str", "Use string keys.")
-            _check_text(key, path)
-            check(item, f"{path}.{key[:_TEXT_SHOWN]}", depth + 1)
+        _check_object(value, path, depth)
     else:
         raise _refused(path, f"{type(value).__name__} is not a JSON type", "Convert it to JSON types first.")
+
+
+def _check_object(value: dict[Any, Any], path: str, depth: int) -> None:
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise _refused(path, f"the key {key!r} is {type(key).__name__}, not str", "Use string keys.")
+        _check_text(key, path)
+        check(item, f"{path}.{key[:_TEXT_SHOWN]}", depth + 1)
 
 
 def _check_text(text: str, path: str) -> None:

@@ -46,6 +46,4 @@ def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> Inval
             next_call=hint,
             details={"field": match["field"], "valid": fields},
         )
-    return InvalidInput(
-        f"The request does not fit: {error}.", next_call=f"Send an object with: {', '.join(fields)}."
-    )
+    return InvalidInput(f"The request does not fit: {error}.", next_call=f"Send an object with: {', '.join(fields)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -98,12 +99,14 @@ def _store_blob(database: Database, workspace: int, blob: bytes, content: bytes)
         stored = zlib.compress(content, _LEVEL) if begun_codec == ZLIB else content
     for index, chunk in enumerate(_chunks(stored)):
         reach("blob.before_chunk")
-        database.write(
-            lambda tx, index=index, chunk=chunk: tx.write("blob_chunk_add", blob=number, chunk=index, content=chunk)
-        )
+        database.write(partial(_add_chunk, number=number, index=index, chunk=chunk))
         reach("blob.after_chunk")
     reach("blob.before_complete")
     database.write(lambda tx: tx.write("blob_complete", number=number, now=tx.now))
+
+
+def _add_chunk(tx: Transaction, number: int, index: int, chunk: bytes) -> None:
+    tx.write("blob_chunk_add", blob=number, chunk=index, content=chunk)
 
 
 def sweep(tx: Transaction, before: int, limit: int) -> int:

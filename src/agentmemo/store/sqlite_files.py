@@ -8,6 +8,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -94,49 +95,83 @@ def refuse_network_file_system(path: Path) -> None:
         )
 
 
+class _Explained(NamedTuple):
+    message: str
+    why: str
+    next_call: str
+    retry_safe: bool = True
+
+
+# Most causes go away by themselves, and the same call then works; `{path}` and `{error}` are filled in.
+_EXPLAINED: tuple[tuple[tuple[type[apsw.Error], ...], _Explained], ...] = (
+    (
+        (apsw.FullError,),
+        _Explained("The disk of {path} is full.", "Nothing was written.", "Free space, then repeat the call."),
+    ),
+    (
+        (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError),
+        _Explained(
+            "{path} is read-only.",
+            "The file or its directory may not be written; nothing was written.",
+            "Make it writable, then repeat the call.",
+        ),
+    ),
+    (
+        (apsw.NotADBError,),
+        _Explained(
+            "{path} is not an SQLite database.",
+            "Its first bytes are something else; it was not touched.",
+            "Choose another file, or restore a backup: agentmemo restore FILE.",
+            retry_safe=False,
+        ),
+    ),
+    (
+        (apsw.CorruptError,),
+        _Explained(
+            "{path} is damaged: {error}.",
+            "A page of the file does not hold what SQLite wrote; nothing was written.",
+            "Run agentmemo doctor, then restore a backup: agentmemo restore FILE.",
+            retry_safe=False,
+        ),
+    ),
+    (
+        (apsw.BusyError, apsw.LockedError),
+        _Explained(
+            "{path} stayed locked by another program.",
+            "Somebody outside AgentMemo holds a write transaction.",
+            "Close it, then repeat the call.",
+        ),
+    ),
+    (
+        (apsw.CantOpenError,),
+        _Explained(
+            "{path} cannot be opened.",
+            "The directory is missing, or may not be read and written.",
+            "Check the path and its permissions.",
+        ),
+    ),
+    (
+        (apsw.IOError,),
+        _Explained(
+            "Reading or writing {path} failed: {error}.",
+            "The disk reported an error; what was acknowledged before is kept.",
+            "Run agentmemo doctor; repeat the call when the disk works again.",
+        ),
+    ),
+)
+_UNEXPECTED = _Explained(
+    "SQLite refused the work on {path}: {error}.", "Nothing was written.", "Report it; this is a bug.", retry_safe=False
+)
+
+
 def map_error(error: apsw.Error, path: str) -> Error:
-    """An SQLite error in our words. The store is unchanged in every case, and most causes go away by themselves."""
-    os_code = getattr(error, "errno", 0)
-    if isinstance(error, apsw.FullError) or os_code == errno.ENOSPC:
-        return Unavailable(
-            f"The disk of {path} is full.", why="Nothing was written.", next_call="Free space, then repeat the call."
-        )
-    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.AuthError):
-        return Unavailable(
-            f"{path} is read-only.",
-            why="The file or its directory may not be written; nothing was written.",
-            next_call="Make it writable, then repeat the call.",
-        )
-    if isinstance(error, apsw.NotADBError):
-        return Unavailable(
-            f"{path} is not an SQLite database.",
-            why="Its first bytes are something else; it was not touched.",
-            next_call="Choose another file, or restore a backup: agentmemo restore FILE.",
-            retry_safe=False,
-        )
-    if isinstance(error, apsw.CorruptError):
-        return Unavailable(
-            f"{path} is damaged: {error}.",
-            why="A page of the file does not hold what SQLite wrote; nothing was written.",
-            next_call="Run agentmemo doctor, then restore a backup: agentmemo restore FILE.",
-            retry_safe=False,
-        )
-    if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return Unavailable(
-            f"{path} stayed locked by another program.",
-            why="Somebody outside AgentMemo holds a write transaction.",
-            next_call="Close it, then repeat the call.",
-        )
-    if isinstance(error, apsw.CantOpenError):
-        return Unavailable(
-            f"{path} cannot be opened.",
-            why="The directory is missing, or may not be read and written.",
-            next_call="Check the path and its permissions.",
-        )
-    if isinstance(error, apsw.IOError):
-        return Unavailable(
-            f"Reading or writing {path} failed: {error}.",
-            why="The disk reported an error; what was acknowledged before is kept.",
-            next_call="Run agentmemo doctor; repeat the call when the disk works again.",
-        )
-    return Unavailable(f"SQLite refused the work on {path}: {error}.", retry_safe=False)
+    """An SQLite error in our words. The store is unchanged in every case."""
+    full = getattr(error, "errno", 0) == errno.ENOSPC
+    kind = apsw.FullError if full else type(error)
+    explained = next((found for kinds, found in _EXPLAINED if issubclass(kind, kinds)), _UNEXPECTED)
+    return Unavailable(
+        explained.message.format(path=path, error=error),
+        why=explained.why,
+        next_call=explained.next_call,
+        retry_safe=explained.retry_safe,
+    )

@@ -33,7 +33,7 @@ class _Job:
         self.error: BaseException | None = None
 
 
-class _OuterRolledBack(Exception):  # noqa: N818 - never leaves this module
+class _OuterRolledBack(Exception):
     """SQLite itself undid the whole transaction; no savepoint of the batch survived."""
 
 

@@ -122,9 +122,7 @@ def list_history(tx: Transaction, namespace: int, key: str, before: int, limit: 
     return [VersionRow(*row) for row in rows]
 
 
-def list_changes(
-    tx: Transaction, namespace: int, prefix: str, low: int, high: int, limit: int
-) -> list[VersionRow]:
+def list_changes(tx: Transaction, namespace: int, prefix: str, low: int, high: int, limit: int) -> list[VersionRow]:
     from_key, to_key = prefix_range(prefix)
     rows = tx.all(
         "entry_changes", namespace=namespace, from_key=from_key, to_key=to_key, low=low, high=high, limit=limit

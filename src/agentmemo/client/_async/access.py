@@ -32,11 +32,11 @@ class AsyncKeys:
     async def list(self) -> AsyncPage[Key]:
         return await self._plane.page("key.list")
 
-    async def revoke(self, id: str, *, reason: str = "") -> Key:  # noqa: A002 - the product's word
+    async def revoke(self, id: str, *, reason: str = "") -> Key:
         """End a key now. Idempotent."""
         return await self._plane.call("key.revoke", id=id, reason=reason)  # type: ignore[no-any-return]
 
-    async def rotate(self, id: str, *, overlap_hours: float = 24.0) -> Key:  # noqa: A002 - the product's word
+    async def rotate(self, id: str, *, overlap_hours: float = 24.0) -> Key:
         """A successor with the same rights; the old key ends after the overlap."""
         return await self._plane.call("key.rotate", id=id, overlap_hours=overlap_hours)  # type: ignore[no-any-return]
 

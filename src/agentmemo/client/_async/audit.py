@@ -18,7 +18,7 @@ class AsyncAudit:
         *,
         run: str | None = None,
         actor: str | None = None,
-        type: str | None = None,  # noqa: A002 - the product's word
+        type: str | None = None,
         namespace: str | None = None,
         outcome: str | None = None,
         since: int | None = None,
@@ -30,8 +30,11 @@ class AsyncAudit:
         cursor: str | None = None,
         limit: int = 100,
     ) -> AsyncPage[Event]:
-        """Events that fit every filter, oldest first. `type` is an operation or a prefix such as `run.*`;
-        times are UTC microseconds. `after` (a revision) with `wait_seconds` follows the trail as it grows."""
+        """Events that fit every filter, oldest first.
+
+        `type` is an operation or a prefix such as `run.*`; times are UTC microseconds. `after` (a revision) with
+        `wait_seconds` follows the trail as it grows.
+        """
         return await self._plane.page(
             "audit.events",
             run=run,
@@ -49,7 +52,7 @@ class AsyncAudit:
             limit=limit,
         )
 
-    async def get(self, id: str) -> Event:  # noqa: A002 - the product's word
+    async def get(self, id: str) -> Event:
         """One event by its handle. Raises NotFound."""
         return await self._plane.call("audit.get", id=id)  # type: ignore[no-any-return]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import InvalidInput
@@ -66,10 +66,10 @@ class BufferedRuns:
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
 
-    def signal(self, id: str, name: str, value: Any = None) -> None:  # noqa: A002 - the product's word
+    def signal(self, id: str, name: str, value: Any = None) -> None:
         self._buffer.add("run.signal", run=id, name=name, value=value)
 
-    def note(self, id: str, kind: str, text: str, *, because: str = "") -> None:  # noqa: A002 - the product's word
+    def note(self, id: str, kind: str, text: str, *, because: str = "") -> None:
         """`kind` is decision, finding or tried."""
         self._buffer.add("run.note", run=id, kind=kind, text=text, because=because)
 
@@ -96,7 +96,7 @@ class AsyncTransaction:
             )
         return self._results
 
-    async def __aenter__(self) -> AsyncTransaction:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from agentmemo.client._async.access import AsyncKeys
 from agentmemo.client._async.audit import AsyncAudit
@@ -16,7 +16,7 @@ from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
 from agentmemo.client.flow import Suspended
 from agentmemo.clock import SECOND
-from agentmemo.errors import Error, InvalidInput, LeaseLost
+from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
 from agentmemo.model.system import BackupDone, Diagnosis, Status
 
@@ -45,7 +45,7 @@ class AsyncConnection:
         self.audit = AsyncAudit(plane)
         self.keys = AsyncKeys(plane)
 
-    async def __aenter__(self) -> AsyncConnection:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
@@ -123,7 +123,10 @@ class AsyncConnection:
         return answer.run or answer.schedule  # type: ignore[no-any-return]
 
     async def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
-        """Claim and perform runs of the registered tasks until `stop` is called; `until_idle` ends when none is ready."""
+        """Claim and perform runs of the registered tasks until `stop` is called.
+
+        `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again.
+        """
         if not self._tasks:
             raise InvalidInput(
                 "No task is registered on this connection.", next_call='Register one: @agent.task("name").'
@@ -167,7 +170,7 @@ class AsyncConnection:
         task = self._tasks[answer.claimed.run.task]
         run = AsyncRun(self._plane, None, answer.claimed, version=task.version)
         # The outcome is the run's: its error is stored, and the next attempt or the operator deals with it.
-        with suppress(Suspended, LeaseLost, Error, Exception):
+        with suppress(Suspended, Exception):
             async with run:
                 inputs = answer.claimed.run.inputs
                 keywords = inputs if isinstance(inputs, dict) else {} if inputs is None else {"inputs": inputs}

@@ -11,9 +11,7 @@ T = TypeVar("T")
 class AsyncPage(Generic[T]):
     """`items` of this page and the `cursor` of the next, None on the last. Iterating goes over all pages."""
 
-    def __init__(
-        self, items: list[T], cursor: str | None, following: Callable[[str], Awaitable[AsyncPage[T]]]
-    ) -> None:
+    def __init__(self, items: list[T], cursor: str | None, following: Callable[[str], Awaitable[AsyncPage[T]]]) -> None:
         self.items = items
         self.cursor = cursor
         self._following = following

@@ -94,5 +94,3 @@ class AsyncPlane:
         if self._worker:
             await self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
         await self.transport.close()
-
-

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Token
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import msgspec
 
@@ -20,7 +20,6 @@ from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, 
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_result
 
-T = TypeVar("T")
 RESUME_WAIT_SECONDS = 30.0
 ERROR_LINES = 3
 Probe = Callable[[str], Any]
@@ -75,7 +74,7 @@ class AsyncRun:
         if claimed is not None:
             self._accept(claimed)
 
-    async def __aenter__(self) -> AsyncRun:
+    async def __aenter__(self) -> Self:
         if self._opening is not None:
             opening = msgspec.structs.replace(self._opening, worker=await self._plane.worker())
             fields = {name: getattr(opening, name) for name in opening.__struct_fields__}
@@ -106,9 +105,7 @@ class AsyncRun:
     def record(self) -> model.Run:
         """The run as it was when it was opened or last changed here."""
         if self._record is None:
-            raise InvalidInput(
-                "The run is not open.", next_call="Open it: `with agent.run(name, key=...) as run:`."
-            )
+            raise InvalidInput("The run is not open.", next_call="Open it: `with agent.run(name, key=...) as run:`.")
         return self._record
 
     @property

@@ -18,7 +18,7 @@ class AsyncRuns:
     def __init__(self, plane: AsyncPlane) -> None:
         self._plane = plane
 
-    async def get(self, id: str, *, after: Run | None = None, wait_seconds: float = 0.0) -> Run:  # noqa: A002
+    async def get(self, id: str, *, after: Run | None = None, wait_seconds: float = 0.0) -> Run:
         """A run; with `wait_seconds`, once it is finished, or has changed since `after`. Raises NotFound."""
         return await self._plane.call(  # type: ignore[no-any-return]
             "run.get", run=id, wait_seconds=wait_seconds, after_updated=after.updated_at if after else None
@@ -47,29 +47,39 @@ class AsyncRuns:
         )
 
     async def steps(
-        self, id: str, *, state: str | None = None, cursor: str | None = None, limit: int = 100  # noqa: A002
+        self,
+        id: str,
+        *,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> AsyncPage[Step]:
         """Recorded steps in order, with their results."""
         return await self._plane.page("step.list", run=id, state=state, cursor=cursor, limit=limit)
 
-    async def notes(self, id: str, *, kind: str | None = None) -> AsyncPage[Note]:  # noqa: A002
+    async def notes(self, id: str, *, kind: str | None = None) -> AsyncPage[Note]:
         """Decisions, findings and failed approaches, oldest first."""
         return await self._plane.page("run.notes", run=id, kind=kind)
 
-    async def explain(self, id: str) -> Explanation:  # noqa: A002
+    async def explain(self, id: str) -> Explanation:
         """Why it is not moving, since when, who holds it and what will move it."""
         return await self._plane.call("run.explain", run=id)  # type: ignore[no-any-return]
 
-    async def signal(self, id: str, name: str, value: Any = None) -> Run:  # noqa: A002
+    async def signal(self, id: str, name: str, value: Any = None) -> Run:
         """Send a signal; it is kept until the run waits for it."""
         return await self._plane.call("run.signal", run=id, name=name, value=value)  # type: ignore[no-any-return]
 
-    async def cancel(self, id: str, reason: str) -> Run:  # noqa: A002
+    async def cancel(self, id: str, reason: str) -> Run:
         """Cancel a run and its children; the holder's next call raises LeaseLost with the reason."""
         return await self._plane.call("run.cancel", run=id, reason=reason)  # type: ignore[no-any-return]
 
     async def fork(
-        self, id: str, *, from_step: str | None = None, key: str | None = None, reason: str = ""  # noqa: A002
+        self,
+        id: str,
+        *,
+        from_step: str | None = None,
+        key: str | None = None,
+        reason: str = "",
     ) -> Run:
         """A new run with the finished steps before `from_step` (a name or name/key). A rewind is a fork."""
         return await self._plane.call(  # type: ignore[no-any-return]
@@ -78,7 +88,7 @@ class AsyncRuns:
 
     async def resolve(
         self,
-        id: str,  # noqa: A002
+        id: str,
         decision: str,
         *,
         result: Any = None,
@@ -94,7 +104,7 @@ class AsyncRuns:
         """The cron schedules."""
         return await self._plane.page("task.schedules")
 
-    async def unschedule(self, id: str) -> Schedule:  # noqa: A002
+    async def unschedule(self, id: str) -> Schedule:
         """Delete a cron schedule; runs it made go on."""
         return await self._plane.call("task.unschedule", id=id)  # type: ignore[no-any-return]
 

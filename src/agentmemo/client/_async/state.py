@@ -55,9 +55,7 @@ class AsyncState:
             return default
         return entry.value
 
-    async def entry(
-        self, namespace: str, key: str, *, version: int | None = None, as_of: int | None = None
-    ) -> Entry:
+    async def entry(self, namespace: str, key: str, *, version: int | None = None, as_of: int | None = None) -> Entry:
         """The value with its version, author, origin, trust and times. Raises NotFound."""
         return await self._plane.call(  # type: ignore[no-any-return]
             "state.get", namespace=namespace, key=key, version=version, as_of=as_of

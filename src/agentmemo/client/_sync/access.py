@@ -33,11 +33,11 @@ class Keys:
     def list(self) -> Page[Key]:
         return self._plane.page("key.list")
 
-    def revoke(self, id: str, *, reason: str = "") -> Key:  # noqa: A002 - the product's word
+    def revoke(self, id: str, *, reason: str = "") -> Key:
         """End a key now. Idempotent."""
         return self._plane.call("key.revoke", id=id, reason=reason)  # type: ignore[no-any-return]
 
-    def rotate(self, id: str, *, overlap_hours: float = 24.0) -> Key:  # noqa: A002 - the product's word
+    def rotate(self, id: str, *, overlap_hours: float = 24.0) -> Key:
         """A successor with the same rights; the old key ends after the overlap."""
         return self._plane.call("key.rotate", id=id, overlap_hours=overlap_hours)  # type: ignore[no-any-return]
 

@@ -19,7 +19,7 @@ class Audit:
         *,
         run: str | None = None,
         actor: str | None = None,
-        type: str | None = None,  # noqa: A002 - the product's word
+        type: str | None = None,
         namespace: str | None = None,
         outcome: str | None = None,
         since: int | None = None,
@@ -31,8 +31,11 @@ class Audit:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[Event]:
-        """Events that fit every filter, oldest first. `type` is an operation or a prefix such as `run.*`;
-        times are UTC microseconds. `after` (a revision) with `wait_seconds` follows the trail as it grows."""
+        """Events that fit every filter, oldest first.
+
+        `type` is an operation or a prefix such as `run.*`; times are UTC microseconds. `after` (a revision) with
+        `wait_seconds` follows the trail as it grows.
+        """
         return self._plane.page(
             "audit.events",
             run=run,
@@ -50,7 +53,7 @@ class Audit:
             limit=limit,
         )
 
-    def get(self, id: str) -> Event:  # noqa: A002 - the product's word
+    def get(self, id: str) -> Event:
         """One event by its handle. Raises NotFound."""
         return self._plane.call("audit.get", id=id)  # type: ignore[no-any-return]
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import InvalidInput
@@ -67,10 +67,10 @@ class BufferedRuns:
     def __init__(self, buffer: Buffer) -> None:
         self._buffer = buffer
 
-    def signal(self, id: str, name: str, value: Any = None) -> None:  # noqa: A002 - the product's word
+    def signal(self, id: str, name: str, value: Any = None) -> None:
         self._buffer.add("run.signal", run=id, name=name, value=value)
 
-    def note(self, id: str, kind: str, text: str, *, because: str = "") -> None:  # noqa: A002 - the product's word
+    def note(self, id: str, kind: str, text: str, *, because: str = "") -> None:
         """`kind` is decision, finding or tried."""
         self._buffer.add("run.note", run=id, kind=kind, text=text, because=because)
 
@@ -97,7 +97,7 @@ class Transaction:
             )
         return self._results
 
-    def __enter__(self) -> Transaction:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from agentmemo.client._sync.access import Keys
 from agentmemo.client._sync.audit import Audit
@@ -17,7 +17,7 @@ from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
 from agentmemo.client.flow import Suspended
 from agentmemo.clock import SECOND
-from agentmemo.errors import Error, InvalidInput, LeaseLost
+from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
 from agentmemo.model.system import BackupDone, Diagnosis, Status
 
@@ -46,7 +46,7 @@ class Connection:
         self.audit = Audit(plane)
         self.keys = Keys(plane)
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -124,7 +124,10 @@ class Connection:
         return answer.run or answer.schedule  # type: ignore[no-any-return]
 
     def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
-        """Claim and perform runs of the registered tasks until `stop` is called; `until_idle` ends when none is ready."""
+        """Claim and perform runs of the registered tasks until `stop` is called.
+
+        `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again.
+        """
         if not self._tasks:
             raise InvalidInput(
                 "No task is registered on this connection.", next_call='Register one: @agent.task("name").'
@@ -166,7 +169,7 @@ class Connection:
         task = self._tasks[answer.claimed.run.task]
         run = Run(self._plane, None, answer.claimed, version=task.version)
         # The outcome is the run's: its error is stored, and the next attempt or the operator deals with it.
-        with suppress(Suspended, LeaseLost, Error, Exception):
+        with suppress(Suspended, Exception):
             with run:
                 inputs = answer.claimed.run.inputs
                 keywords = inputs if isinstance(inputs, dict) else {} if inputs is None else {"inputs": inputs}

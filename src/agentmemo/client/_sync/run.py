@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Token
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import msgspec
 
@@ -21,7 +21,6 @@ from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, 
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_result
 
-T = TypeVar("T")
 RESUME_WAIT_SECONDS = 30.0
 ERROR_LINES = 3
 Probe = Callable[[str], Any]
@@ -76,7 +75,7 @@ class Run:
         if claimed is not None:
             self._accept(claimed)
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         if self._opening is not None:
             opening = msgspec.structs.replace(self._opening, worker=self._plane.worker())
             fields = {name: getattr(opening, name) for name in opening.__struct_fields__}

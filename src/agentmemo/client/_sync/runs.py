@@ -19,7 +19,7 @@ class Runs:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
 
-    def get(self, id: str, *, after: Run | None = None, wait_seconds: float = 0.0) -> Run:  # noqa: A002
+    def get(self, id: str, *, after: Run | None = None, wait_seconds: float = 0.0) -> Run:
         """A run; with `wait_seconds`, once it is finished, or has changed since `after`. Raises NotFound."""
         return self._plane.call(  # type: ignore[no-any-return]
             "run.get", run=id, wait_seconds=wait_seconds, after_updated=after.updated_at if after else None
@@ -53,24 +53,24 @@ class Runs:
         *,
         state: str | None = None,
         cursor: str | None = None,
-        limit: int = 100,  # noqa: A002
+        limit: int = 100,
     ) -> Page[Step]:
         """Recorded steps in order, with their results."""
         return self._plane.page("step.list", run=id, state=state, cursor=cursor, limit=limit)
 
-    def notes(self, id: str, *, kind: str | None = None) -> Page[Note]:  # noqa: A002
+    def notes(self, id: str, *, kind: str | None = None) -> Page[Note]:
         """Decisions, findings and failed approaches, oldest first."""
         return self._plane.page("run.notes", run=id, kind=kind)
 
-    def explain(self, id: str) -> Explanation:  # noqa: A002
+    def explain(self, id: str) -> Explanation:
         """Why it is not moving, since when, who holds it and what will move it."""
         return self._plane.call("run.explain", run=id)  # type: ignore[no-any-return]
 
-    def signal(self, id: str, name: str, value: Any = None) -> Run:  # noqa: A002
+    def signal(self, id: str, name: str, value: Any = None) -> Run:
         """Send a signal; it is kept until the run waits for it."""
         return self._plane.call("run.signal", run=id, name=name, value=value)  # type: ignore[no-any-return]
 
-    def cancel(self, id: str, reason: str) -> Run:  # noqa: A002
+    def cancel(self, id: str, reason: str) -> Run:
         """Cancel a run and its children; the holder's next call raises LeaseLost with the reason."""
         return self._plane.call("run.cancel", run=id, reason=reason)  # type: ignore[no-any-return]
 
@@ -80,7 +80,7 @@ class Runs:
         *,
         from_step: str | None = None,
         key: str | None = None,
-        reason: str = "",  # noqa: A002
+        reason: str = "",
     ) -> Run:
         """A new run with the finished steps before `from_step` (a name or name/key). A rewind is a fork."""
         return self._plane.call(  # type: ignore[no-any-return]
@@ -89,7 +89,7 @@ class Runs:
 
     def resolve(
         self,
-        id: str,  # noqa: A002
+        id: str,
         decision: str,
         *,
         result: Any = None,
@@ -105,7 +105,7 @@ class Runs:
         """The cron schedules."""
         return self._plane.page("task.schedules")
 
-    def unschedule(self, id: str) -> Schedule:  # noqa: A002
+    def unschedule(self, id: str) -> Schedule:
         """Delete a cron schedule; runs it made go on."""
         return self._plane.call("task.unschedule", id=id)  # type: ignore[no-any-return]
 

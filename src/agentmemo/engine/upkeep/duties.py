@@ -30,7 +30,15 @@ def expire_entries(engine: Engine) -> int:
         found = tx.all("entry_expired", now=tx.now, limit=BATCH)
         for entry, workspace, namespace, name, key, version in found:
             call = calls[workspace]
-            state.remove(tx, call, EntryHead(entry, version, 1, None), namespace, name, key, "expire")
+            state.remove(
+                tx,
+                call,
+                EntryHead(entry, version, 1, None),
+                namespace=namespace,
+                namespace_name=name,
+                key=key,
+                kind="expire",
+            )
         return len(found)
 
     return engine.database.write(work) if _any(engine, "entry_expired", limit=1) else 0
@@ -205,4 +213,3 @@ def _any(engine: Engine, query: str, limit: int) -> bool:
 
 DUTIES = (expire_entries, fire_timers, free_the_dead, run_schedules, tell_overdue, index_entries)
 SLOW_DUTIES = (prune,)
-

@@ -10,7 +10,7 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine.upkeep.duties import DUTIES, SLOW_DUTIES
 from agentmemo.errors import Error
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 
 if TYPE_CHECKING:
     from agentmemo.engine.dispatch import Engine
@@ -71,7 +71,7 @@ class Upkeep:
             except Error as error:
                 # The store is full, read-only or away: duties stay due, and are done when it is back.
                 _log.warning("upkeep waits: %s", error.message)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a bug in one duty must not end the others
                 if self._stop.is_set():
                     return
                 _log.exception("an upkeep duty failed; it is tried again")
@@ -84,11 +84,11 @@ class Upkeep:
         if self._led_until - now > LEASE_US - RENEW_US:
             return True
 
-        def mine(row: tuple[str, str, int] | None) -> bool:
+        def mine(row: Row | None) -> bool:
             return row is None or row[0] == engine.incarnation or row[1] != engine.clock.boot_id or row[2] <= now
 
         def take(tx: Transaction) -> bool:
-            if not mine(tx.one("duty_get", name=LEADERSHIP)):  # type: ignore[arg-type]
+            if not mine(tx.one("duty_get", name=LEADERSHIP)):
                 return False
             tx.write(
                 "duty_take",
@@ -100,7 +100,7 @@ class Upkeep:
             return True
 
         row = engine.database.read(lambda tx: tx.one("duty_get", name=LEADERSHIP), snapshot=False)
-        if not mine(row):  # type: ignore[arg-type]
+        if not mine(row):
             return False
         if engine.database.write(take):
             self._led_until = now + LEASE_US
