@@ -31,22 +31,23 @@ def queries(tracked):
 
 
 @pytest.fixture(scope="session")
-def store(package):
-    return [file for file in package if file.name.startswith("src/agentmemo/store/")]
+def sources(package):
+    return list(package)
 
 
-def test_every_query_is_used(queries, store):
-    words = {node.value for file in store for node in ast.walk(file.tree) if isinstance(node, ast.Constant)}
+def test_every_query_is_used(queries, sources):
+    words = {node.value for file in sources for node in ast.walk(file.tree) if isinstance(node, ast.Constant)}
     assert sorted({name for _, name in queries} - words) == []
 
 
-def test_every_used_query_exists(queries, store):
+def test_every_used_query_exists(queries, sources):
     defined = {name for _, name in queries}
     missing = [
         f"{file.name}:{node.lineno}: {node.args[0].value}"
-        for file in store
+        for file in sources
         for node in ast.walk(file.tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CALLS
+        if isinstance(node.func.value, ast.Name) and node.func.value.id in {"tx", "transaction"}
         if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
         if node.args[0].value not in defined
     ]

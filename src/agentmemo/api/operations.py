@@ -219,3 +219,5 @@ _SYSTEM = (
 
 OPERATIONS: tuple[Operation, ...] = _STATE + _RUNS + _AUDIT + _ACCESS + _SYSTEM
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
+# Each operation has a request type of its own, so the request says which operation is meant.
+BY_REQUEST: dict[type[Request], Operation] = {operation.request: operation for operation in OPERATIONS}

@@ -19,6 +19,13 @@ from agentmemo.store.database import Head, Row, Transaction
 POSITION_BITS = 40
 VERIFY_BATCH = 5000
 CHANGES_OUTCOME = "ok"
+# (of one stream, newest first) -> query
+EVENT_QUERIES = {
+    (False, False): "event_list",
+    (False, True): "event_list_newest",
+    (True, False): "event_list_of_stream",
+    (True, True): "event_list_of_stream_newest",
+}
 
 
 def record(
@@ -52,17 +59,7 @@ def record(
     if claim and stream == claim.run and epoch is None:
         epoch, step = claim.epoch, step or claim.step
     head = tx.head(stream)
-    commitments: dict[str, str] = {}
-    beside: dict[str, tuple[bytes, str | None]] = {}
-    for field in sorted(contents) if contents else ():
-        salt = ids.salt()
-        commitments[field] = model.commit(field, contents[field], salt)  # type: ignore[index]
-        beside[field] = (salt, None)
-    if reason:
-        salt = ids.salt()
-        commitments["reason"] = model.commit("reason", reason.encode(), salt)
-        beside["reason"] = (salt, reason)
-        commitments = dict(sorted(commitments.items()))
+    commitments, beside = _commit(contents or {}, reason)
     actor = {"kind": caller.kind, "name": caller.name}
     leaf = model.Leaf(
         actor={"key": caller.key, **actor} if caller.key else actor,
@@ -88,26 +85,44 @@ def record(
         v=model.LEAF_VERSION,
         workspace=caller.workspace,
     )
+    return _append(tx, call, leaf, namespace, beside)
+
+
+def _append(
+    tx: Transaction, call: Call, leaf: model.Leaf, namespace: int | None, beside: dict[str, tuple[bytes, str | None]]
+) -> int:
     content = model.encode_leaf(leaf)
     position = tx.next_position(call.workspace)
     tx.write(
         "event_add",
         position=position,
         id=leaf.id,
-        stream=stream,
+        stream=leaf.stream,
         sequence=leaf.sequence,
-        at=tx.now,
+        at=leaf.at,
         actor=call.actor,
-        operation=operation,
-        outcome=outcome,
+        operation=leaf.operation,
+        outcome=leaf.outcome,
         namespace=namespace,
         leaf=content,
         payload=rows.encode_payload(beside),
     )
-    tx.set_head(stream, Head(leaf.sequence, model.leaf_hash(content)))
+    tx.set_head(leaf.stream, Head(leaf.sequence, model.leaf_hash(content)))
     call.events += 1
     reach("audit.after_event")
     return position
+
+
+def _commit(contents: dict[str, bytes], reason: str) -> tuple[dict[str, str], dict[str, tuple[bytes, str | None]]]:
+    """(field -> commitment in canonical order, field -> what lies beside the leaf and may be erased)."""
+    commitments: dict[str, str] = {}
+    beside: dict[str, tuple[bytes, str | None]] = {}
+    texts = {"reason": reason.encode()} if reason else {}
+    for field, content in sorted((contents | texts).items()):
+        salt = ids.salt()
+        commitments[field] = model.commit(field, content, salt)
+        beside[field] = (salt, reason if field == "reason" else None)
+    return commitments, beside
 
 
 def revision(position: int) -> int:
@@ -149,12 +164,11 @@ def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
     bound = _filter(request)
     position = read_cursor(request.cursor, "audit.events", bound)
     actor = call.engine.names.find_actor(tx, call.workspace, request.actor) if request.actor else None
-    namespace = call.namespace(request.namespace) if request.namespace else None
+    namespace = call.namespace(tx, request.namespace) if request.namespace else None
     if (request.actor and actor is None) or (request.namespace and namespace is None):
         return Page(items=[])
     patterns = call.readable()
     parameters: dict[str, Any] = {
-        "stream": request.run,
         "actor": actor,
         "operation": request.type,
         "outcome": request.outcome,
@@ -166,11 +180,14 @@ def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
         "readable": _readable_ids(tx, call, patterns),
         "limit": request.limit + 1,
     }
+    if request.run is not None:
+        parameters["stream"] = request.run
     if request.newest_first:
-        found = tx.all("event_list_newest", low=low, high=(position - 1) if position else high, **parameters)
+        high = position - 1 if position else high
     else:
-        after = position or (start_after(tx, call, request.after) if request.after is not None else low)
-        found = tx.all("event_list", low=after, high=high, **parameters)
+        low = position or (start_after(tx, call, request.after) if request.after is not None else low)
+    query = EVENT_QUERIES[request.run is not None, request.newest_first]
+    found = tx.all(query, low=low, high=high, **parameters)
     items = [rows.event_of(row) for row in found[: request.limit]]
     more = len(found) > request.limit
     cursor = make_cursor("audit.events", bound, found[request.limit - 1][0]) if more else None

@@ -49,9 +49,9 @@ class Call:
         self.actor = actor
         self.events = 0
 
-    def namespace(self, name: str) -> int | None:
+    def namespace(self, tx: Transaction, name: str) -> int | None:
         """The interned namespace, or None where nothing was ever written."""
-        return self.engine.names.namespace(self.workspace, name)
+        return self.engine.names.namespace(tx, self.workspace, name)
 
     def may(self, permission: str, namespace: str | None = None) -> bool:
         return allows(self.caller.grants, permission, namespace)

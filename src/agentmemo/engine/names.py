@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-
 from agentmemo import ids
-from agentmemo.errors import NotFound
 from agentmemo.store import access as rows
 from agentmemo.store.database import Database, Transaction
 
@@ -15,12 +12,10 @@ class Names:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()
         self._workspaces: dict[str, tuple[int, bytes]] = {}
         self._actors: dict[tuple[int, str, str], int] = {}
         self._actor_names: dict[int, str] = {}
         self._namespaces: dict[tuple[int, str], int] = {}
-        self._namespace_names: dict[int, str] = {}
 
     def workspace(self, name: str) -> tuple[int, bytes]:
         """(id, blob key); a workspace begins to exist when it is first named."""
@@ -62,43 +57,24 @@ class Names:
                 return found
         return None
 
-    def namespace(self, workspace: int, name: str) -> int | None:
+    def namespace(self, tx: Transaction, workspace: int, name: str) -> int | None:
+        found = self._namespaces.get((workspace, name))
+        # Not cached from here: what this transaction sees may still be undone.
+        return found if found is not None else rows.find_namespace(tx, workspace, name)
+
+    def intern_namespace(self, workspace: int, name: str) -> int:
+        """The namespace's id, made in a commit of its own when it is new."""
         key = (workspace, name)
         found = self._namespaces.get(key)
         if found is None:
-            found = self._database.read(lambda tx: rows.find_namespace(tx, workspace, name), snapshot=False)
-            if found is not None:
-                self._remember(key, found)
-        return found
-
-    def intern_namespace(self, workspace: int, name: str) -> int:
-        found = self.namespace(workspace, name)
-        if found is None:
-            found = self._database.write(
-                lambda tx: rows.find_namespace(tx, workspace, name) or rows.add_namespace(tx, workspace, name)
+            found = self._database.read(lambda tx: rows.find_namespace(tx, *key)) or self._database.write(
+                lambda tx: rows.find_namespace(tx, *key) or rows.add_namespace(tx, *key)
             )
-            self._remember((workspace, name), found)
+            self._namespaces[key] = found
         return found
-
-    def namespace_name(self, tx: Transaction, workspace: int, namespace: int) -> str:
-        name = self._namespace_names.get(namespace)
-        if name is None:
-            self.all_namespaces(tx, workspace)
-            name = self._namespace_names.get(namespace)
-        if name is None:
-            raise NotFound(f"Namespace {namespace} is not known.")
-        return name
 
     def all_namespaces(self, tx: Transaction, workspace: int) -> dict[str, int]:
-        found = {name: number for number, name in tx.all("namespace_names", workspace=workspace, after=0)}
-        for name, number in found.items():
-            self._namespace_names[number] = name
-        return found
-
-    def _remember(self, key: tuple[int, str], namespace: int) -> None:
-        with self._lock:
-            self._namespaces[key] = namespace
-            self._namespace_names[namespace] = key[1]
+        return {name: number for number, name in tx.all("namespace_names", workspace=workspace, after=0)}
 
 
 def _add_workspace(tx: Transaction, name: str) -> tuple[int, bytes]:

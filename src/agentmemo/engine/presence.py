@@ -50,6 +50,12 @@ class Presence:
         if descriptor is not None:
             os.close(descriptor)
 
+    def abandon(self, incarnation: str) -> None:
+        """Let go of the lock and leave its file, as the death of a process does; for rehearsing one."""
+        descriptor = self._held.pop(incarnation, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
     def close(self) -> None:
         if os.getpid() != self._process:
             return

@@ -26,7 +26,7 @@ TTL_SECONDS_MAX = 10 * 365 * 86400
 def set_(tx: Transaction, call: Call, request: model.SetEntry) -> model.Entry:
     packed: Packed = request.value
     trust = model.trust_of(request.origin, call.caller.kind)
-    namespace = _interned(call, request.namespace)
+    namespace = _interned(tx, call, request.namespace)
     found = rows.head(tx, namespace, request.key)
     _check_version(tx, found, request.if_version, request.namespace, request.key)
     expires_at = _expiry(tx, request.ttl_seconds)
@@ -72,7 +72,7 @@ def set_(tx: Transaction, call: Call, request: model.SetEntry) -> model.Entry:
 
 
 def get(tx: Transaction, call: Call, request: model.GetEntry) -> model.Entry:
-    namespace = call.namespace(request.namespace)
+    namespace = call.namespace(tx, request.namespace)
     row: rows.VersionRow | None = None
     if namespace is None:
         pass
@@ -88,7 +88,7 @@ def get(tx: Transaction, call: Call, request: model.GetEntry) -> model.Entry:
 
 
 def delete(tx: Transaction, call: Call, request: model.DeleteEntry) -> model.Entry:
-    namespace = _interned(call, request.namespace)
+    namespace = _interned(tx, call, request.namespace)
     found = rows.head(tx, namespace, request.key)
     _check_version(tx, found, request.if_version, request.namespace, request.key)
     if found is None or not _is_live(tx, found):
@@ -134,7 +134,7 @@ def list_(tx: Transaction, call: Call, request: model.ListEntries) -> Page:
     limit = check_limit(request.limit)
     bound = [request.namespace, request.prefix]
     after = read_cursor(request.cursor, "state.list", bound) or ""
-    namespace = call.namespace(request.namespace)
+    namespace = call.namespace(tx, request.namespace)
     found = rows.list_live(tx, namespace, request.prefix, after, limit + 1) if namespace is not None else []
     items = [_entry(tx, call, request.namespace, row) for row in found[:limit]]
     cursor = make_cursor("state.list", bound, found[limit - 1].key) if len(found) > limit else None
@@ -190,7 +190,7 @@ def history(tx: Transaction, call: Call, request: model.ListVersions) -> Page:
     limit = check_limit(request.limit)
     bound = [request.namespace, request.key]
     before = read_cursor(request.cursor, "state.history", bound) or 1 << 60
-    namespace = call.namespace(request.namespace)
+    namespace = call.namespace(tx, request.namespace)
     found = rows.list_history(tx, namespace, request.key, before, limit + 1) if namespace is not None else []
     if not found and request.cursor is None:
         raise not_found("entry", f"{request.namespace}/{request.key}")
@@ -202,7 +202,7 @@ def history(tx: Transaction, call: Call, request: model.ListVersions) -> Page:
 def diff(tx: Transaction, call: Call, request: model.DiffNamespace) -> Page:
     low = audit.start_after(tx, call, request.since)
     high = audit.start_after(tx, call, request.until)
-    namespace = call.namespace(request.namespace)
+    namespace = call.namespace(tx, request.namespace)
     if namespace is None:
         return Page(items=[])
     keys = tx.all("entry_changed_between", low=low, high=high, namespace=namespace, limit=DIFF_MAX)
@@ -219,7 +219,7 @@ def watch(tx: Transaction, call: Call, request: model.WatchNamespace) -> model.C
     limit = check_limit(request.limit)
     low = audit.start_after(tx, call, request.after)
     high = audit.last_position(tx, call.workspace)
-    namespace = call.namespace(request.namespace)
+    namespace = call.namespace(tx, request.namespace)
     found = rows.list_changes(tx, namespace, request.prefix, low, high, limit) if namespace is not None else []
     changes = [
         model.Change(
@@ -243,8 +243,8 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def _interned(call: Call, name: str) -> int:
-    namespace = call.namespace(name)
+def _interned(tx: Transaction, call: Call, name: str) -> int:
+    namespace = call.namespace(tx, name)
     if namespace is None:
         raise not_found("namespace", name)
     return namespace

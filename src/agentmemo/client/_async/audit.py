@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
-from agentmemo.model.audit import Event, TrailCheck
+from agentmemo.model.audit import Event, GetEvent, ListEvents, TrailCheck, VerifyTrail
 
 
 class AsyncAudit:
@@ -36,26 +36,27 @@ class AsyncAudit:
         `wait_seconds` follows the trail as it grows.
         """
         return await self._plane.page(
-            "audit.events",
-            run=run,
-            actor=actor,
-            type=type,
-            namespace=namespace,
-            outcome=outcome,
-            since=since,
-            until=until,
-            text=text,
-            after=after,
-            newest_first=newest_first,
-            wait_seconds=wait_seconds,
-            cursor=cursor,
-            limit=limit,
+            ListEvents(
+                run=run,
+                actor=actor,
+                type=type,
+                namespace=namespace,
+                outcome=outcome,
+                since=since,
+                until=until,
+                text=text,
+                after=after,
+                newest_first=newest_first,
+                wait_seconds=wait_seconds,
+                cursor=cursor,
+                limit=limit,
+            )
         )
 
     async def get(self, id: str) -> Event:
         """One event by its handle. Raises NotFound."""
-        return await self._plane.call("audit.get", id=id)  # type: ignore[no-any-return]
+        return await self._plane.call(GetEvent(id=id))
 
     async def verify(self) -> TrailCheck:
         """Walk every stream's chain; `intact` is False with the first fault where something was changed or removed."""
-        return await self._plane.call("audit.verify")  # type: ignore[no-any-return]
+        return await self._plane.call(VerifyTrail())

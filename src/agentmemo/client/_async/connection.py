@@ -18,7 +18,7 @@ from agentmemo.client.flow import Suspended
 from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
-from agentmemo.model.system import BackupDone, Diagnosis, Status
+from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
 F = TypeVar("F", bound=Callable[..., Any])
 CLAIM_WAIT_SECONDS = 2.0
@@ -110,17 +110,18 @@ class AsyncConnection:
         Idempotent by key. Whoever works on this task anywhere claims it.
         """
         answer = await self._plane.call(
-            "task.start",
-            name=name,
-            inputs=inputs,
-            key=key,
-            at=_microseconds(at),
-            cron=cron,
-            budget=as_budget(budget),
-            max_attempts=max_attempts,
-            priority=priority,
+            model.StartTask(
+                name=name,
+                inputs=inputs,
+                key=key,
+                at=_microseconds(at),
+                cron=cron,
+                budget=as_budget(budget),
+                max_attempts=max_attempts,
+                priority=priority,
+            )
         )
-        return answer.run or answer.schedule  # type: ignore[no-any-return]
+        return answer.run or answer.schedule
 
     async def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
         """Claim and perform runs of the registered tasks until `stop` is called.
@@ -146,24 +147,24 @@ class AsyncConnection:
 
     async def briefing(self, agent: str | None = None) -> model.Briefing:
         """What an agent needs to know when it starts: unfinished work, what failed, what waits, the next call."""
-        return await self._plane.call("briefing.get", agent=agent)  # type: ignore[no-any-return]
+        return await self._plane.call(model.GetBriefing(agent=agent))
 
     async def status(self) -> Status:
-        return await self._plane.call("system.status")  # type: ignore[no-any-return]
+        return await self._plane.call(GetStatus())
 
     async def diagnose(self) -> Diagnosis:
         """What `agentmemo doctor` prints."""
-        return await self._plane.call("system.diagnose")  # type: ignore[no-any-return]
+        return await self._plane.call(Diagnose())
 
     async def backup(self, path: str) -> BackupDone:
         """Copy the store, online and checked, to a new file on the plane's machine."""
-        return await self._plane.call("system.backup", path=path)  # type: ignore[no-any-return]
+        return await self._plane.call(Backup(path=path))
 
     async def _work_once(self, wait_seconds: float) -> bool:
         """Claim one run and carry it as far as it goes now. False when none was ready."""
         worker = await self._plane.worker()
         answer = await self._plane.call(
-            "task.claim", worker=worker, tasks=sorted(self._tasks), wait_seconds=wait_seconds
+            model.ClaimTask(worker=worker, tasks=sorted(self._tasks), wait_seconds=wait_seconds)
         )
         if answer.claimed is None:
             return False

@@ -9,14 +9,15 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.api.operations import BY_NAME
+from agentmemo.api.operations import BY_NAME, BY_REQUEST
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client.flow import AsyncFlow
 from agentmemo.client.heart import Heart
 from agentmemo.client.transport import AsyncTransport
 from agentmemo.clock import Clock
 from agentmemo.model.access import Claim
-from agentmemo.model.runs import StopWorker
+from agentmemo.model.runs import RegisterWorker, StopWorker
+from agentmemo.model.wire import Request
 
 
 class Holding:
@@ -48,26 +49,23 @@ class AsyncPlane:
         self._worker: str | None = None
         self._heart: Heart | None = None
 
-    async def call(
-        self, operation_name: str, /, *, claim: Claim | None = None, as_worker: str | None = None, **fields: Any
-    ) -> Any:
-        """Perform an operation by name. Without a claim of its own, a write goes under the ambient run's."""
-        operation = BY_NAME[operation_name]
+    async def call(self, request: Request, *, claim: Claim | None = None, as_worker: str | None = None) -> Any:
+        """Perform the operation of a request. Without a claim of its own, a write goes under the ambient run's."""
+        operation = BY_REQUEST[type(request)]
         if claim is None and operation.mutating:
             holding = ambient.get()
             if holding is not None and holding.plane is self and holding.live:
                 claim, as_worker = holding.claim(), self._worker
-        return await self.transport.call(operation, operation.request(**fields), claim=claim, worker=as_worker)
+        return await self.transport.call(operation, request, claim=claim, worker=as_worker)
 
-    async def page(self, operation_name: str, /, **fields: Any) -> AsyncPage[Any]:
-        """A page of an operation's items, as their type."""
-        operation = BY_NAME[operation_name]
-        page = await self.call(operation_name, **fields)
-        kind = operation.items
+    async def page(self, request: Request) -> AsyncPage[Any]:
+        """A page of the operation's items, as their type."""
+        kind = BY_REQUEST[type(request)].items
+        page = await self.call(request)
         items = [item if kind is None or isinstance(item, kind) else msgspec.convert(item, kind) for item in page.items]
 
         async def following(cursor: str) -> AsyncPage[Any]:
-            return await self.page(operation_name, **(fields | {"cursor": cursor}))
+            return await self.page(msgspec.structs.replace(request, cursor=cursor))
 
         return AsyncPage(items, page.cursor, following)
 
@@ -75,7 +73,7 @@ class AsyncPlane:
         """This connection's worker incarnation, registered on first use."""
         if self._worker is None:
             answer = await self.call(
-                "worker.register", lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid()
+                RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
             )
             self.transport.hold(answer.id)
             self._worker = answer.id

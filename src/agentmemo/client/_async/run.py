@@ -19,6 +19,7 @@ from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_result
+from agentmemo.model.wire import Request
 
 RESUME_WAIT_SECONDS = 30.0
 ERROR_LINES = 3
@@ -77,8 +78,7 @@ class AsyncRun:
     async def __aenter__(self) -> Self:
         if self._opening is not None:
             opening = msgspec.structs.replace(self._opening, worker=await self._plane.worker())
-            fields = {name: getattr(opening, name) for name in opening.__struct_fields__}
-            claimed = await self._plane.call("run.start", **fields)
+            claimed = await self._plane.call(opening)
             self._accept(claimed)
             if claimed.outcome == "waiting":
                 await self._wait_inline(claimed.run.epoch)
@@ -213,7 +213,7 @@ class AsyncRun:
         child_key = key if key is not None else f"{self.id}/{task}/{self._occurrences.get(name, 0) + 1}"
 
         async def begin() -> str:
-            answer = await self._plane.call("task.start", name=task, inputs=inputs, key=child_key, parent=self.id)
+            answer = await self._plane.call(model.StartTask(name=task, inputs=inputs, key=child_key, parent=self.id))
             return str(answer.run.id)
 
         return str(await self.step(name, begin))
@@ -234,7 +234,7 @@ class AsyncRun:
     async def progress(self, percent: float, text: str = "") -> None:
         """Show how far the run is, 0 to 100, while it works."""
         if not self._replaying:
-            await self._call("run.progress", run=self.id, percent=percent, text=text)
+            await self._call(model.SetProgress(run=self.id, percent=percent, text=text))
 
     async def decide(self, text: str, *, because: str = "") -> None:
         """Note a decision; it appears in the briefing of whoever continues."""
@@ -252,14 +252,14 @@ class AsyncRun:
         """Finish the run with a result. Again with a completed run it does nothing."""
         if self._replaying or self._finished:
             return
-        self._record = await self._call("run.complete", run=self.id, result=result)
+        self._record = await self._call(model.CompleteRun(run=self.id, result=result))
         self._finished = True
 
     async def fail(self, reason: str) -> None:
         """Fail the run for good, without further attempts."""
         if self._replaying or self._finished:
             return
-        self._record = await self._call("run.fail", run=self.id, reason=reason)
+        self._record = await self._call(model.FailRun(run=self.id, reason=reason))
         self._finished = True
 
     async def _leave(self, error: BaseException | None) -> None:
@@ -272,7 +272,7 @@ class AsyncRun:
         summary = _summary(error) if isinstance(error, Exception) else None
         # The user's exception is the news; failing to give the run back only delays the next attempt.
         with suppress(Error):
-            self._record = await self._call("run.release", run=self.id, error=summary)
+            self._record = await self._call(model.ReleaseRun(run=self.id, error=summary))
 
     async def _perform(self, call: StepCall, *, keyed: bool) -> Any:
         """The life of one step: from the store if it is there, else run, retried and recorded."""
@@ -371,13 +371,14 @@ class AsyncRun:
         started_at = self._plane.clock.now_us()
         if call.effect in model.ANNOUNCED_EFFECTS:
             await self._call(
-                "step.start",
-                run=self.id,
-                name=call.name,
-                key=call.key,
-                effect=call.effect,
-                fingerprint=call.fingerprint,
-                attempt=attempt,
+                model.StartStep(
+                    run=self.id,
+                    name=call.name,
+                    key=call.key,
+                    effect=call.effect,
+                    fingerprint=call.fingerprint,
+                    attempt=attempt,
+                )
             )
         context = AsyncStepContext(self._plane, self.id, holding.epoch, call.name, call.key, attempt)
         described = describe(call.function)
@@ -398,18 +399,19 @@ class AsyncRun:
         self, call: StepCall, result: Any, attempt: int, context: AsyncStepContext | None, started_at: int
     ) -> None:
         step = await self._call(
-            "step.complete",
-            run=self.id,
-            name=call.name,
-            key=call.key,
-            result=result,
-            effect=call.effect,
-            fingerprint=call.fingerprint,
-            attempt=attempt,
-            started_at=started_at,
-            calls=context.buffer.calls if context else [],
-            tokens=context.tokens if context else 0,
-            nanousd=context.nanousd if context else 0,
+            model.CompleteStep(
+                run=self.id,
+                name=call.name,
+                key=call.key,
+                result=result,
+                effect=call.effect,
+                fingerprint=call.fingerprint,
+                attempt=attempt,
+                started_at=started_at,
+                calls=context.buffer.calls if context else [],
+                tokens=context.tokens if context else 0,
+                nanousd=context.nanousd if context else 0,
+            )
         )
         self._done.add((call.name, call.key))
         if step.paused:
@@ -417,14 +419,15 @@ class AsyncRun:
 
     async def _fail(self, call: StepCall, error: Exception, attempt: int) -> None:
         await self._call(
-            "step.fail",
-            run=self.id,
-            name=call.name,
-            key=call.key,
-            error=_summary(error),
-            effect=call.effect,
-            fingerprint=call.fingerprint,
-            attempt=attempt,
+            model.FailStep(
+                run=self.id,
+                name=call.name,
+                key=call.key,
+                error=_summary(error),
+                effect=call.effect,
+                fingerprint=call.fingerprint,
+                attempt=attempt,
+            )
         )
 
     async def _stored(self, call: StepCall) -> model.Step | None:
@@ -440,9 +443,7 @@ class AsyncRun:
 
     async def _find(self, call: StepCall) -> model.Step | None:
         try:
-            return await self._plane.call(  # type: ignore[no-any-return]
-                "step.find", run=self.id, name=call.name, key=call.key
-            )
+            return await self._plane.call(model.FindStep(run=self.id, name=call.name, key=call.key))
         except NotFound:
             return None
 
@@ -458,22 +459,24 @@ class AsyncRun:
         """Wait as a step of its own; on replay the wait that ended answers at once."""
         self._check_open()
         key = self._next_occurrence(name)
-        fields = {"name": name, "key": key, "kind": kind, "seconds": seconds, "signal": signal, "child": child}
         if self._replaying:
             return await self._replayed_wait(name, key)
         while True:
-            parked = await self._call("run.park", run=self.id, **fields)
+            request = model.ParkRun(
+                run=self.id, name=name, key=key, kind=kind, seconds=seconds, signal=signal, child=child
+            )
+            parked = await self._call(request)
             if parked.done:
-                return parked  # type: ignore[no-any-return]
+                return parked
             await self._suspend("")
 
     async def _replayed_wait(self, name: str, key: str) -> model.Parked:
-        step = await self._plane.call("step.find", run=self.id, name=name, key=key)
+        step = await self._plane.call(model.FindStep(run=self.id, name=name, key=key))
         return model.Parked(done=True, timed_out=step.state == model.FAILED, value=step.result)
 
     async def _ask(self, question: str, call: StepCall, detail: str) -> None:
         await self._call(
-            "run.park", run=self.id, name=call.name, key=call.key, kind="person", question=question, detail=detail
+            model.ParkRun(run=self.id, name=call.name, key=call.key, kind="person", question=question, detail=detail)
         )
         await self._suspend(detail)
 
@@ -498,7 +501,7 @@ class AsyncRun:
         worker = await self._plane.worker()
         while True:
             claimed = await self._plane.call(
-                "run.resume", run=self.id, epoch=epoch, worker=worker, wait_seconds=RESUME_WAIT_SECONDS
+                model.ResumeRun(run=self.id, epoch=epoch, worker=worker, wait_seconds=RESUME_WAIT_SECONDS)
             )
             if claimed.outcome != "waiting":
                 break
@@ -522,10 +525,10 @@ class AsyncRun:
             self._holding = Holding(self._plane, claimed.run.id, claimed.run.epoch)
             self._plane.heart().hold(claimed.run.id)
 
-    async def _call(self, operation_name: str, /, **fields: Any) -> Any:
+    async def _call(self, request: Request) -> Any:
         """An operation under this run's claim."""
         worker = await self._plane.worker()
-        return await self._plane.call(operation_name, claim=self._hold().claim(), as_worker=worker, **fields)
+        return await self._plane.call(request, claim=self._hold().claim(), as_worker=worker)
 
     async def _note(self, kind: str, text: str, because: str) -> None:
         """Once per run: on replay a note of the same place and words is there already."""
@@ -533,7 +536,7 @@ class AsyncRun:
         if self._replaying:
             return
         key = self._next_occurrence(f"note:{kind}")
-        await self._call("run.note", run=self.id, kind=kind, text=text, because=because, key=key)
+        await self._call(model.AddNote(run=self.id, kind=kind, text=text, because=because, key=key))
 
     def _describe(self, call: StepCall, *, explicit: bool) -> StepCall:
         if explicit and not call.key:

@@ -9,7 +9,26 @@ import msgspec
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import NotFound
-from agentmemo.model.runs import Budget, Explanation, Note, Run, Schedule, Step
+from agentmemo.model.runs import (
+    Budget,
+    CancelRun,
+    DeleteSchedule,
+    ExplainRun,
+    Explanation,
+    FindRun,
+    ForkRun,
+    GetRun,
+    ListNotes,
+    ListRuns,
+    ListSchedules,
+    ListSteps,
+    Note,
+    ResolveRun,
+    Run,
+    Schedule,
+    SendSignal,
+    Step,
+)
 
 
 class AsyncRuns:
@@ -20,14 +39,14 @@ class AsyncRuns:
 
     async def get(self, id: str, *, after: Run | None = None, wait_seconds: float = 0.0) -> Run:
         """A run; with `wait_seconds`, once it is finished, or has changed since `after`. Raises NotFound."""
-        return await self._plane.call(  # type: ignore[no-any-return]
-            "run.get", run=id, wait_seconds=wait_seconds, after_updated=after.updated_at if after else None
+        return await self._plane.call(
+            GetRun(run=id, wait_seconds=wait_seconds, after_updated=after.updated_at if after else None)
         )
 
     async def find(self, name: str, key: str) -> Run | None:
         """The run of a name and key, or None."""
         try:
-            return await self._plane.call("run.find", name=name, key=key)  # type: ignore[no-any-return]
+            return await self._plane.call(FindRun(name=name, key=key))
         except NotFound:
             return None
 
@@ -43,7 +62,7 @@ class AsyncRuns:
     ) -> AsyncPage[Run]:
         """Runs, newest first. `state` is one of the six, or `unfinished`."""
         return await self._plane.page(
-            "run.list", name=name, state=state, agent=agent, parent=parent, cursor=cursor, limit=limit
+            ListRuns(name=name, state=state, agent=agent, parent=parent, cursor=cursor, limit=limit)
         )
 
     async def steps(
@@ -55,23 +74,23 @@ class AsyncRuns:
         limit: int = 100,
     ) -> AsyncPage[Step]:
         """Recorded steps in order, with their results."""
-        return await self._plane.page("step.list", run=id, state=state, cursor=cursor, limit=limit)
+        return await self._plane.page(ListSteps(run=id, state=state, cursor=cursor, limit=limit))
 
     async def notes(self, id: str, *, kind: str | None = None) -> AsyncPage[Note]:
         """Decisions, findings and failed approaches, oldest first."""
-        return await self._plane.page("run.notes", run=id, kind=kind)
+        return await self._plane.page(ListNotes(run=id, kind=kind))
 
     async def explain(self, id: str) -> Explanation:
         """Why it is not moving, since when, who holds it and what will move it."""
-        return await self._plane.call("run.explain", run=id)  # type: ignore[no-any-return]
+        return await self._plane.call(ExplainRun(run=id))
 
     async def signal(self, id: str, name: str, value: Any = None) -> Run:
         """Send a signal; it is kept until the run waits for it."""
-        return await self._plane.call("run.signal", run=id, name=name, value=value)  # type: ignore[no-any-return]
+        return await self._plane.call(SendSignal(run=id, name=name, value=value))
 
     async def cancel(self, id: str, reason: str) -> Run:
         """Cancel a run and its children; the holder's next call raises LeaseLost with the reason."""
-        return await self._plane.call("run.cancel", run=id, reason=reason)  # type: ignore[no-any-return]
+        return await self._plane.call(CancelRun(run=id, reason=reason))
 
     async def fork(
         self,
@@ -82,9 +101,7 @@ class AsyncRuns:
         reason: str = "",
     ) -> Run:
         """A new run with the finished steps before `from_step` (a name or name/key). A rewind is a fork."""
-        return await self._plane.call(  # type: ignore[no-any-return]
-            "run.fork", run=id, from_step=from_step, key=key, reason=reason
-        )
+        return await self._plane.call(ForkRun(run=id, from_step=from_step, key=key, reason=reason))
 
     async def resolve(
         self,
@@ -96,17 +113,17 @@ class AsyncRuns:
         comment: str = "",
     ) -> Run:
         """A person decides what the run asks: happened, retry (in doubt), reuse, rerun (mismatch), continue."""
-        return await self._plane.call(  # type: ignore[no-any-return]
-            "run.resolve", run=id, decision=decision, result=result, budget=budget, comment=comment
+        return await self._plane.call(
+            ResolveRun(run=id, decision=decision, result=result, budget=budget, comment=comment)
         )
 
     async def schedules(self) -> AsyncPage[Schedule]:
         """The cron schedules."""
-        return await self._plane.page("task.schedules")
+        return await self._plane.page(ListSchedules())
 
     async def unschedule(self, id: str) -> Schedule:
         """Delete a cron schedule; runs it made go on."""
-        return await self._plane.call("task.unschedule", id=id)  # type: ignore[no-any-return]
+        return await self._plane.call(DeleteSchedule(id=id))
 
 
 def as_budget(budget: Budget | dict[str, Any] | None) -> Budget | None:

@@ -8,7 +8,22 @@ from typing import Any
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import NotFound
-from agentmemo.model.state import Change, Difference, Entry, Match, NamespaceInfo
+from agentmemo.model.state import (
+    Change,
+    DeleteEntry,
+    Difference,
+    DiffNamespace,
+    Entry,
+    GetEntry,
+    ListEntries,
+    ListNamespaces,
+    ListVersions,
+    Match,
+    NamespaceInfo,
+    SearchEntries,
+    SetEntry,
+    WatchNamespace,
+)
 
 WATCH_SECONDS = 30.0
 
@@ -35,14 +50,10 @@ class AsyncState:
         the entry reads as absent. InvalidInput names the path of what JSON cannot say; LimitExceeded above the
         plane's limit (64 MiB unless configured).
         """
-        return await self._plane.call(  # type: ignore[no-any-return]
-            "state.set",
-            namespace=namespace,
-            key=key,
-            value=value,
-            if_version=if_version,
-            ttl_seconds=ttl_seconds,
-            origin=origin,
+        return await self._plane.call(
+            SetEntry(
+                namespace=namespace, key=key, value=value, if_version=if_version, ttl_seconds=ttl_seconds, origin=origin
+            )
         )
 
     async def get(
@@ -57,41 +68,37 @@ class AsyncState:
 
     async def entry(self, namespace: str, key: str, *, version: int | None = None, as_of: int | None = None) -> Entry:
         """The value with its version, author, origin, trust and times. Raises NotFound."""
-        return await self._plane.call(  # type: ignore[no-any-return]
-            "state.get", namespace=namespace, key=key, version=version, as_of=as_of
-        )
+        return await self._plane.call(GetEntry(namespace=namespace, key=key, version=version, as_of=as_of))
 
     async def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> Entry:
         """Delete a key; versions go on, and its history stays. Raises NotFound when there is nothing to delete."""
-        return await self._plane.call(  # type: ignore[no-any-return]
-            "state.delete", namespace=namespace, key=key, if_version=if_version
-        )
+        return await self._plane.call(DeleteEntry(namespace=namespace, key=key, if_version=if_version))
 
     async def list(
         self, namespace: str, *, prefix: str = "", cursor: str | None = None, limit: int = 100
     ) -> AsyncPage[Entry]:
         """Entries in key order; iterating the page walks on over all of them."""
-        return await self._plane.page("state.list", namespace=namespace, prefix=prefix, cursor=cursor, limit=limit)
+        return await self._plane.page(ListEntries(namespace=namespace, prefix=prefix, cursor=cursor, limit=limit))
 
     async def namespaces(self, *, prefix: str = "") -> AsyncPage[NamespaceInfo]:
         """The namespaces you may read, with their number of entries."""
-        return await self._plane.page("state.namespaces", prefix=prefix)
+        return await self._plane.page(ListNamespaces(prefix=prefix))
 
     async def search(
         self, text: str, *, namespace: str | None = None, cursor: str | None = None, limit: int = 20
     ) -> AsyncPage[Match]:
         """Full-text search over keys and values, best first. The index follows writes by less than a second."""
-        return await self._plane.page("state.search", text=text, namespace=namespace, cursor=cursor, limit=limit)
+        return await self._plane.page(SearchEntries(text=text, namespace=namespace, cursor=cursor, limit=limit))
 
     async def history(
         self, namespace: str, key: str, *, cursor: str | None = None, limit: int = 100
     ) -> AsyncPage[Entry]:
         """All kept versions, newest first, deletions included."""
-        return await self._plane.page("state.history", namespace=namespace, key=key, cursor=cursor, limit=limit)
+        return await self._plane.page(ListVersions(namespace=namespace, key=key, cursor=cursor, limit=limit))
 
     async def diff(self, namespace: str, since: int, until: int | None = None) -> AsyncPage[Difference]:
         """What became of each key between two revisions (until now, when `until` is left out)."""
-        return await self._plane.page("state.diff", namespace=namespace, since=since, until=until)
+        return await self._plane.page(DiffNamespace(namespace=namespace, since=since, until=until))
 
     async def watch(self, namespace: str, *, prefix: str = "", after: int | None = None) -> AsyncIterator[Change]:
         """Every change after a revision (from now on, without one), in order and without gaps; never ends.
@@ -100,7 +107,7 @@ class AsyncState:
         """
         while True:
             answer = await self._plane.call(
-                "state.watch", namespace=namespace, prefix=prefix, after=after, wait_seconds=WATCH_SECONDS
+                WatchNamespace(namespace=namespace, prefix=prefix, after=after, wait_seconds=WATCH_SECONDS)
             )
             for change in answer.changes:
                 yield change

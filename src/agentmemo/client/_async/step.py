@@ -8,6 +8,8 @@ from typing import Any
 from agentmemo.client._async.buffer import GONE, Buffer, BufferedState
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import InvalidInput, NotFound
+from agentmemo.model.runs import AddNote, SendSignal
+from agentmemo.model.state import GetEntry
 
 
 class AsyncStepState(BufferedState):
@@ -25,7 +27,7 @@ class AsyncStepState(BufferedState):
         if found is not self:
             return found
         try:
-            return (await self._plane.call("state.get", namespace=namespace, key=key)).value
+            return (await self._plane.call(GetEntry(namespace=namespace, key=key))).value
         except NotFound:
             return default
 
@@ -54,11 +56,11 @@ class AsyncStepContext:
 
     def signal(self, run: str, name: str, value: Any = None) -> None:
         """Send a signal to a run when this step commits."""
-        self.buffer.add("run.signal", run=run, name=name, value=value)
+        self.buffer.add(SendSignal(run=run, name=name, value=value))
 
     def finding(self, text: str) -> None:
         """A finding that is recorded when this step commits, exactly once."""
-        self.buffer.add("run.note", run=self.run, kind="finding", text=text, step=f"{self.name}/{self.key}")
+        self.buffer.add(AddNote(run=self.run, kind="finding", text=text, step=f"{self.name}/{self.key}"))
 
 
 current: ContextVar[AsyncStepContext | None] = ContextVar("agentmemo_step_async", default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.plane import Plane
-from agentmemo.model.audit import Event, TrailCheck
+from agentmemo.model.audit import Event, GetEvent, ListEvents, TrailCheck, VerifyTrail
 
 
 class Audit:
@@ -37,26 +37,27 @@ class Audit:
         `wait_seconds` follows the trail as it grows.
         """
         return self._plane.page(
-            "audit.events",
-            run=run,
-            actor=actor,
-            type=type,
-            namespace=namespace,
-            outcome=outcome,
-            since=since,
-            until=until,
-            text=text,
-            after=after,
-            newest_first=newest_first,
-            wait_seconds=wait_seconds,
-            cursor=cursor,
-            limit=limit,
+            ListEvents(
+                run=run,
+                actor=actor,
+                type=type,
+                namespace=namespace,
+                outcome=outcome,
+                since=since,
+                until=until,
+                text=text,
+                after=after,
+                newest_first=newest_first,
+                wait_seconds=wait_seconds,
+                cursor=cursor,
+                limit=limit,
+            )
         )
 
     def get(self, id: str) -> Event:
         """One event by its handle. Raises NotFound."""
-        return self._plane.call("audit.get", id=id)  # type: ignore[no-any-return]
+        return self._plane.call(GetEvent(id=id))
 
     def verify(self) -> TrailCheck:
         """Walk every stream's chain; `intact` is False with the first fault where something was changed or removed."""
-        return self._plane.call("audit.verify")  # type: ignore[no-any-return]
+        return self._plane.call(VerifyTrail())

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from agentmemo.api.operations import BY_REQUEST
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import InvalidInput
-from agentmemo.model.runs import BufferedCall
+from agentmemo.model.runs import AddNote, BufferedCall, SendSignal
+from agentmemo.model.state import DeleteEntry, SetEntry
+from agentmemo.model.system import RunTransaction
 from agentmemo.model.values import check, encode
+from agentmemo.model.wire import Request
 
 # What a buffered read finds for a key that the buffer deletes.
 GONE = object()
@@ -21,10 +25,10 @@ class Buffer:
         self.calls: list[BufferedCall] = []
         self.overlay: dict[tuple[str, str], Any] = {}
 
-    def add(self, operation: str, **fields: Any) -> None:
-        given = {name: value for name, value in fields.items() if value is not None or name == "value"}
-        check(given)
-        self.calls.append(BufferedCall(operation=operation, request=given))
+    def add(self, request: Request) -> None:
+        fields = {name: getattr(request, name) for name in request.__struct_fields__}
+        check(fields)
+        self.calls.append(BufferedCall(operation=BY_REQUEST[type(request)].name, request=fields))
 
 
 class BufferedState:
@@ -46,18 +50,14 @@ class BufferedState:
         """As `state.set`; the entry exists once the whole commits. Bad values are refused here already."""
         encode(value)
         self._buffer.add(
-            "state.set",
-            namespace=namespace,
-            key=key,
-            value=value,
-            if_version=if_version,
-            ttl_seconds=ttl_seconds,
-            origin=origin,
+            SetEntry(
+                namespace=namespace, key=key, value=value, if_version=if_version, ttl_seconds=ttl_seconds, origin=origin
+            )
         )
         self._buffer.overlay[namespace, key] = value
 
     def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> None:
-        self._buffer.add("state.delete", namespace=namespace, key=key, if_version=if_version)
+        self._buffer.add(DeleteEntry(namespace=namespace, key=key, if_version=if_version))
         self._buffer.overlay[namespace, key] = GONE
 
 
@@ -68,11 +68,11 @@ class BufferedRuns:
         self._buffer = buffer
 
     def signal(self, id: str, name: str, value: Any = None) -> None:
-        self._buffer.add("run.signal", run=id, name=name, value=value)
+        self._buffer.add(SendSignal(run=id, name=name, value=value))
 
     def note(self, id: str, kind: str, text: str, *, because: str = "") -> None:
         """`kind` is decision, finding or tried."""
-        self._buffer.add("run.note", run=id, kind=kind, text=text, because=because)
+        self._buffer.add(AddNote(run=id, kind=kind, text=text, because=because))
 
 
 class Transaction:
@@ -106,6 +106,6 @@ class Transaction:
         if not self._buffer.calls:
             self._results = []
             return
-        answer = self._plane.call("transaction.run", calls=self._buffer.calls)
+        answer = self._plane.call(RunTransaction(calls=self._buffer.calls))
         self._results = answer.results
         self.revision = answer.revision

@@ -19,7 +19,7 @@ from agentmemo.client.flow import Suspended
 from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
-from agentmemo.model.system import BackupDone, Diagnosis, Status
+from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
 F = TypeVar("F", bound=Callable[..., Any])
 CLAIM_WAIT_SECONDS = 2.0
@@ -111,17 +111,18 @@ class Connection:
         Idempotent by key. Whoever works on this task anywhere claims it.
         """
         answer = self._plane.call(
-            "task.start",
-            name=name,
-            inputs=inputs,
-            key=key,
-            at=_microseconds(at),
-            cron=cron,
-            budget=as_budget(budget),
-            max_attempts=max_attempts,
-            priority=priority,
+            model.StartTask(
+                name=name,
+                inputs=inputs,
+                key=key,
+                at=_microseconds(at),
+                cron=cron,
+                budget=as_budget(budget),
+                max_attempts=max_attempts,
+                priority=priority,
+            )
         )
-        return answer.run or answer.schedule  # type: ignore[no-any-return]
+        return answer.run or answer.schedule
 
     def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
         """Claim and perform runs of the registered tasks until `stop` is called.
@@ -147,23 +148,23 @@ class Connection:
 
     def briefing(self, agent: str | None = None) -> model.Briefing:
         """What an agent needs to know when it starts: unfinished work, what failed, what waits, the next call."""
-        return self._plane.call("briefing.get", agent=agent)  # type: ignore[no-any-return]
+        return self._plane.call(model.GetBriefing(agent=agent))
 
     def status(self) -> Status:
-        return self._plane.call("system.status")  # type: ignore[no-any-return]
+        return self._plane.call(GetStatus())
 
     def diagnose(self) -> Diagnosis:
         """What `agentmemo doctor` prints."""
-        return self._plane.call("system.diagnose")  # type: ignore[no-any-return]
+        return self._plane.call(Diagnose())
 
     def backup(self, path: str) -> BackupDone:
         """Copy the store, online and checked, to a new file on the plane's machine."""
-        return self._plane.call("system.backup", path=path)  # type: ignore[no-any-return]
+        return self._plane.call(Backup(path=path))
 
     def _work_once(self, wait_seconds: float) -> bool:
         """Claim one run and carry it as far as it goes now. False when none was ready."""
         worker = self._plane.worker()
-        answer = self._plane.call("task.claim", worker=worker, tasks=sorted(self._tasks), wait_seconds=wait_seconds)
+        answer = self._plane.call(model.ClaimTask(worker=worker, tasks=sorted(self._tasks), wait_seconds=wait_seconds))
         if answer.claimed is None:
             return False
         task = self._tasks[answer.claimed.run.task]

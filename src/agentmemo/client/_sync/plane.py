@@ -10,14 +10,15 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.api.operations import BY_NAME
+from agentmemo.api.operations import BY_NAME, BY_REQUEST
 from agentmemo.client._sync.pages import Page
 from agentmemo.client.flow import Flow
 from agentmemo.client.heart import Heart
 from agentmemo.client.transport import Transport
 from agentmemo.clock import Clock
 from agentmemo.model.access import Claim
-from agentmemo.model.runs import StopWorker
+from agentmemo.model.runs import RegisterWorker, StopWorker
+from agentmemo.model.wire import Request
 
 
 class Holding:
@@ -49,26 +50,23 @@ class Plane:
         self._worker: str | None = None
         self._heart: Heart | None = None
 
-    def call(
-        self, operation_name: str, /, *, claim: Claim | None = None, as_worker: str | None = None, **fields: Any
-    ) -> Any:
-        """Perform an operation by name. Without a claim of its own, a write goes under the ambient run's."""
-        operation = BY_NAME[operation_name]
+    def call(self, request: Request, *, claim: Claim | None = None, as_worker: str | None = None) -> Any:
+        """Perform the operation of a request. Without a claim of its own, a write goes under the ambient run's."""
+        operation = BY_REQUEST[type(request)]
         if claim is None and operation.mutating:
             holding = ambient.get()
             if holding is not None and holding.plane is self and holding.live:
                 claim, as_worker = holding.claim(), self._worker
-        return self.transport.call(operation, operation.request(**fields), claim=claim, worker=as_worker)
+        return self.transport.call(operation, request, claim=claim, worker=as_worker)
 
-    def page(self, operation_name: str, /, **fields: Any) -> Page[Any]:
-        """A page of an operation's items, as their type."""
-        operation = BY_NAME[operation_name]
-        page = self.call(operation_name, **fields)
-        kind = operation.items
+    def page(self, request: Request) -> Page[Any]:
+        """A page of the operation's items, as their type."""
+        kind = BY_REQUEST[type(request)].items
+        page = self.call(request)
         items = [item if kind is None or isinstance(item, kind) else msgspec.convert(item, kind) for item in page.items]
 
         def following(cursor: str) -> Page[Any]:
-            return self.page(operation_name, **(fields | {"cursor": cursor}))
+            return self.page(msgspec.structs.replace(request, cursor=cursor))
 
         return Page(items, page.cursor, following)
 
@@ -76,7 +74,7 @@ class Plane:
         """This connection's worker incarnation, registered on first use."""
         if self._worker is None:
             answer = self.call(
-                "worker.register", lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid()
+                RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
             )
             self.transport.hold(answer.id)
             self._worker = answer.id

@@ -20,6 +20,7 @@ from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_result
+from agentmemo.model.wire import Request
 
 RESUME_WAIT_SECONDS = 30.0
 ERROR_LINES = 3
@@ -78,8 +79,7 @@ class Run:
     def __enter__(self) -> Self:
         if self._opening is not None:
             opening = msgspec.structs.replace(self._opening, worker=self._plane.worker())
-            fields = {name: getattr(opening, name) for name in opening.__struct_fields__}
-            claimed = self._plane.call("run.start", **fields)
+            claimed = self._plane.call(opening)
             self._accept(claimed)
             if claimed.outcome == "waiting":
                 self._wait_inline(claimed.run.epoch)
@@ -214,7 +214,7 @@ class Run:
         child_key = key if key is not None else f"{self.id}/{task}/{self._occurrences.get(name, 0) + 1}"
 
         def begin() -> str:
-            answer = self._plane.call("task.start", name=task, inputs=inputs, key=child_key, parent=self.id)
+            answer = self._plane.call(model.StartTask(name=task, inputs=inputs, key=child_key, parent=self.id))
             return str(answer.run.id)
 
         return str(self.step(name, begin))
@@ -235,7 +235,7 @@ class Run:
     def progress(self, percent: float, text: str = "") -> None:
         """Show how far the run is, 0 to 100, while it works."""
         if not self._replaying:
-            self._call("run.progress", run=self.id, percent=percent, text=text)
+            self._call(model.SetProgress(run=self.id, percent=percent, text=text))
 
     def decide(self, text: str, *, because: str = "") -> None:
         """Note a decision; it appears in the briefing of whoever continues."""
@@ -253,14 +253,14 @@ class Run:
         """Finish the run with a result. Again with a completed run it does nothing."""
         if self._replaying or self._finished:
             return
-        self._record = self._call("run.complete", run=self.id, result=result)
+        self._record = self._call(model.CompleteRun(run=self.id, result=result))
         self._finished = True
 
     def fail(self, reason: str) -> None:
         """Fail the run for good, without further attempts."""
         if self._replaying or self._finished:
             return
-        self._record = self._call("run.fail", run=self.id, reason=reason)
+        self._record = self._call(model.FailRun(run=self.id, reason=reason))
         self._finished = True
 
     def _leave(self, error: BaseException | None) -> None:
@@ -273,7 +273,7 @@ class Run:
         summary = _summary(error) if isinstance(error, Exception) else None
         # The user's exception is the news; failing to give the run back only delays the next attempt.
         with suppress(Error):
-            self._record = self._call("run.release", run=self.id, error=summary)
+            self._record = self._call(model.ReleaseRun(run=self.id, error=summary))
 
     def _perform(self, call: StepCall, *, keyed: bool) -> Any:
         """The life of one step: from the store if it is there, else run, retried and recorded."""
@@ -372,13 +372,14 @@ class Run:
         started_at = self._plane.clock.now_us()
         if call.effect in model.ANNOUNCED_EFFECTS:
             self._call(
-                "step.start",
-                run=self.id,
-                name=call.name,
-                key=call.key,
-                effect=call.effect,
-                fingerprint=call.fingerprint,
-                attempt=attempt,
+                model.StartStep(
+                    run=self.id,
+                    name=call.name,
+                    key=call.key,
+                    effect=call.effect,
+                    fingerprint=call.fingerprint,
+                    attempt=attempt,
+                )
             )
         context = StepContext(self._plane, self.id, holding.epoch, call.name, call.key, attempt)
         described = describe(call.function)
@@ -399,18 +400,19 @@ class Run:
         self, call: StepCall, result: Any, attempt: int, context: StepContext | None, started_at: int
     ) -> None:
         step = self._call(
-            "step.complete",
-            run=self.id,
-            name=call.name,
-            key=call.key,
-            result=result,
-            effect=call.effect,
-            fingerprint=call.fingerprint,
-            attempt=attempt,
-            started_at=started_at,
-            calls=context.buffer.calls if context else [],
-            tokens=context.tokens if context else 0,
-            nanousd=context.nanousd if context else 0,
+            model.CompleteStep(
+                run=self.id,
+                name=call.name,
+                key=call.key,
+                result=result,
+                effect=call.effect,
+                fingerprint=call.fingerprint,
+                attempt=attempt,
+                started_at=started_at,
+                calls=context.buffer.calls if context else [],
+                tokens=context.tokens if context else 0,
+                nanousd=context.nanousd if context else 0,
+            )
         )
         self._done.add((call.name, call.key))
         if step.paused:
@@ -418,14 +420,15 @@ class Run:
 
     def _fail(self, call: StepCall, error: Exception, attempt: int) -> None:
         self._call(
-            "step.fail",
-            run=self.id,
-            name=call.name,
-            key=call.key,
-            error=_summary(error),
-            effect=call.effect,
-            fingerprint=call.fingerprint,
-            attempt=attempt,
+            model.FailStep(
+                run=self.id,
+                name=call.name,
+                key=call.key,
+                error=_summary(error),
+                effect=call.effect,
+                fingerprint=call.fingerprint,
+                attempt=attempt,
+            )
         )
 
     def _stored(self, call: StepCall) -> model.Step | None:
@@ -441,9 +444,7 @@ class Run:
 
     def _find(self, call: StepCall) -> model.Step | None:
         try:
-            return self._plane.call(  # type: ignore[no-any-return]
-                "step.find", run=self.id, name=call.name, key=call.key
-            )
+            return self._plane.call(model.FindStep(run=self.id, name=call.name, key=call.key))
         except NotFound:
             return None
 
@@ -459,22 +460,24 @@ class Run:
         """Wait as a step of its own; on replay the wait that ended answers at once."""
         self._check_open()
         key = self._next_occurrence(name)
-        fields = {"name": name, "key": key, "kind": kind, "seconds": seconds, "signal": signal, "child": child}
         if self._replaying:
             return self._replayed_wait(name, key)
         while True:
-            parked = self._call("run.park", run=self.id, **fields)
+            request = model.ParkRun(
+                run=self.id, name=name, key=key, kind=kind, seconds=seconds, signal=signal, child=child
+            )
+            parked = self._call(request)
             if parked.done:
-                return parked  # type: ignore[no-any-return]
+                return parked
             self._suspend("")
 
     def _replayed_wait(self, name: str, key: str) -> model.Parked:
-        step = self._plane.call("step.find", run=self.id, name=name, key=key)
+        step = self._plane.call(model.FindStep(run=self.id, name=name, key=key))
         return model.Parked(done=True, timed_out=step.state == model.FAILED, value=step.result)
 
     def _ask(self, question: str, call: StepCall, detail: str) -> None:
         self._call(
-            "run.park", run=self.id, name=call.name, key=call.key, kind="person", question=question, detail=detail
+            model.ParkRun(run=self.id, name=call.name, key=call.key, kind="person", question=question, detail=detail)
         )
         self._suspend(detail)
 
@@ -499,7 +502,7 @@ class Run:
         worker = self._plane.worker()
         while True:
             claimed = self._plane.call(
-                "run.resume", run=self.id, epoch=epoch, worker=worker, wait_seconds=RESUME_WAIT_SECONDS
+                model.ResumeRun(run=self.id, epoch=epoch, worker=worker, wait_seconds=RESUME_WAIT_SECONDS)
             )
             if claimed.outcome != "waiting":
                 break
@@ -523,10 +526,10 @@ class Run:
             self._holding = Holding(self._plane, claimed.run.id, claimed.run.epoch)
             self._plane.heart().hold(claimed.run.id)
 
-    def _call(self, operation_name: str, /, **fields: Any) -> Any:
+    def _call(self, request: Request) -> Any:
         """An operation under this run's claim."""
         worker = self._plane.worker()
-        return self._plane.call(operation_name, claim=self._hold().claim(), as_worker=worker, **fields)
+        return self._plane.call(request, claim=self._hold().claim(), as_worker=worker)
 
     def _note(self, kind: str, text: str, because: str) -> None:
         """Once per run: on replay a note of the same place and words is there already."""
@@ -534,7 +537,7 @@ class Run:
         if self._replaying:
             return
         key = self._next_occurrence(f"note:{kind}")
-        self._call("run.note", run=self.id, kind=kind, text=text, because=because, key=key)
+        self._call(model.AddNote(run=self.id, kind=kind, text=text, because=because, key=key))
 
     def _describe(self, call: StepCall, *, explicit: bool) -> StepCall:
         if explicit and not call.key:

@@ -9,7 +9,22 @@ from typing import Any
 from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import NotFound
-from agentmemo.model.state import Change, Difference, Entry, Match, NamespaceInfo
+from agentmemo.model.state import (
+    Change,
+    DeleteEntry,
+    Difference,
+    DiffNamespace,
+    Entry,
+    GetEntry,
+    ListEntries,
+    ListNamespaces,
+    ListVersions,
+    Match,
+    NamespaceInfo,
+    SearchEntries,
+    SetEntry,
+    WatchNamespace,
+)
 
 WATCH_SECONDS = 30.0
 
@@ -36,14 +51,10 @@ class State:
         the entry reads as absent. InvalidInput names the path of what JSON cannot say; LimitExceeded above the
         plane's limit (64 MiB unless configured).
         """
-        return self._plane.call(  # type: ignore[no-any-return]
-            "state.set",
-            namespace=namespace,
-            key=key,
-            value=value,
-            if_version=if_version,
-            ttl_seconds=ttl_seconds,
-            origin=origin,
+        return self._plane.call(
+            SetEntry(
+                namespace=namespace, key=key, value=value, if_version=if_version, ttl_seconds=ttl_seconds, origin=origin
+            )
         )
 
     def get(
@@ -58,37 +69,33 @@ class State:
 
     def entry(self, namespace: str, key: str, *, version: int | None = None, as_of: int | None = None) -> Entry:
         """The value with its version, author, origin, trust and times. Raises NotFound."""
-        return self._plane.call(  # type: ignore[no-any-return]
-            "state.get", namespace=namespace, key=key, version=version, as_of=as_of
-        )
+        return self._plane.call(GetEntry(namespace=namespace, key=key, version=version, as_of=as_of))
 
     def delete(self, namespace: str, key: str, *, if_version: int | None = None) -> Entry:
         """Delete a key; versions go on, and its history stays. Raises NotFound when there is nothing to delete."""
-        return self._plane.call(  # type: ignore[no-any-return]
-            "state.delete", namespace=namespace, key=key, if_version=if_version
-        )
+        return self._plane.call(DeleteEntry(namespace=namespace, key=key, if_version=if_version))
 
     def list(self, namespace: str, *, prefix: str = "", cursor: str | None = None, limit: int = 100) -> Page[Entry]:
         """Entries in key order; iterating the page walks on over all of them."""
-        return self._plane.page("state.list", namespace=namespace, prefix=prefix, cursor=cursor, limit=limit)
+        return self._plane.page(ListEntries(namespace=namespace, prefix=prefix, cursor=cursor, limit=limit))
 
     def namespaces(self, *, prefix: str = "") -> Page[NamespaceInfo]:
         """The namespaces you may read, with their number of entries."""
-        return self._plane.page("state.namespaces", prefix=prefix)
+        return self._plane.page(ListNamespaces(prefix=prefix))
 
     def search(
         self, text: str, *, namespace: str | None = None, cursor: str | None = None, limit: int = 20
     ) -> Page[Match]:
         """Full-text search over keys and values, best first. The index follows writes by less than a second."""
-        return self._plane.page("state.search", text=text, namespace=namespace, cursor=cursor, limit=limit)
+        return self._plane.page(SearchEntries(text=text, namespace=namespace, cursor=cursor, limit=limit))
 
     def history(self, namespace: str, key: str, *, cursor: str | None = None, limit: int = 100) -> Page[Entry]:
         """All kept versions, newest first, deletions included."""
-        return self._plane.page("state.history", namespace=namespace, key=key, cursor=cursor, limit=limit)
+        return self._plane.page(ListVersions(namespace=namespace, key=key, cursor=cursor, limit=limit))
 
     def diff(self, namespace: str, since: int, until: int | None = None) -> Page[Difference]:
         """What became of each key between two revisions (until now, when `until` is left out)."""
-        return self._plane.page("state.diff", namespace=namespace, since=since, until=until)
+        return self._plane.page(DiffNamespace(namespace=namespace, since=since, until=until))
 
     def watch(self, namespace: str, *, prefix: str = "", after: int | None = None) -> Iterator[Change]:
         """Every change after a revision (from now on, without one), in order and without gaps; never ends.
@@ -97,7 +104,7 @@ class State:
         """
         while True:
             answer = self._plane.call(
-                "state.watch", namespace=namespace, prefix=prefix, after=after, wait_seconds=WATCH_SECONDS
+                WatchNamespace(namespace=namespace, prefix=prefix, after=after, wait_seconds=WATCH_SECONDS)
             )
             for change in answer.changes:
                 yield change

@@ -9,6 +9,8 @@ from typing import Any
 from agentmemo.client._sync.buffer import GONE, Buffer, BufferedState
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import InvalidInput, NotFound
+from agentmemo.model.runs import AddNote, SendSignal
+from agentmemo.model.state import GetEntry
 
 
 class StepState(BufferedState):
@@ -26,7 +28,7 @@ class StepState(BufferedState):
         if found is not self:
             return found
         try:
-            return (self._plane.call("state.get", namespace=namespace, key=key)).value
+            return (self._plane.call(GetEntry(namespace=namespace, key=key))).value
         except NotFound:
             return default
 
@@ -55,11 +57,11 @@ class StepContext:
 
     def signal(self, run: str, name: str, value: Any = None) -> None:
         """Send a signal to a run when this step commits."""
-        self.buffer.add("run.signal", run=run, name=name, value=value)
+        self.buffer.add(SendSignal(run=run, name=name, value=value))
 
     def finding(self, text: str) -> None:
         """A finding that is recorded when this step commits, exactly once."""
-        self.buffer.add("run.note", run=self.run, kind="finding", text=text, step=f"{self.name}/{self.key}")
+        self.buffer.add(AddNote(run=self.run, kind="finding", text=text, step=f"{self.name}/{self.key}"))
 
 
 current: ContextVar[StepContext | None] = ContextVar("agentmemo_step", default=None)
