@@ -41,13 +41,26 @@ def connect(
     with `key` (or AGENTMEMO_KEY). Embedded, the caller is `agent` (default: the operating-system user) or `person`.
     Raises InvalidInput, NotAuthenticated or Unavailable.
     """
+    return open_connection(target, agent=agent, person=person, key=key, workspace=workspace, door="python")
+
+
+def open_connection(
+    target: str | os.PathLike[str] | None,
+    *,
+    agent: str | None,
+    person: str | None,
+    key: str | None,
+    workspace: str,
+    door: str,
+) -> Connection:
+    """`connect` for a surface of its own: `door` is what the trail says an embedded call came through."""
     address = _address(target)
     if _is_http(address):
         settings = from_environment()
         transport = HttpTransport(address, _key(key), settings.request_bytes_max)
         return Connection(Plane(transport, SystemClock(), settings.lease_seconds), agent or person or "")
+    caller = local_caller(agent, person, workspace, door)
     plane = shared_plane(address)
-    caller = local_caller(agent, person, workspace)
     return Connection(Plane(EmbeddedTransport(plane, caller), plane.clock, plane.settings.lease_seconds), caller.name)
 
 
@@ -65,8 +78,8 @@ async def connect_async(
         settings = from_environment()
         http = AsyncHttpTransport(address, _key(key), settings.request_bytes_max)
         return AsyncConnection(AsyncPlane(http, SystemClock(), settings.lease_seconds), agent or person or "")
-    plane = await asyncio.to_thread(shared_plane, address)
     caller = local_caller(agent, person, workspace)
+    plane = await asyncio.to_thread(shared_plane, address)
     transport = AsyncEmbeddedTransport(plane, caller)
     return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
 
@@ -102,6 +115,8 @@ class LocalPlane:
         self.engine.close()
 
 
+# Writes after which this process must do something itself.
+BLOCKING = frozenset({"actor.disable", "worker.stop"})
 _planes: dict[tuple[int, Path], LocalPlane] = {}
 _planes_lock = threading.Lock()
 
@@ -213,7 +228,7 @@ async def perform(engine: Engine, operation: Operation, caller: Caller, request:
 async def _once(engine: Engine, operation: Operation, caller: Caller, request: Any) -> Any:
     if operation.quick:
         return engine.call(operation, caller, request)
-    if not operation.mutating or operation.name in DIRECT or operation.name == "actor.disable":
+    if not operation.mutating or operation.name in DIRECT or operation.name in BLOCKING:
         return await asyncio.to_thread(engine.call, operation, caller, request)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentmemo import clock
+from agentmemo.engine import liveness
 from agentmemo.engine.call import Call
 from agentmemo.engine.run_reads import note_view
 from agentmemo.engine.run_views import view
@@ -75,7 +76,7 @@ def _describe(tx: Transaction, call: Call, row: rows.RunRow) -> dict[str, Any]:
         "last_error": run.error,
         "waits_for": f"{run.wake} {run.waiting_for or ''}".strip() if run.state == model.WAITING else None,
         "budget_left": _left(run),
-        "next_call": _next_call(run),
+        "next_call": _next_call(run, held=liveness.is_alive(tx, call.engine, call.workspace, run.worker)),
     }
 
 
@@ -92,8 +93,9 @@ def _left(run: model.Run) -> dict[str, float]:
     }
 
 
-def _next_call(run: model.Run) -> str:
-    if run.state == model.RUNNING:
+def _next_call(run: model.Run, *, held: bool) -> str:
+    # A holder that died a moment ago is still in the row; whoever reads this may take the run over at once.
+    if held:
         return f"runs.explain('{run.id}')"
     if run.wake == "person":
         return f"wait: a person decides {run.waiting_for} (agentmemo runs resolve {run.id})"

@@ -14,21 +14,23 @@ from agentmemo.api.operations import Operation
 from agentmemo.clock import Clock
 from agentmemo.engine import access, liveness, workers
 from agentmemo.engine.call import Call, Renewal
+from agentmemo.engine.claims import held
 from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, prepare
 from agentmemo.engine.presence import Presence
-from agentmemo.errors import IdempotencyMismatch, LeaseLost, PermissionDenied
+from agentmemo.errors import IdempotencyMismatch, PermissionDenied
 from agentmemo.model.access import PERSON_ONLY, Caller, Grant, allows
 from agentmemo.model.wire import Request, Response
 from agentmemo.settings import Settings
-from agentmemo.store import runs as run_rows
 from agentmemo.store import secrets_file
 from agentmemo.store.database import Database, Transaction, wait_for
 
 SYSTEM = Caller(kind="service", name="agentmemo", grants=(Grant(permissions=("*",)),), door="upkeep")
 Done = Callable[[Any, BaseException | None], None]
 _SHOWN = 400
+# The hot ones carry the epoch in the WHERE of their first write; for all others the claim is looked at first.
+SELF_FENCED = frozenset({"step.start", "step.complete", "step.fail"})
 
 
 class Engine:
@@ -40,7 +42,7 @@ class Engine:
         self.settings = settings
         self.names = Names(database)
         self.incarnation = ids.mint("wrk", clock.now_us())
-        self.presence = Presence(database.capabilities.file, self.incarnation)
+        self.presence = Presence(database.capabilities.file)
         self.denials = access.Denials(self)
         self.renewals: dict[str, Renewal] = {}
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
@@ -59,8 +61,7 @@ class Engine:
             handler = HANDLERS[operation.name]
             return self.database.read(lambda tx: handler(tx, call, request), snapshot=not operation.quick)
         answer = self.database.write(self._work(operation, call, request))
-        if operation.name == "actor.disable":
-            self.refresh_disabled()
+        self._after(operation, request)
         return answer
 
     def submit(self, operation: Operation, caller: Caller, request: Any, done: Done) -> None:
@@ -97,6 +98,13 @@ class Engine:
             next_call="Use a person's key." if person_only else "Use a key with that grant, or ask for one.",
             details={"permission": permission, "namespace": namespace},
         )
+
+    def _after(self, operation: Operation, request: Any) -> None:
+        """What this process must learn from a commit of its own."""
+        if operation.name == "actor.disable":
+            self.refresh_disabled()
+        elif operation.name == "worker.stop":
+            self.presence.forget(request.worker)
 
     def refresh_disabled(self) -> None:
         """Read the kill switches again; done at the start, after each use of one, and by upkeep."""
@@ -153,8 +161,8 @@ class Engine:
         call.events = 0
         if fingerprint and (answered := _answered(tx, operation, call, fingerprint)) is not None:
             return answered
-        if call.caller.claim and operation.noun in ("state", "transaction"):
-            fence(tx, call)
+        if call.caller.claim and operation.name not in SELF_FENCED:
+            held(tx, call, call.caller.claim.run)
         if call.caller.worker:
             liveness.renew(tx, call, call.caller.worker)
         before = tx.changes()
@@ -176,21 +184,6 @@ class Engine:
 
         wait_for(self.database, attempt, seconds)
         return answer[0]
-
-
-def fence(tx: Transaction, call: Call) -> None:
-    """Refuse a write under a stale claim."""
-    claim = call.caller.claim
-    if claim is None:
-        return
-    run = run_rows.get(tx, call.workspace, claim.run)
-    if run is None or run.epoch != claim.epoch or run.state != "running":
-        raise LeaseLost(
-            f"The claim on run {claim.run} with epoch {claim.epoch} is not valid any more.",
-            why=f"The run is {run.state} at epoch {run.epoch}." if run else "The run does not exist.",
-            next_call="Stop this work; open the run again by its key to continue it.",
-            details={"run": claim.run, "epoch": claim.epoch, "current": run.epoch if run else None},
-        )
 
 
 def _fingerprint(operation: Operation, request: Request) -> bytes:

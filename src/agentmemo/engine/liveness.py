@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentmemo.clock import SECOND
 from agentmemo.engine.call import Call, EngineContext, Renewal
 from agentmemo.store import runs as rows
 from agentmemo.store.database import Transaction
@@ -11,24 +12,39 @@ RENEWALS_PER_LEASE = 3
 
 
 def renew(tx: Transaction, call: Call, worker: str) -> None:
-    """Any call by a worker renews its lease: in memory, and on disk once per third of the lease."""
+    """Any call by a worker renews its lease: in memory, and on disk once per third of the lease.
+
+    A worker that was thought dead and calls again (its machine slept) lives again: what it held was given to
+    others under higher epochs, so nothing old can come back with it.
+    """
     engine = call.engine
     known = engine.renewals.get(worker)
     boot = engine.clock.boot_us()
-    if known is None:
-        row = rows.get_worker(tx, call.workspace, worker)
-        if row is None or row.stopped_at is not None:
-            return
-        known = Renewal(0, row.lease_us)
-    if boot - known.written_at >= known.lease_us // RENEWALS_PER_LEASE:
-        tx.write(
-            "worker_renew",
-            id=worker,
-            workspace=call.workspace,
-            lease_until=boot + known.lease_us,
-            boot_id=engine.clock.boot_id,
-        )
-        engine.renewals[worker] = Renewal(boot, known.lease_us)
+    if known is not None and boot - known.written_at < known.lease_us // RENEWALS_PER_LEASE:
+        return
+    row = rows.get_worker(tx, call.workspace, worker)
+    lease_us = row.lease_us if row else round(engine.settings.lease_seconds * SECOND)
+    if row is None:
+        add(tx, call, worker, lease_us, host="", process=0)
+    else:
+        tx.write("worker_renew", id=worker, lease_until=boot + lease_us, boot_id=engine.clock.boot_id)
+    engine.renewals[worker] = Renewal(boot, lease_us)
+
+
+def add(tx: Transaction, call: Call, worker: str, lease_us: int, *, host: str, process: int) -> None:
+    engine = call.engine
+    tx.write(
+        "worker_add",
+        id=worker,
+        workspace=call.workspace,
+        actor=call.actor,
+        host=host,
+        process=process,
+        boot_id=engine.clock.boot_id,
+        lease_us=lease_us,
+        lease_until=engine.clock.boot_us() + lease_us,
+        now=tx.now,
+    )
 
 
 def is_alive(tx: Transaction, engine: EngineContext, workspace: int, worker: str | None) -> bool:

@@ -12,11 +12,10 @@ from agentmemo.store.sqlite_files import try_lock
 class Presence:
     """The lock of this process, and the question whether another incarnation still holds its own."""
 
-    def __init__(self, database: Path | None, incarnation: str) -> None:
+    def __init__(self, database: Path | None) -> None:
         self._directory = database.with_name(database.name + "-workers") if database else None
         self._held: dict[str, int] = {}
         self._process = os.getpid()
-        self.hold(incarnation)
 
     def hold(self, incarnation: str) -> None:
         """Announce a worker that lives as long as this process does."""

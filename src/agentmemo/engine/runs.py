@@ -76,6 +76,7 @@ def claim(
         waits.ask(tx, call, run, "takeovers", detail)
         return claimed(tx, call, reload(tx, call, run), "waiting", lease_seconds)
     model.next_run_state(run.state, "claim", run.handle)
+    liveness.renew(tx, call, worker)
     tx.write(
         "run_claim",
         expect=1,
@@ -286,6 +287,8 @@ def create(
     """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key."""
     handle = ids.mint("run", tx.now)
     running = worker is not None
+    if worker is not None:
+        liveness.renew(tx, call, worker)
     row = tx.one(
         "run_add",
         handle=handle,

@@ -20,20 +20,8 @@ def register(tx: Transaction, call: Call, request: model.RegisterWorker) -> mode
     engine = call.engine
     handle = ids.mint("wrk", tx.now)
     lease_us = round(request.lease_seconds * SECOND)
-    boot = engine.clock.boot_us()
-    tx.write(
-        "worker_add",
-        id=handle,
-        workspace=call.workspace,
-        actor=call.actor,
-        host=request.host,
-        process=request.process,
-        boot_id=engine.clock.boot_id,
-        lease_us=lease_us,
-        lease_until=boot + lease_us,
-        now=tx.now,
-    )
-    engine.renewals[handle] = Renewal(boot, lease_us)
+    liveness.add(tx, call, handle, lease_us, host=request.host, process=request.process)
+    engine.renewals[handle] = Renewal(engine.clock.boot_us(), lease_us)
     audit.record(tx, call, "worker.register", {"kind": "worker", "id": handle})
     return model.Worker(id=handle, lease_seconds=request.lease_seconds)
 

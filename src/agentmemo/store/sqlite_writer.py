@@ -6,6 +6,7 @@ releases answers and refusals. A lone caller pays no delay; under load one fsync
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from agentmemo.store.sqlite_files import FileLock, map_error
 
 T = TypeVar("T")
 BATCH_MAX = 512
+_log = logging.getLogger("agentmemo.writer")
 Done = Callable[[Any, BaseException | None], None]
 
 
@@ -119,7 +121,10 @@ class GroupCommit:
                 job.error = job.error or error
         reach("writer.before_answer")
         for job in batch:
-            job.done(job.result, job.error)
+            try:
+                job.done(job.result, job.error)
+            except Exception:  # noqa: BLE001 - the caller is gone (its event loop closed); the commit stands
+                _log.debug("an answer found nobody", exc_info=True)
         reach("writer.after_answer")
 
     def _transact(self, batch: list[_Job]) -> None:

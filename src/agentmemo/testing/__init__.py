@@ -1,4 +1,4 @@
-"""For tests of agents: a plane whose time, upkeep, people and deaths a test rules. See `docs` for the pytest fixture."""
+"""For tests of agents: a plane whose time, upkeep, people and deaths a test rules."""
 
 from __future__ import annotations
 

@@ -38,7 +38,13 @@ class AsyncKeys:
     ) -> Key:
         """A new key of kind agent, person or service. Nobody can grant more than they hold."""
         return await self._plane.call(
-            CreateKey(kind=kind, actor=actor, label=label, grants=grants, expires_in_days=expires_in_days)
+            CreateKey(
+                kind=kind,
+                actor=actor,
+                label=label,
+                grants=None if grants is None else [*grants],
+                expires_in_days=expires_in_days,
+            )
         )
 
     async def list(self) -> AsyncPage[Key]:

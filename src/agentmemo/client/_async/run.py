@@ -283,7 +283,8 @@ class AsyncRun:
                 why="Their occurrence would depend on who comes first.",
                 next_call="Give each a key: run.step(name, function, key=...).",
             )
-        self._in_flight.add(call.name)
+        if not keyed:
+            self._in_flight.add(call.name)
         try:
             stored = await self._stored(call)
             decided = await self._from_store(call, stored) if stored else None
@@ -291,7 +292,8 @@ class AsyncRun:
                 return decode_as(encode_result(decided[0]), call.returns)
             return await self._attempts(call, stored)
         finally:
-            self._in_flight.discard(call.name)
+            if not keyed:
+                self._in_flight.discard(call.name)
 
     async def _from_store(self, call: StepCall, stored: model.Step) -> tuple[Any] | None:
         """(result,) when the store decides, None when the function must run."""
@@ -306,7 +308,8 @@ class AsyncRun:
                     next_call="Handle StepFailed, or let it end this attempt; the next attempt runs the step again.",
                     details={"run": self.id, "step": call.name, "key": call.key, "error": stored.error},
                 )
-            return None
+            # What cannot be undone is never done a second time by itself, not by the next attempt either.
+            return await self._doubtful(call, stored) if stored.effect == "irreversible" else None
         if stored.effect not in model.ANNOUNCED_EFFECTS:
             return None
         return await self._doubtful(call, stored)

@@ -10,6 +10,7 @@ from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import NotFound
 from agentmemo.model.runs import (
+    AddNote,
     Budget,
     CancelRun,
     DeleteSchedule,
@@ -79,6 +80,10 @@ class AsyncRuns:
     async def notes(self, id: str, *, kind: str | None = None) -> AsyncPage[Note]:
         """Decisions, findings and failed approaches, oldest first."""
         return await self._plane.page(ListNotes(run=id, kind=kind))
+
+    async def note(self, id: str, kind: str, text: str, *, because: str = "") -> Note:
+        """Leave a note for whoever continues the run; `kind` is decision, finding or tried."""
+        return await self._plane.call(AddNote(run=id, kind=kind, text=text, because=because))
 
     async def explain(self, id: str) -> Explanation:
         """Why it is not moving, since when, who holds it and what will move it."""

@@ -39,7 +39,13 @@ class Keys:
     ) -> Key:
         """A new key of kind agent, person or service. Nobody can grant more than they hold."""
         return self._plane.call(
-            CreateKey(kind=kind, actor=actor, label=label, grants=grants, expires_in_days=expires_in_days)
+            CreateKey(
+                kind=kind,
+                actor=actor,
+                label=label,
+                grants=None if grants is None else [*grants],
+                expires_in_days=expires_in_days,
+            )
         )
 
     def list(self) -> Page[Key]:

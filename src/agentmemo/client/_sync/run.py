@@ -284,7 +284,8 @@ class Run:
                 why="Their occurrence would depend on who comes first.",
                 next_call="Give each a key: run.step(name, function, key=...).",
             )
-        self._in_flight.add(call.name)
+        if not keyed:
+            self._in_flight.add(call.name)
         try:
             stored = self._stored(call)
             decided = self._from_store(call, stored) if stored else None
@@ -292,7 +293,8 @@ class Run:
                 return decode_as(encode_result(decided[0]), call.returns)
             return self._attempts(call, stored)
         finally:
-            self._in_flight.discard(call.name)
+            if not keyed:
+                self._in_flight.discard(call.name)
 
     def _from_store(self, call: StepCall, stored: model.Step) -> tuple[Any] | None:
         """(result,) when the store decides, None when the function must run."""
@@ -307,7 +309,8 @@ class Run:
                     next_call="Handle StepFailed, or let it end this attempt; the next attempt runs the step again.",
                     details={"run": self.id, "step": call.name, "key": call.key, "error": stored.error},
                 )
-            return None
+            # What cannot be undone is never done a second time by itself, not by the next attempt either.
+            return self._doubtful(call, stored) if stored.effect == "irreversible" else None
         if stored.effect not in model.ANNOUNCED_EFFECTS:
             return None
         return self._doubtful(call, stored)

@@ -11,6 +11,7 @@ from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import NotFound
 from agentmemo.model.runs import (
+    AddNote,
     Budget,
     CancelRun,
     DeleteSchedule,
@@ -80,6 +81,10 @@ class Runs:
     def notes(self, id: str, *, kind: str | None = None) -> Page[Note]:
         """Decisions, findings and failed approaches, oldest first."""
         return self._plane.page(ListNotes(run=id, kind=kind))
+
+    def note(self, id: str, kind: str, text: str, *, because: str = "") -> Note:
+        """Leave a note for whoever continues the run; `kind` is decision, finding or tried."""
+        return self._plane.call(AddNote(run=id, kind=kind, text=text, because=because))
 
     def explain(self, id: str) -> Explanation:
         """Why it is not moving, since when, who holds it and what will move it."""

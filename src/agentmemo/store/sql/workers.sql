@@ -9,8 +9,7 @@ SELECT w.id, w.host, w.process, w.boot_id, w.lease_us, w.lease_until, w.started_
 FROM worker w JOIN actor a ON a.id = w.actor WHERE w.id = :id AND w.workspace = :workspace;
 
 -- name: worker_renew
-UPDATE worker SET lease_until = :lease_until, boot_id = :boot_id
-WHERE id = :id AND workspace = :workspace AND stopped_at IS NULL;
+UPDATE worker SET lease_until = :lease_until, boot_id = :boot_id, stopped_at = NULL WHERE id = :id;
 
 -- name: worker_stop
 UPDATE worker SET stopped_at = :now WHERE id = :id AND stopped_at IS NULL;

@@ -1,0 +1,112 @@
+"""The options every command has, and the connection they ask for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import App, Group, Parameter
+
+from agentmemo.cli.output import Output
+from agentmemo.cli.values import read_file
+from agentmemo.client._sync.connection import Connection
+from agentmemo.connect import open_connection
+from agentmemo.errors import InvalidInput
+from agentmemo.settings import default_target, os_user
+
+COMMON = Group("Common options", sort_key=100)
+HTTP = ("http://", "https://")
+
+
+@Parameter(name="*", group=COMMON)
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Who asks which plane, and how the answer is printed."""
+
+    json: Annotated[bool, Parameter(help="Print JSON: one document, or JSON lines where it goes on.")] = False
+    url: Annotated[str | None, Parameter(help="Ask the plane at this address (also AGENTMEMO_URL).")] = None
+    data: Annotated[
+        str | None, Parameter(help="Open the store in this directory or file (also AGENTMEMO_DATA), without a server.")
+    ] = None
+    workspace: Annotated[str | None, Parameter(help="Workspace of an opened store; a key has its own.")] = None
+    agent: Annotated[str | None, Parameter(help="Act as this agent (also AGENTMEMO_AGENT).")] = None
+    person: Annotated[str | None, Parameter(help="Act as this person.")] = None
+    key: Annotated[
+        str | None,
+        Parameter(help="Key for --url. Others on this machine can see it: rather set AGENTMEMO_KEY or --key-file."),
+    ] = None
+    key_file: Annotated[str | None, Parameter(help="File that holds the key (- reads standard input).")] = None
+
+    @property
+    def out(self) -> Output:
+        return Output(json=self.json)
+
+    @property
+    def target(self) -> str | None:
+        """What to connect to; None is the user's data directory. Raises InvalidInput for a contradiction."""
+        if self.url is not None and self.data is not None:
+            raise InvalidInput("--url asks a server and --data opens a store.", next_call="Leave one out.")
+        if self.url is not None and not self.url.startswith(HTTP):
+            raise InvalidInput(
+                f"{self.url!r} is not the address of a plane.",
+                next_call="Use http://127.0.0.1:7707, or --data for a store.",
+            )
+        return self.url or self.data or default_target()
+
+    @contextlib.contextmanager
+    def connect(self, *, deciding: bool = False) -> Iterator[Connection]:
+        """A connection for one command. `deciding` acts as a person: in an opened store as the operating system's
+        user unless --person (or --agent, which is then refused) says otherwise; over HTTP the key says who it is.
+        """
+        target = self.target
+        remote = target is not None and target.startswith(HTTP)
+        person = self.person
+        if deciding and not remote and person is None and self.agent is None:
+            person = os_user()
+        connection = open_connection(
+            target,
+            agent=self.agent,
+            person=person,
+            key=self._key() if remote else None,
+            workspace=self.workspace or "default",
+            door="cli",
+        )
+        with connection:
+            if remote:
+                self._check_identity(connection)
+            yield connection
+
+    def _key(self) -> str | None:
+        if self.key is not None and self.key_file is not None:
+            raise InvalidInput("--key and --key-file name two keys.", next_call="Leave one out.")
+        if self.key_file is None:
+            return self.key
+        return read_file(self.key_file).decode(errors="replace").strip()
+
+    def _check_identity(self, connection: Connection) -> None:
+        """Over HTTP the key says who calls: a name on the command line that differs is a mistake, not a wish."""
+        if self.agent is None and self.person is None and self.workspace is None:
+            return
+        identity = connection.keys.whoami()
+        wanted = ("agent", self.agent) if self.agent is not None else ("person", self.person)
+        if wanted[1] is not None and (identity.kind, identity.actor) != wanted:
+            raise InvalidInput(
+                f"The key is that of {identity.kind} {identity.actor!r}, not of {wanted[0]} {wanted[1]!r}.",
+                why="Over HTTP the key alone says who calls.",
+                next_call=f"Use a key of {wanted[1]!r}, or leave --{wanted[0]} out.",
+            )
+        if self.workspace is not None and identity.workspace != self.workspace:
+            raise InvalidInput(
+                f"The key belongs to the workspace {identity.workspace!r}, not {self.workspace!r}.",
+                next_call="Use a key of that workspace, or leave --workspace out.",
+            )
+
+
+EVERYWHERE = Common()
+
+
+def group_of_commands(name: str, help: str) -> App:  # noqa: A002 - cyclopts' word
+    """The commands of one noun."""
+    return App(name=name, help=help, default_parameter=Parameter(negative=()), version_flags=())

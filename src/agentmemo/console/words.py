@@ -1,0 +1,178 @@
+"""How the console says things: counts, times, sizes, money, states, and text that others wrote."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+import msgspec
+from markupsafe import Markup, escape
+
+from agentmemo import clock
+from agentmemo.model.runs import Run, Step
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+MINUTE, HOUR, DAY = 60, 3600, 86400
+NANO = 1_000_000_000
+KILO = 1000
+CENT_FROM = 100
+PREVIEW_CHARACTERS = 120
+PRETTY_CHARACTERS = 64_000
+_ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+# What reorders or hides the text around it, and so can make an agent's words look like somebody else's.
+_DECEIVING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+# state -> (class, icon, word); each state has its own shape
+STATES: dict[str, tuple[str, str, str]] = {
+    "pending": ("pending", "pending", "Pending"),
+    "running": ("running", "running", "Running"),
+    "waiting": ("waiting", "waiting", "Waiting"),
+    "completed": ("completed", "completed", "Completed"),
+    "failed": ("failed", "failed", "Failed"),
+    "cancelled": ("pending", "low", "Cancelled"),
+    "started": ("running", "running", "Running"),
+    "in_doubt": ("doubt", "doubt", "In doubt"),
+    "asks": ("waiting", "person", "Needs a person"),
+    "doubtful": ("doubt", "doubt", "In doubt"),
+    "overdue": ("failed", "high", "Overdue"),
+    "ok": ("completed", "completed", "ok"),
+    "denied": ("failed", "failed", "denied"),
+    "refused": ("waiting", "failed", "refused"),
+}
+QUESTIONS = {
+    "in_doubt": "Did it happen?",
+    "mismatch": "Keep the stored result, or do it again?",
+    "budget": "Raise the budget?",
+    "takeovers": "Let it go on?",
+}
+WAKES = {
+    "lease": "held by a worker",
+    "ready": "waits for a worker",
+    "caller": "waits to be opened again",
+    "timer": "sleeps",
+    "signal": "waits for a signal",
+    "child": "waits for a child",
+    "person": "waits for a person",
+}
+TRUST = {"verified": "verified", "agent": "agent's words, not verified", "external": "from outside, not verified"}
+
+
+def visible(value: Any) -> Any:
+    """Control and direction characters as visible marks; everything else unchanged. Applied to all output."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _DECEIVING.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", value)
+
+
+def number_word(number: int) -> str:
+    """`three`, up to twelve; then digits."""
+    return NUMBERS[number] if 0 <= number < len(NUMBERS) else f"{number:,}"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`three runs`, `one run`."""
+    return f"{number_word(number)} {one if number == 1 else many or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """`0.8 s`, `1 min 44 s`, `3 h 20 min`, `2 d 4 h`."""
+    if seconds < 0:
+        return "0 s"
+    if seconds < 10:  # noqa: PLR2004 - below it a tenth says something
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, lower, below in (("d", DAY, "h", HOUR), ("h", HOUR, "min", MINUTE), ("min", MINUTE, "s", 1)):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {unit}" + (f" {rest} {lower}" if rest else "")
+    return f"{whole} s"
+
+
+def between(start_us: int, end_us: int) -> str:
+    return duration((end_us - start_us) / clock.SECOND)
+
+
+def size(number: int) -> str:
+    """`9.1 kB`."""
+    amount, unit = float(number), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < KILO:
+            break
+        amount, unit = amount / KILO, larger
+    return f"{number:,} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+
+
+def money(nanousd: int) -> str:
+    """`$0.037`; three decimals under a dollar."""
+    dollars = nanousd / NANO
+    return f"${dollars:,.3f}" if abs(dollars) < 1 else f"${dollars:,.2f}"
+
+
+def time_tag(at_us: int, now_us: int, *, seconds: bool = True) -> Markup:
+    """An absolute UTC time; the date is left out today."""
+    moment, today = clock.utc(at_us), clock.utc(now_us)
+    text = f"{moment:%H:%M:%S}" if seconds else f"{moment:%H:%M}"
+    if moment.date() != today.date():
+        year = "" if moment.year == today.year else f" {moment.year}"
+        text = f"{moment.day} {moment:%b}{year} {text}"
+    return Markup('<time datetime="{}">{}</time>').format(clock.iso(at_us), text)
+
+
+def with_times(text: str, now_us: int) -> Markup:
+    """A sentence of the plane, escaped, with its ISO times made readable."""
+    pieces: list[Markup] = []
+    end = 0
+    for match in _ISO.finditer(text):
+        pieces += [escape(visible(text[end : match.start()])), time_tag(clock.parse_iso(match[0]), now_us), Markup(" UTC")]
+        end = match.end()
+    pieces.append(escape(visible(text[end:])))
+    return Markup("").join(pieces)
+
+
+def pretty(value: Any) -> str:
+    """Indented JSON of a stored value; cut where a page would no longer be readable."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    if len(text) > PRETTY_CHARACTERS:
+        return text[:PRETTY_CHARACTERS] + f"\n… {len(text) - PRETTY_CHARACTERS:,} more characters, in this page's JSON"
+    return text
+
+
+def preview(value: Any) -> str:
+    """One short line of a value."""
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
+
+
+def run_look(run: Run) -> str:
+    """Which of STATES a run shows: a question counts more than the state it is in."""
+    if run.wake == "person":
+        return "doubtful" if run.waiting_for == "in_doubt" else "asks"
+    return run.state
+
+
+def run_title(run: Run) -> str:
+    return f"{run.name}, {run.key}" if run.key else run.name
+
+
+def step_name(step: Step) -> str:
+    return step.name if step.key == "1" else f"{step.name}/{step.key}"
+
+
+def actor_name(actor: str) -> str:
+    """`person:ada` as `ada`: the kind stands beside it where it matters."""
+    return actor.partition(":")[2] or actor
+
+
+def byline(author: str, trust: str) -> str:
+    return f"{actor_name(author)}, {author.partition(':')[0]}; {TRUST.get(trust, trust)}"
+
+
+def slug(text: str) -> str:
+    """An id for an element, made of letters and digits only."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "x"
