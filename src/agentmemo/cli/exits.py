@@ -1,8 +1,8 @@
 """The exit statuses, and which error ends in which. The one place that knows.
 
-    0  done                 3  not found            6  unavailable: repeat it later
-    1  refused or failed    4  conflict             130  stopped with Ctrl-C
-    2  wrong usage          5  not permitted        141  whoever read the output went away
+0  done                 3  not found            6  unavailable: repeat it later
+1  refused or failed    4  conflict             130  stopped with Ctrl-C
+2  wrong usage          5  not permitted        141  whoever read the output went away
 """
 
 from __future__ import annotations

@@ -58,11 +58,13 @@ def _describe(tx: Transaction, call: Call, row: rows.RunRow) -> dict[str, Any]:
         for kind in ("finding", "tried", "decision")
     }
     doubtful = [f"{name}/{key}" for name, key in tx.all("step_in_doubt", run=row.id)]
+    held = liveness.is_alive(tx, call.engine, call.workspace, run.worker)
     return {
         "run": run.id,
         "name": run.name,
         "key": run.key,
         "state": run.state,
+        "held": held,
         "attempt": f"{run.attempt} of {run.max_attempts}",
         "goal": run.inputs,
         "percent": run.percent,
@@ -76,7 +78,7 @@ def _describe(tx: Transaction, call: Call, row: rows.RunRow) -> dict[str, Any]:
         "last_error": run.error,
         "waits_for": f"{run.wake} {run.waiting_for or ''}".strip() if run.state == model.WAITING else None,
         "budget_left": _left(run),
-        "next_call": _next_call(run, held=liveness.is_alive(tx, call.engine, call.workspace, run.worker)),
+        "next_call": _next_call(run, held=held),
     }
 
 
@@ -118,7 +120,8 @@ def _text(data: dict[str, Any]) -> str:
 
 def _run_lines(run: dict[str, Any]) -> list[str]:
     title = f"{run['name']}/{run['key']}" if run["key"] else run["name"]
-    lines = [f"Run {title} ({run['run']}): {run['state']}, attempt {run['attempt']}."]
+    gone = ", its holder is gone" if run["state"] == model.RUNNING and not run["held"] else ""
+    lines = [f"Run {title} ({run['run']}): {run['state']}{gone}, attempt {run['attempt']}."]
     if run["goal"] is not None:
         lines.append(f"Goal: {_short(encode_sorted(run['goal']).decode())}")
     done = f"Done: {run['steps_done']} steps, stored and not to be repeated"

@@ -14,7 +14,7 @@ from agentmemo.api.operations import BY_NAME
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model import runs, state, system
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
-from agentmemo.model.values import encode_result
+from agentmemo.model.values import encode, encode_result
 from agentmemo.model.wire import Request, as_request
 from agentmemo.store import blobs
 
@@ -39,15 +39,18 @@ def prepare(call: Call, request: Request) -> Request:
     changed: dict[str, Any] = {}
     for field in _value_fields(type(request)):
         value = getattr(request, field)
-        changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value)
+        changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
     if isinstance(request, runs.CompleteStep | system.RunTransaction) and request.calls:
         changed["calls"] = [_prepare_buffered(call, buffered) for buffered in request.calls]
     return msgspec.structs.replace(request, **changed) if changed else request
 
 
-def pack(call: Call, value: Any) -> blobs.Packed:
-    """Encode one value. Raises InvalidInput with the path inside it, or LimitExceeded when it is too large."""
-    content = encode_result(value)
+def pack(call: Call, value: Any, field: str) -> blobs.Packed:
+    """Encode one value. Raises InvalidInput with the path inside it, or LimitExceeded when it is too large.
+
+    A result or inputs may hold what msgspec knows, as they are read back into a type; a value is kept exactly.
+    """
+    content = encode(value) if field == ALWAYS_STORED else encode_result(value)
     limit = call.engine.settings.value_bytes_max
     if len(content) > limit:
         raise LimitExceeded(

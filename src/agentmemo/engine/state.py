@@ -8,7 +8,7 @@ from typing import Any
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import InvalidInput, VersionConflict
+from agentmemo.errors import InvalidInput, RevisionGone, VersionConflict
 from agentmemo.model import state as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode, encode_sorted
@@ -79,7 +79,7 @@ def get(tx: Transaction, call: Call, request: model.GetEntry) -> model.Entry:
     elif request.version is not None:
         row = rows.get_version(tx, namespace, request.key, request.version)
     elif request.as_of is not None:
-        row = rows.get_as_of(tx, namespace, request.key, audit.start_after(tx, call, request.as_of))
+        row = _as_of(tx, namespace, request.key, audit.start_after(tx, call, request.as_of))
     else:
         row = rows.get(tx, namespace, request.key)
     if row is None or row.kind != "set":
@@ -208,8 +208,8 @@ def diff(tx: Transaction, call: Call, request: model.DiffNamespace) -> Page:
     keys = tx.all("entry_changed_between", low=low, high=high, namespace=namespace, limit=DIFF_MAX)
     items = []
     for (key,) in keys:
-        before = _live_as_of(rows.get_as_of(tx, namespace, key, low))
-        after = _live_as_of(rows.get_as_of(tx, namespace, key, high))
+        before = _live_as_of(_as_of(tx, namespace, key, low))
+        after = _live_as_of(_as_of(tx, namespace, key, high))
         if before or after:
             items.append(_difference(tx, call, key, before, after))
     return Page(items=items)
@@ -299,6 +299,20 @@ def _entry(tx: Transaction, call: Call, namespace: str, row: rows.VersionRow) ->
         size_bytes=row.size,
         deleted=row.kind != "set",
     )
+
+
+def _as_of(tx: Transaction, namespace: int, key: str, position: int) -> rows.VersionRow | None:
+    """The version of a moment. Raises RevisionGone where retention removed it: that is not the same as absent."""
+    row = rows.get_as_of(tx, namespace, key, position)
+    oldest = tx.one("entry_oldest", namespace=namespace, key=key) if row is None else None
+    if oldest and oldest[0] > 1:
+        raise RevisionGone(
+            f"The version of {key!r} at revision {audit.revision(position)} was compacted away.",
+            why="Retention removed older versions.",
+            next_call=f"Read it as of revision {audit.revision(oldest[1])} or later.",
+            details={"oldest": audit.revision(oldest[1])},
+        )
+    return row
 
 
 def _live_as_of(row: rows.VersionRow | None) -> rows.VersionRow | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Any, TypeVar, dataclass_transform
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args
 
 import msgspec
 
@@ -47,3 +49,50 @@ def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> Inval
             details={"field": match["field"], "valid": fields},
         )
     return InvalidInput(f"The request does not fit: {error}.", next_call=f"Send an object with: {', '.join(fields)}.")
+
+
+class _Field(NamedTuple):
+    """What one field of a request may hold: exactly these types, or what the codec converts to its type."""
+
+    name: str
+    exact: frozenset[type]
+    type: Any
+
+
+_PLAIN = {str: (str,), int: (int,), float: (float, int), bool: (bool,), NoneType: (NoneType,)}
+
+
+def check_types(request: Request) -> None:
+    """Refuse a request whose fields have other types than declared, as a wire would. Raises InvalidInput.
+
+    Arguments of Python calls meet no codec, and a wrong one that is stored would harm whoever reads it later.
+    """
+    kind = type(request)
+    for field in _fields(kind):
+        value = getattr(request, field.name)
+        if type(value) in field.exact or (isinstance(value, str) and str in field.exact):
+            continue
+        try:
+            if field.exact:
+                msgspec.convert(value, field.type)
+            else:
+                msgspec.convert(msgspec.to_builtins(value), field.type)
+        except (TypeError, ValueError, msgspec.ValidationError) as error:
+            raise InvalidInput(
+                f"`{field.name}` of {kind.__name__} does not fit: {error}.",
+                next_call=f"Send it as {getattr(field.type, '__name__', field.type)}.",
+                details={"field": field.name},
+            ) from None
+
+
+@cache
+def _fields(kind: type[Request]) -> tuple[_Field, ...]:
+    found = []
+    for field in msgspec.structs.fields(kind):
+        members = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+        if field.type is Any or field.name == "calls":  # values are checked where they are encoded
+            continue
+        plain = all(member in _PLAIN for member in members)
+        exact = frozenset(kind for member in members for kind in _PLAIN[member]) if plain else frozenset()
+        found.append(_Field(field.name, exact, field.type))
+    return tuple(found)

@@ -20,6 +20,7 @@ from agentmemo.store import queries
 from agentmemo.store.database import Capabilities, Head, Read, Row
 from agentmemo.store.migrate import migrate
 from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system
+from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
 
 T = TypeVar("T")
@@ -130,6 +131,7 @@ class SqliteDatabase:
         if path:
             _prepare_directory(path)
             refuse_network_file_system(path)
+        self._hints = Hints(path) if path else None
         self._lock = FileLock(Path(f"{path}-lock") if path else None)
         connection = self._open_writer()
         self.capabilities = Capabilities(
@@ -141,7 +143,11 @@ class SqliteDatabase:
         )
         self._writer_connection = connection
         self._writer = GroupCommit(
-            connection, SqliteTransaction(connection, self._statements, clock.now_us()), self._lock, clock, self._notify
+            connection,
+            SqliteTransaction(connection, self._statements, clock.now_us()),
+            self._lock,
+            clock,
+            self._committed,
         )
         _open_databases.add(self)
 
@@ -234,6 +240,10 @@ class SqliteDatabase:
             return
         self._closed.set()
         self._writer.close()
+        if self._pump is not None:
+            self._pump.join()
+        if self._hints is not None:
+            self._hints.close()
         while self._readers:
             self._readers.pop().close()
         with contextlib.suppress(apsw.Error):
@@ -266,11 +276,21 @@ class SqliteDatabase:
         return connection
 
     def _connect(self) -> apsw.Connection:
+        if self._path:
+            # Readable by its owner only from the first byte; SQLite gives its log the same rights.
+            with contextlib.suppress(OSError):
+                os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         connection = apsw.Connection(self._target, flags=flags, statementcachesize=200)
         connection.set_busy_timeout(BUSY_MS)
         connection.pragma("foreign_keys", value=True)
         return connection
+
+    def _committed(self) -> None:
+        """After a commit of this process: tell our own listeners, then the other processes."""
+        self._notify()
+        if self._hints:
+            self._hints.send()
 
     def _notify(self) -> None:
         if self._listeners:
@@ -279,9 +299,12 @@ class SqliteDatabase:
 
     def _watch_others(self) -> None:
         """Commits of other processes show in data_version; polling it is the truth, at 25 ms a microsecond's work."""
+        assert self._hints is not None  # noqa: S101 - only a store in a file is watched
+        self._hints.listen()
         connection = self._open_reader()
         last = connection.pragma("data_version")
-        while not self._closed.wait(POLL_SECONDS):
+        while not self._closed.is_set():
+            self._hints.wait(POLL_SECONDS)
             if not self._listeners:
                 continue
             version = connection.pragma("data_version")

@@ -18,7 +18,7 @@ from agentmemo.client.transport import Transport
 from agentmemo.clock import Clock
 from agentmemo.model.access import Claim
 from agentmemo.model.runs import RegisterWorker, StopWorker
-from agentmemo.model.wire import Request
+from agentmemo.model.wire import Request, check_types
 
 
 class Holding:
@@ -52,6 +52,7 @@ class Plane:
 
     def call(self, request: Request, *, claim: Claim | None = None, as_worker: str | None = None) -> Any:
         """Perform the operation of a request. Without a claim of its own, a write goes under the ambient run's."""
+        check_types(request)
         operation = BY_REQUEST[type(request)]
         if claim is None and operation.mutating:
             holding = ambient.get()

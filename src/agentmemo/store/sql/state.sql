@@ -35,6 +35,10 @@ FROM entry e JOIN entry_version v ON v.entry = e.id
 WHERE e.namespace = :namespace AND e.key = :key AND v.position <= :position
 ORDER BY v.version DESC LIMIT 1;
 
+-- name: entry_oldest
+SELECT v.version, v.position FROM entry e JOIN entry_version v ON v.entry = e.id
+WHERE e.namespace = :namespace AND e.key = :key ORDER BY v.version LIMIT 1;
+
 -- name: entry_list
 SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
     v.size, v.codec, v.value, v.blob
