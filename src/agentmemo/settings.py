@@ -10,6 +10,7 @@ from platformdirs import user_data_path
 
 from agentmemo.errors import InvalidInput
 
+VERSION = "0.1.0"
 MIB = 1024 * 1024
 
 

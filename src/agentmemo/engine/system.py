@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from agentmemo import clock
@@ -12,6 +11,7 @@ from agentmemo.engine import audit
 from agentmemo.engine.call import Call
 from agentmemo.errors import InvalidInput
 from agentmemo.model import system as model
+from agentmemo.settings import VERSION
 from agentmemo.store.database import Transaction
 from agentmemo.store.sqlite_files import NETWORK_FILE_SYSTEMS, file_system_of
 
@@ -26,7 +26,7 @@ def status(tx: Transaction, call: Call, _request: model.GetStatus) -> model.Stat
     entries = tx.one("entry_count", workspace=call.workspace)
     path = call.engine.database.capabilities.file
     return model.Status(
-        version=version("agentmemo"),
+        version=VERSION,
         database=call.engine.database.capabilities.name,
         revision=audit.revision(audit.last_position(tx, call.workspace)),
         runs=dict(tx.all("run_count_by_state", workspace=call.workspace)),
@@ -64,7 +64,7 @@ def diagnose(call: Call, _request: model.Diagnose) -> model.Diagnosis:
     facts = call.engine.database.facts()
     path = call.engine.database.capabilities.file
     findings = [
-        _finding("versions", "ok", f"AgentMemo {version('agentmemo')}, Python {sys.version.split()[0]}."),
+        _finding("versions", "ok", f"AgentMemo {VERSION}, Python {sys.version.split()[0]}."),
         _sqlite(str(facts["sqlite"]), str(facts["apsw"])),
         _journal(str(facts["journal_mode"]), int(facts["synchronous"]), durable=path is not None),
         _clock(call.engine.clock.now_us()),
