@@ -6,6 +6,7 @@ releases answers and refusals. A lone caller pays no delay; under load one fsync
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -104,8 +105,9 @@ class GroupCommit:
 
     def _commit(self, batch: list[_Job]) -> None:
         """Run a batch; when its one transaction dies, run each request alone so that one cannot fail the others."""
+        changed = False
         try:
-            self._transact(batch)
+            changed = self._transact(batch)
         except (apsw.Error, _OuterRolledBack) as error:
             self._abandon()
             if len(batch) > 1:
@@ -121,13 +123,13 @@ class GroupCommit:
                 job.error = job.error or error
         reach("writer.before_answer")
         for job in batch:
-            try:
-                job.done(job.result, job.error)
-            except Exception:  # noqa: BLE001 - the caller is gone (its event loop closed); the commit stands
-                _log.debug("an answer found nobody", exc_info=True)
+            _deliver(job.done, job.result, job.error)
         reach("writer.after_answer")
+        if changed:
+            _deliver(self._notify)
 
-    def _transact(self, batch: list[_Job]) -> None:
+    def _transact(self, batch: list[_Job]) -> bool:
+        """One transaction around the batch. Returns whether anything changed."""
         reach("writer.before_begin")
         self._lock.acquire()
         try:
@@ -144,11 +146,9 @@ class GroupCommit:
             reach("writer.before_commit")
             self._execute("COMMIT")
             reach("writer.after_commit")
-            changed = self._connection.total_changes() != before
+            return self._connection.total_changes() != before
         finally:
             self._lock.release()
-        if changed:
-            self._notify()
 
     def _run(self, job: _Job) -> None:
         transaction = self._transaction
@@ -171,5 +171,14 @@ class GroupCommit:
 
     def _abandon(self) -> None:
         self._transaction.forget()
-        if self._connection.in_transaction:
-            self._execute("ROLLBACK")
+        with contextlib.suppress(apsw.Error):
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+
+
+def _deliver(target: Callable[..., None], *arguments: Any) -> None:
+    """Call somebody who waits. They may be gone (a closed event loop); the commit stands all the same."""
+    try:
+        target(*arguments)
+    except Exception:  # noqa: BLE001 - no listener may end the writer
+        _log.debug("an answer found nobody", exc_info=True)
