@@ -119,15 +119,33 @@ def http_page() -> str:
 
 
 HTTP_INTRO = """\
-Every path stands under `/v1`. Send the key as `Authorization: Bearer am_...` and bodies as JSON. Fields in braces are
-parts of the path, percent-encoded (a `/` inside a key is `%2F`); the others travel in the query for GET and DELETE and
-in the body for POST and PUT. A field that does not exist is refused with the nearest that does. Times are integers:
-microseconds since 1970 in UTC.
+Every path stands under `/v1`; `GET /v1/openapi.json` describes the same for programs. Bodies are JSON objects. Fields
+in braces are parts of the path, percent-encoded (a `/` inside a key is `%2F`); the others travel in the query for GET
+and DELETE and in the body for POST and PUT. A field that does not exist is refused with the nearest that does. Times
+are integers: microseconds since 1970 in UTC.
+
+Headers:
+
+- `Authorization: Bearer am_...` says who calls. Without it the answer is 401.
+- `Idempotency-Key: ...`, 1 to 128 printable characters. A change that is repeated with the same key and content is
+  answered from the store for 24 hours, with `Idempotency-Replayed: true`; with other content it is refused.
+- `If-Match: "3"` and `If-None-Match: *` stand for `if_version=3` and `if_version=0`; a miss is then 412. Entries come
+  with their version as `ETag`.
+- `AgentMemo-Claim: run_...@3` is the claim under which a change is made: the run's handle and its epoch.
+- `AgentMemo-Worker: wrk_...` is the worker that calls. It renews its lease.
+- `Accept: text/event-stream`: an operation that can stream answers with server-sent events. Their ids are revisions, so
+  `Last-Event-ID` goes on without a gap.
+
+Forms:
 
 - A **page** is `{"items": [...], "cursor": "..."}`. Send the cursor back with the same filter for the next page; on the
   last page it is null.
 - An **error** is a problem document (RFC 9457) with `code`, `message`, `why`, `next_call`, `retry_safe` and `details`.
   The codes and their status stand in [errors](../errors.md).
+- A **wait** is `wait_seconds` (or `wait`): the answer comes when there is something to say, or when the time is over.
+
+Without a key: `GET /healthz` (the process answers) and `GET /readyz` (a write would be accepted now). `GET /metrics`,
+in the Prometheus form, needs one from other machines.
 """
 
 
@@ -162,7 +180,7 @@ def operation_section(operation: Operation) -> str:
     if operation.liveness:
         facts.append("Changes only a lease, so it records no event.")
     if operation.watch:
-        facts.append("Can wait: see `wait_seconds`.")
+        facts.append("Can wait (`wait_seconds`) and stream.")
     if facts:
         parts.append(" ".join(facts) + "\n")
     if fields := msgspec.structs.fields(operation.request):
@@ -320,9 +338,7 @@ def annotation_words(annotation: Any) -> str:
 
 
 def struct_section_python(kind: type[msgspec.Struct]) -> str:
-    rows = [
-        row(f"`{f.name}`", type_words(f.type, "http.md"), default_words(f)) for f in msgspec.structs.fields(kind)
-    ]
+    rows = [row(f"`{f.name}`", type_words(f.type, "http.md"), default_words(f)) for f in msgspec.structs.fields(kind)]
     return f"### {kind.__name__}\n\n{first_paragraph(kind.__doc__)}\n\n{fields_table(rows)}\n"
 
 
@@ -333,10 +349,18 @@ def cli_page() -> str | None:
     """The command line's own help; None while there is none."""
     if importlib.util.find_spec("agentmemo.cli.main") is None:
         return None
-    app = importlib.import_module("agentmemo.cli.main").app
+    app = importlib.import_module("agentmemo.cli.main").build()
     text = app.generate_docs(output_format="markdown", recursive=True, heading_level=1)
-    text = re.sub(r"^# agentmemo$", "# Command line reference", text, count=1, flags=re.MULTILINE)
-    return WARNING + "\n" + re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE).strip() + "\n"
+    text = re.sub(r"^## Table of Contents\n.*?(?=^\*\*Commands)", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^# agentmemo\n+```console\n.*?```\n", "# Command line reference\n", text, flags=re.DOTALL)
+    common = re.search(r"^\*\*Common options\*\*:\n\n((?:\* .*\n)+)", text, re.MULTILINE)
+    if common:
+        # Every command has them: they stand once, at the top.
+        text = re.sub(r"^\*\*Common options\*\*:\n\n(?:\* .*(?:\n|\Z))+\n?", "", text, flags=re.MULTILINE)
+        every = f"\nEvery command takes these options:\n\n{common[1]}"
+        text = text.replace("\n## ", f"{every}\n## ", 1)
+    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+    return WARNING + "\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 # tables inside pages written by hand
@@ -372,10 +396,14 @@ MEANINGS = {
 
 def errors_table() -> str:
     """One line per class of the tree, with its meaning from the tree in the module's docstring."""
-    meanings = dict(re.findall(r"^[ │├└─]*(\w+)[ ]{2,}(\S.*)$", errors.__doc__ or "", re.MULTILINE))
+    meanings = dict(re.findall(r"^[ │├└─]*(\w+) +(\S.*)$", errors.__doc__ or "", re.MULTILINE))
     rows = []
     for kind in errors.CLASSES:
-        line = [f"`{kind.code}`", f"`{kind.__name__}`", meanings.get(kind.__name__, "the call is fine, the store says no")]
+        line = [
+            f"`{kind.code}`",
+            f"`{kind.__name__}`",
+            meanings[kind.__name__],
+        ]
         line += ["yes" if kind.retry_safe_by_default else "no"]
         rows.append(row(*line, *(str(codes.get(kind, "")) for codes in (http_statuses(), exit_codes()) if codes)))
     head = ["code", "class", "meaning", "retry safe"]
@@ -384,11 +412,17 @@ def errors_table() -> str:
 
 
 def http_statuses() -> dict[type[errors.Error], int]:
-    return {}
+    if importlib.util.find_spec("agentmemo.server.problems") is None:
+        return {}
+    by_code = importlib.import_module("agentmemo.server.problems").STATUS
+    return {kind: by_code[kind.code] for kind in errors.CLASSES}
 
 
 def exit_codes() -> dict[type[errors.Error], int]:
-    return {}
+    if importlib.util.find_spec("agentmemo.cli.exits") is None:
+        return {}
+    by_code = importlib.import_module("agentmemo.cli.exits").BY_CODE
+    return {kind: by_code[kind.code] for kind in errors.CLASSES}
 
 
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {

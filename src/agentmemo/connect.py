@@ -15,14 +15,16 @@ from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
-from agentmemo.client.http import AsyncHttpTransport, HttpTransport
+from agentmemo.client.http_async import AsyncHttpTransport
+from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.transport import Transport
 from agentmemo.clock import Clock, SystemClock
+from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, is_ready
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.errors import InvalidInput, NotAuthenticated
-from agentmemo.model.access import EVERYTHING, Caller, Claim, check_actor
+from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
 from agentmemo.store.open import database_path, open_database
 
@@ -193,14 +195,25 @@ class AsyncEmbeddedTransport:
             await asyncio.to_thread(release_plane, self.plane)
 
 
-async def perform(engine: Engine, operation: Operation, caller: Caller, request: Any) -> Any:
+async def perform(
+    engine: Engine,
+    operation: Operation,
+    caller: Caller,
+    request: Any,
+    *,
+    large: bool = False,
+    seen: list[Call] | None = None,
+) -> Any:
     """An operation from an event loop: point reads at once, writes through the writer, the rest in a thread.
 
-    With `wait_seconds` it waits for commits without holding a thread.
+    With `wait_seconds` it waits for commits without holding a thread. `large` says that the request carries values
+    to be stored before its transaction, which would block the loop; `seen` gets the engine's call.
     """
     seconds = min(getattr(request, "wait_seconds", 0.0), engine.settings.wait_seconds_max)
     if seconds <= 0:
-        return await _once(engine, operation, caller, request)
+        if large or _may_block(operation, caller, request):
+            return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)
+        return await _once(engine, operation, caller, request, seen)
     request = msgspec.structs.replace(request, wait_seconds=0.0)
     loop = asyncio.get_running_loop()
     wake = asyncio.Event()
@@ -225,11 +238,24 @@ async def perform(engine: Engine, operation: Operation, caller: Caller, request:
         stop()
 
 
-async def _once(engine: Engine, operation: Operation, caller: Caller, request: Any) -> Any:
+def _may_block(operation: Operation, caller: Caller, request: Any) -> bool:
+    """A denial is committed before it is answered."""
+    permission = operation.permission
+    if permission is None:
+        return False
+    if permission in PERSON_ONLY and caller.kind != "person":
+        return True
+    namespace = getattr(request, "namespace", None) if permission.startswith("state:") else None
+    return not allows(caller.grants, permission, namespace)
+
+
+async def _once(
+    engine: Engine, operation: Operation, caller: Caller, request: Any, seen: list[Call] | None = None
+) -> Any:
     if operation.quick:
         return engine.call(operation, caller, request)
     if not operation.mutating or operation.name in DIRECT or operation.name in BLOCKING:
-        return await asyncio.to_thread(engine.call, operation, caller, request)
+        return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -244,7 +270,9 @@ async def _once(engine: Engine, operation: Operation, caller: Caller, request: A
     def done(result: Any, error: BaseException | None) -> None:
         loop.call_soon_threadsafe(settle, result, error)
 
-    engine.submit(operation, caller, request, done)
+    call = engine.submit(operation, caller, request, done)
+    if seen is not None:
+        seen.append(call)
     return await future
 
 

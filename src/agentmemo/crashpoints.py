@@ -31,6 +31,11 @@ POINTS = (
     "wait.after_park",
     "upkeep.before_duty",
     "upkeep.after_duty",
+    "migrate.before_schema",
+    "migrate.before_commit",
+    "backup.after_copy",
+    "backup.before_name",
+    "worker.before_hold",
 )
 
 

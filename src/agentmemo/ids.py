@@ -13,7 +13,7 @@ import threading
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
-HANDLE = re.compile(r"^[a-z]{3}_[0-9a-hjkmnp-tv-z]{16}$")
+HANDLE = re.compile(r"^[a-z]{3}_[0-9a-hjkmnp-tv-z]{16}\Z")
 SHORTEST_PREFIX = 6
 
 _lock = threading.Lock()

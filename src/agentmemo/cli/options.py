@@ -57,8 +57,10 @@ class Common:
 
     @contextlib.contextmanager
     def connect(self, *, deciding: bool = False) -> Iterator[Connection]:
-        """A connection for one command. `deciding` acts as a person: in an opened store as the operating system's
-        user unless --person (or --agent, which is then refused) says otherwise; over HTTP the key says who it is.
+        """A connection for one command.
+
+        `deciding` acts as a person: in an opened store as the operating system's user, unless --person (or --agent,
+        which the plane then refuses) says otherwise; over HTTP the key says who it is.
         """
         target = self.target
         remote = target is not None and target.startswith(HTTP)

@@ -6,9 +6,10 @@ the cursor or recolour the terminal of whoever looks at it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -47,6 +48,10 @@ class Output:
 
     def say(self, text: str) -> None:
         write(sys.stdout, printable(text))
+
+    def flush(self) -> None:
+        """What was said is seen now; for commands that go on."""
+        sys.stdout.flush()
 
     def remark(self, text: str) -> None:
         """Beside the result; a program that asked for JSON does not need it."""
@@ -103,6 +108,18 @@ def console(stream: TextIO) -> Console:
     found = Console(file=stream, highlight=False, markup=False, emoji=False)
     found.width = min(found.width, WIDTH_MAX) if found.is_terminal else WIDTH_MAX
     return found
+
+
+@contextlib.contextmanager
+def working(text: str, out: Output) -> Iterator[None]:
+    """Show on a terminal that something goes on; files, pipes and JSON see nothing of it."""
+    if out.json or not sys.stdout.isatty():
+        yield
+        return
+    from rich.text import Text
+
+    with console(sys.stdout).status(Text(text)):
+        yield
 
 
 def report(error: Error, *, json: bool) -> None:

@@ -55,7 +55,9 @@ async def fork(visit: Visit) -> str:
 
 async def answered(visit: Visit, run: Run) -> InvalidTransition:
     """Why the answer comes too late, with the name of who was faster where that may be known."""
-    message = f"Run {run.name} asks something else by now." if run.wake == "person" else f"Run {run.name} asks nothing now."
+    message = (
+        f"Run {run.name} asks something else by now." if run.wake == "person" else f"Run {run.name} asks nothing now."
+    )
     if visit.may("audit:read"):
         page = await visit.connection.audit.events(run=run.id, type="run.resolve", newest_first=True, limit=1)
         if page.items:
@@ -75,7 +77,7 @@ def stored_result(text: str) -> Any:
         return None
     with contextlib.suppress(msgspec.DecodeError):
         return msgspec.json.decode(text)
-    if text.lstrip()[0] in "[{\"":
+    if text.lstrip()[0] in '[{"':
         raise InvalidInput("What it returned is not valid JSON.", next_call="Correct it, or write plain words.")
     return text.strip()
 

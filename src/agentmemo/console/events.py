@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from agentmemo import clock
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import count, sentence
-from agentmemo.errors import InvalidInput
+from agentmemo.console.words import count, run_title, sentence
+from agentmemo.errors import InvalidInput, NotFound
+from agentmemo.model.audit import Event
 
 PAGE = 50
 FIELDS = ("text", "actor", "type", "outcome", "run", "namespace", "since")
@@ -32,6 +35,7 @@ async def events(visit: Visit) -> Page:
     data = {
         "headline": headline(len(found), more=page.cursor is not None, filtered=filtered, first=cursor is None),
         "events": found,
+        "names": await run_names(visit, found),
         "filter": chosen,
         "filtered": filtered,
         "outcomes": OUTCOMES,
@@ -44,6 +48,17 @@ async def events(visit: Visit) -> Page:
 async def event(visit: Visit) -> Page:
     found = await visit.connection.audit.get(visit.request.path_params["event"])
     return Page(template="event.html", title=found.operation, section="Events", data={"event": found})
+
+
+async def run_names(visit: Visit, events: list[Event]) -> dict[str, str]:
+    """What the runs of these events are called, as far as the person may know."""
+    if not visit.may("runs:read"):
+        return {}
+    names: dict[str, str] = {}
+    for handle in {event.run for event in events if event.run}:
+        with contextlib.suppress(NotFound):
+            names[handle] = run_title(await visit.connection.runs.get(handle))
+    return names
 
 
 def headline(number: int, *, more: bool, filtered: bool, first: bool) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 
 from agentmemo import errors
 from agentmemo.client._async.connection import AsyncConnection
-from agentmemo.clock import Clock
+from agentmemo.clock import Clock, iso
 from agentmemo.console import words
 from agentmemo.console.icons import Icons
 from agentmemo.console.sessions import Session, Sessions, same
@@ -125,10 +125,10 @@ class Console:
 
         return endpoint
 
-    async def visit(self, request: Request) -> Visit:
-        """The session's person, authenticated anew. Raises NotAuthenticated."""
+    async def visit(self, request: Request, *, touch: bool = True) -> Visit:
+        """The session's person, authenticated anew; what a page does by itself is no activity. NotAuthenticated."""
         token = request.cookies.get(cookie_name(request), "")
-        found = self.sessions.find(token, touch=LIVE_HEADER not in request.headers)
+        found = self.sessions.find(token, touch=touch and LIVE_HEADER not in request.headers)
         if found is None:
             raise NotAuthenticated("You are not signed in.", next_call="Sign in with a person's key.")
         session, key = found
@@ -201,13 +201,14 @@ def environment() -> Environment:
         "utc": _utc,
         "utc_minutes": _utc_minutes,
         "with_times": _with_times,
-        "iso": words.clock.iso,
+        "iso": iso,
         "pretty": words.pretty,
         "preview": words.preview,
         "size": words.size,
         "money": words.money,
         "duration": words.duration,
         "count": words.count,
+        "number": words.number_word,
         "sentence": words.sentence,
         "look": words.run_look,
         "run_title": words.run_title,
@@ -217,6 +218,7 @@ def environment() -> Environment:
         "with_commas": "{:,}".format,
         "segment": segment,
         "query": address,
+        "combined": combined,
     }
     made.globals |= {"between": words.between, "byline": words.byline}
     return made
@@ -230,6 +232,11 @@ def segment(text: str) -> str:
 def address(fields: Mapping[str, Any]) -> str:
     """`?a=1&b=2` of the fields that are set."""
     return "?" + urlencode({name: value for name, value in fields.items() if value not in (None, "")})
+
+
+def combined(fields: Mapping[str, Any], version: int, against: int | None = None) -> dict[str, Any]:
+    """An entry's address with the version to show and the one to compare it with."""
+    return {**fields, "version": version, "against": against}
 
 
 def twin(request: Request) -> str:

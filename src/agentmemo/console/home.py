@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentmemo.console.events import run_names
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, sentence
 from agentmemo.model.audit import Event
@@ -20,6 +21,7 @@ async def home(visit: Visit) -> Page:
     resting = [run for run in unfinished if run not in asking and run not in working and run not in overdue]
     totals = (await visit.connection.status()).runs if visit.may("system:read") else {}
     ever = bool(unfinished) or bool(totals) or bool((await visit.connection.runs.list(limit=1)).items)
+    latest = await latest_events(visit)
     data = {
         "headline": headline(asking, ever=ever),
         "context": second(working, overdue, asking, ever=ever),
@@ -31,7 +33,8 @@ async def home(visit: Visit) -> Page:
         "more": runs.cursor is not None,
         "ever": ever,
         "totals": totals,
-        "latest": await latest_events(visit),
+        "latest": latest,
+        "names": await run_names(visit, latest or []),
     }
     return Page(template="home.html", title="Home", section="Home", data=data)
 

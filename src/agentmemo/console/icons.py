@@ -32,5 +32,7 @@ class Icons:
         return Markup('<svg class="i" aria-hidden="true"><use href="#i-{}"/></svg>').format(name)
 
     def sprite(self) -> Markup:
-        symbols = "".join(f'<symbol id="i-{name}" viewBox="0 0 16 16">{SHAPES[name]}</symbol>' for name in sorted(self._used))
+        symbols = "".join(
+            f'<symbol id="i-{name}" viewBox="0 0 16 16">{SHAPES[name]}</symbol>' for name in sorted(self._used)
+        )
         return Markup(f'<svg hidden id="sprite" data-part>{symbols}</svg>')  # noqa: S704 - made of the shapes above only

@@ -12,6 +12,7 @@ from agentmemo.model.runs import COMPLETED, FINISHED, IN_DOUBT, Note, Run, Step
 STEPS = 200
 EVENTS = 20
 TURNS = 100
+CLAIMS = ("run.claim", "run.takeover")
 BAR = 100.0
 BAR_LEAST = 0.8
 NOTE_LOOKS = {
@@ -32,7 +33,9 @@ async def run(visit: Visit) -> Page:
     data = {
         "run": found,
         "explanation": explanation,
+        "why": explanation.text.removeprefix(f"{found.name}{'/' + found.key if found.key else ''} is {found.state}. "),
         "steps": rows(found, listed, turns, visit.now),
+        "last_turn": last_turn(listed, turns) if steps.cursor is None else None,
         "steps_done": sum(step.state == COMPLETED for step in listed),
         "more_steps": steps.cursor,
         "span": span(found, visit.now),
@@ -65,7 +68,7 @@ def span(found: Run, now: int) -> tuple[int, int]:
 def rows(found: Run, steps: list[Step], turns: list[Event], now: int) -> list[dict[str, Any]]:
     """Steps with their bars; where the run changed hands in between, the turn comes first."""
     start, end = span(found, now)
-    claims = {event.to_version: event for event in turns if event.operation in {"run.claim", "run.takeover"}}
+    claims = {event.to_version: event for event in turns if event.operation in CLAIMS}
     made: list[dict[str, Any]] = []
     epoch = steps[0].epoch if steps else 0
     for step in steps:
@@ -86,6 +89,13 @@ def rows(found: Run, steps: list[Step], turns: list[Event], now: int) -> list[di
             }
         )
     return made
+
+
+def last_turn(steps: list[Step], turns: list[Event]) -> Event | None:
+    """The newest change of hands, while no step has been recorded after it."""
+    newest = next((event for event in turns if event.operation in CLAIMS), None)
+    after = max((step.epoch for step in steps), default=0)
+    return newest if newest and (newest.to_version or 0) > max(after, 1) else None
 
 
 def question(
@@ -117,7 +127,12 @@ def note_row(note: Note) -> dict[str, Any]:
 def budget_rows(found: Run) -> list[dict[str, Any]]:
     """Each bound that is set, with what is spent of it; used by About and by the form that raises it."""
     made = []
-    for name, unit in (("steps", "steps"), ("seconds", "seconds of work"), ("tokens", "tokens"), ("nanousd", "dollars")):
+    for name, unit in (
+        ("steps", "steps"),
+        ("seconds", "seconds of work"),
+        ("tokens", "tokens"),
+        ("nanousd", "dollars"),
+    ):
         bound = getattr(found.budget, name)
         if bound is not None:
             made.append({"name": name, "unit": unit, "bound": bound, "spent": getattr(found.spent, name)})

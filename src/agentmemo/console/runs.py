@@ -23,7 +23,7 @@ async def runs(visit: Visit) -> Page:
         "runs": found,
         "filter": chosen,
         "filtered": filtered,
-        "states": STATES,
+        "choices": STATES,
         "older": page.cursor and {**chosen, "cursor": page.cursor},
         "cursor": page.cursor,
     }

@@ -59,7 +59,9 @@ async def entry(visit: Visit) -> Page:
     history = await visit.connection.state.history(namespace, key, cursor=visit.asked("cursor"), limit=VERSIONS)
     versions = list(history.items)
     shown = await found(visit, namespace, key, version=version, as_of=as_of, versions=versions)
-    before = await visit.connection.state.entry(namespace, key, version=against) if against is not None else None
+    before = None
+    if against is not None:
+        before = await found(visit, namespace, key, version=against, as_of=None, versions=versions)
     data = {
         "entry": shown,
         "newest": versions[0].version if versions else shown.version,
@@ -76,7 +78,9 @@ async def entry(visit: Visit) -> Page:
 async def found(
     visit: Visit, namespace: str, key: str, *, version: int | None, as_of: int | None, versions: list[Entry]
 ) -> Entry:
-    """The asked version; without one the newest, even when that is the deletion."""
+    """The asked version; without one the newest. Both may be the deletion, which only the history shows."""
+    if version is not None and (listed := next((item for item in versions if item.version == version), None)):
+        return listed
     try:
         return await visit.connection.state.entry(namespace, key, version=version, as_of=as_of)
     except NotFound:

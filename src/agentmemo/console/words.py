@@ -33,7 +33,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "cancelled": ("pending", "low", "Cancelled"),
     "started": ("running", "running", "Running"),
     "in_doubt": ("doubt", "doubt", "In doubt"),
-    "asks": ("waiting", "person", "Needs a person"),
+    "asks": ("waiting", "person", "Asks you"),
     "doubtful": ("doubt", "doubt", "In doubt"),
     "overdue": ("failed", "high", "Overdue"),
     "ok": ("completed", "completed", "ok"),
@@ -128,7 +128,11 @@ def with_times(text: str, now_us: int) -> Markup:
     pieces: list[Markup] = []
     end = 0
     for match in _ISO.finditer(text):
-        pieces += [escape(visible(text[end : match.start()])), time_tag(clock.parse_iso(match[0]), now_us), Markup(" UTC")]
+        pieces += [
+            escape(visible(text[end : match.start()])),
+            time_tag(clock.parse_iso(match[0]), now_us),
+            Markup(" UTC"),
+        ]
         end = match.end()
     pieces.append(escape(visible(text[end:])))
     return Markup("").join(pieces)

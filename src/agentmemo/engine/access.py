@@ -18,6 +18,7 @@ from agentmemo.store.database import Transaction
 
 DAY = 86_400 * SECOND
 KEY_DAYS_MAX = 3650.0
+OVERLAP_HOURS_MAX = 24.0 * 365
 USED_EVERY = 60 * SECOND
 
 
@@ -55,12 +56,7 @@ def create_key(tx: Transaction, call: Call, request: model.CreateKey) -> model.K
     default = [model.EVERYTHING] if request.kind == "person" else [model.AGENT_DEFAULT]
     grants = request.grants if request.grants is not None else default
     model.check_grants(grants, request.kind)
-    if not model.attenuates(grants, call.caller.grants):
-        raise PermissionDenied(
-            "The new key would hold more rights than yours.",
-            why="Rights are only ever handed on, never made.",
-            next_call="Grant a part of your own rights.",
-        )
+    _check_handing_on(call, request.kind, grants)
     days = request.expires_in_days
     if days is not None and not 0 < days <= KEY_DAYS_MAX:
         raise InvalidInput(f"expires_in_days is above 0 and at most {KEY_DAYS_MAX:.0f}, not {days}.")
@@ -89,6 +85,10 @@ def rotate_key(tx: Transaction, call: Call, request: model.RotateKey) -> model.K
     old = _key(tx, call, request.id)
     if old.revoked_at is not None:
         raise InvalidInput(f"Key {old.id} is revoked.", next_call="Create a new key.")
+    # The successor's secret is shown to the caller, so it is handed on as a new key would be.
+    _check_handing_on(call, old.kind, old.grants)
+    if not 0 <= request.overlap_hours <= OVERLAP_HOURS_MAX:
+        raise InvalidInput(f"overlap_hours is 0 to {OVERLAP_HOURS_MAX:.0f}, not {request.overlap_hours}.")
     lifetime = old.expires_at - old.created_at if old.expires_at else None
     end = tx.now + round(request.overlap_hours * 3600 * SECOND)
     tx.write("credential_expire", workspace=call.workspace, id=old.id, at=end)
@@ -214,6 +214,22 @@ def _issue(
     subject = {"kind": "key", "id": public_id, "actor": f"{kind}:{actor}"}
     audit.record(tx, call, "key.create", subject | ({"replaces": replaces} if replaces else {}))
     return key
+
+
+def _check_handing_on(call: Call, kind: str, grants: list[model.Grant]) -> None:
+    """Refuse a key with more rights than the caller's, and a person's key to an agent, which could answer with it."""
+    if kind == "person" and call.caller.kind == "agent":
+        raise PermissionDenied(
+            "An agent cannot make a person's key.",
+            why="An agent can never answer for a person.",
+            next_call="Let the person make it: agentmemo keys create.",
+        )
+    if not model.attenuates(grants, call.caller.grants):
+        raise PermissionDenied(
+            "The new key would hold more rights than yours.",
+            why="Rights are only ever handed on, never made.",
+            next_call="Grant a part of your own rights.",
+        )
 
 
 def _key(tx: Transaction, call: Call, public_id: str) -> model.Key:

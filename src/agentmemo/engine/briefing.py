@@ -114,7 +114,8 @@ def _text(data: dict[str, Any]) -> str:
         lines += _run_lines(run)
     if data["more_runs"]:
         lines.append("More unfinished runs: runs.list(state='unfinished').")
-    text = "\n".join(lines)
+    # Whatever names and texts hold, each line stays one: nobody's words begin a line of their own.
+    text = "\n".join(" ".join(line.split()) for line in lines)
     return text if len(text) <= CHARACTERS_MAX else text[: CHARACTERS_MAX - 1] + "…"
 
 

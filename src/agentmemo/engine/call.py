@@ -38,9 +38,12 @@ class EngineContext(Protocol):
 
 
 class Call:
-    """What every handler gets beside the transaction and the request. `events` counts what it recorded."""
+    """What every handler gets beside the transaction and the request. `events` counts what it recorded.
 
-    __slots__ = ("actor", "caller", "engine", "events", "workspace")
+    `replayed` is True where the answer was stored by an earlier request with the same request id.
+    """
+
+    __slots__ = ("actor", "caller", "engine", "events", "replayed", "workspace")
 
     def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
@@ -48,6 +51,7 @@ class Call:
         self.workspace = workspace
         self.actor = actor
         self.events = 0
+        self.replayed = False
 
     def namespace(self, tx: Transaction, name: str) -> int | None:
         """The interned namespace, or None where nothing was ever written."""

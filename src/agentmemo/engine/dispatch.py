@@ -17,7 +17,7 @@ from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
 from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
 from agentmemo.engine.names import Names
-from agentmemo.engine.prepare import Prepared, prepare
+from agentmemo.engine.prepare import Prepared, check_numbers, prepare
 from agentmemo.engine.presence import Presence
 from agentmemo.errors import IdempotencyMismatch, PermissionDenied
 from agentmemo.model.access import PERSON_ONLY, Caller, Grant, allows
@@ -50,11 +50,16 @@ class Engine:
         self._closed = threading.Event()
         self.refresh_disabled()
 
-    def call(self, operation: Operation, caller: Caller, request: Any) -> Any:
-        """Perform an operation; with `wait_seconds` in the request, wait until there is something to say."""
+    def call(self, operation: Operation, caller: Caller, request: Any, *, seen: list[Call] | None = None) -> Any:
+        """Perform an operation; with `wait_seconds` in the request, wait until there is something to say.
+
+        `seen` gets the call, for whoever asks afterwards whether its answer was replayed.
+        """
         if getattr(request, "wait_seconds", 0.0) > 0:
             return self._wait(operation, caller, request)
         call = self.admit(operation, caller, request)
+        if seen is not None:
+            seen.append(call)
         if operation.name in DIRECT:
             return DIRECT[operation.name](call, request)
         if not operation.mutating:
@@ -64,10 +69,11 @@ class Engine:
         self._after(operation, request)
         return answer
 
-    def submit(self, operation: Operation, caller: Caller, request: Any, done: Done) -> None:
+    def submit(self, operation: Operation, caller: Caller, request: Any, done: Done) -> Call:
         """A mutating operation without waiting; `done(response, error)` runs on the writer's thread."""
         call = self.admit(operation, caller, request)
         self.database.submit(self._work(operation, call, request), done)
+        return call
 
     def admit(self, operation: Operation, caller: Caller, request: Any) -> Call:
         """Resolve the caller and decide from grants and the requested name alone, before any data is touched."""
@@ -80,6 +86,7 @@ class Engine:
                 next_call="Ask an administrator to enable it: agentmemo keys enable NAME.",
             )
         self.authorize(caller, operation, request)
+        check_numbers(request)
         return Call(self, caller, workspace, actor)
 
     def authorize(self, caller: Caller, operation: Operation, request: Any) -> None:
@@ -160,6 +167,7 @@ class Engine:
         """The inside of the transaction: answer a repeated request, fence, perform, insist on the event."""
         call.events = 0
         if fingerprint and (answered := _answered(tx, operation, call, fingerprint)) is not None:
+            call.replayed = True
             return answered
         if call.caller.claim and operation.name not in SELF_FENCED:
             held(tx, call, call.caller.claim.run)
@@ -211,6 +219,9 @@ def _answered(tx: Transaction, operation: Operation, call: Call, fingerprint: by
 
 
 def _keep_answer(tx: Transaction, operation: Operation, call: Call, fingerprint: bytes, response: Any) -> None:
+    # A secret is shown once and never kept: a repeated request gets the key without it.
+    if getattr(response, "secret", None) is not None:
+        response = msgspec.structs.replace(response, secret=None)
     tx.write(
         "request_add",
         workspace=call.workspace,

@@ -26,6 +26,9 @@ VALUE_FIELDS = ("value", "inputs", "result")
 ALWAYS_STORED = "value"
 TEXT_MAX = 16 * 1024
 CALLS_MAX = 1000
+INTEGER_MAX = 2**53 - 1
+# Every float of a request is a time, a percentage or hours; thirty years fit.
+SECONDS_MAX = 10**9
 
 
 def prepare(call: Call, request: Request) -> Request:
@@ -81,6 +84,19 @@ def _prepare_buffered(call: Call, buffered: runs.BufferedCall) -> Prepared:
     return Prepared(buffered.operation, prepare(call, request))
 
 
+def check_numbers(request: Request) -> None:
+    """Numbers of a request: finite, and small enough for the store and for every JSON reader.
+
+    Raises InvalidInput. Values are no part of this; they keep whatever JSON can say.
+    """
+    for field, limit in _number_fields(type(request)):
+        number = getattr(request, field)
+        if number is not None and not -limit <= number <= limit:
+            raise InvalidInput(
+                f"`{field}` is out of range.", next_call=f"Send a number between -{limit} and {limit}, or leave it out."
+            )
+
+
 def _check_texts(request: Request) -> None:
     """Names and texts of a request: bounded, and encodable."""
     for field in _text_fields(type(request)):
@@ -103,6 +119,12 @@ def _check_texts(request: Request) -> None:
 @cache
 def _value_fields(kind: type[Request]) -> tuple[str, ...]:
     return tuple(field for field in kind.__struct_fields__ if field in VALUE_FIELDS)
+
+
+@cache
+def _number_fields(kind: type[Request]) -> tuple[tuple[str, int], ...]:
+    limits = {int: INTEGER_MAX, int | None: INTEGER_MAX, float: SECONDS_MAX, float | None: SECONDS_MAX}
+    return tuple((field.name, limits[field.type]) for field in msgspec.structs.fields(kind) if field.type in limits)
 
 
 @cache

@@ -41,7 +41,7 @@ def run_transaction(tx: Transaction, call: Call, request: model.RunTransaction) 
     if not request.calls:
         raise InvalidInput("The transaction holds no operation.", next_call="Add at least one.")
     results = [call.engine.perform(tx, call, prepared) for prepared in request.calls]
-    return model.TransactionDone(results=results, revision=audit.revision(tx.next_position(call.workspace) - 1))
+    return model.TransactionDone(results=results, revision=audit.revision(audit.last_position(tx, call.workspace)))
 
 
 def backup(call: Call, request: model.Backup) -> model.BackupDone:
@@ -51,13 +51,13 @@ def backup(call: Call, request: model.Backup) -> model.BackupDone:
         raise InvalidInput(f"{request.path!r} is not an absolute path.", next_call="Name a file by its whole path.")
     if path.exists():
         raise InvalidInput(f"{path} exists.", why="A backup never overwrites.", next_call="Name a new file.")
-    size = call.engine.database.backup(path)
-
-    def note(tx: Transaction) -> int:
-        position = audit.record(tx, call, "system.backup", {"kind": "system", "id": "backup"}, reason=str(path))
-        return audit.revision(position)
-
-    return model.BackupDone(path=str(path), bytes=size, revision=call.engine.database.write(note))
+    database = call.engine.database
+    # Read before the copy: it holds all up to here. Its own event comes afterwards, and is not in it.
+    revision = audit.revision(database.read(lambda tx: audit.last_position(tx, call.workspace)))
+    size = database.backup(path)
+    subject = {"kind": "system", "id": "backup"}
+    database.write(lambda tx: audit.record(tx, call, "system.backup", subject, reason=str(path)))
+    return model.BackupDone(path=str(path), bytes=size, revision=revision)
 
 
 def diagnose(call: Call, _request: model.Diagnose) -> model.Diagnosis:

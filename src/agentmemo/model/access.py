@@ -27,8 +27,8 @@ PERMISSIONS = (
 )
 # What nobody may hold but a person: deciding for the people an agent asked.
 PERSON_ONLY = frozenset({"runs:decide"})
-ACTOR = re.compile(r"^[\w.@:+-]{1,128}$")
-_KEY = re.compile(r"^am_(agent|person|service)_([0-9a-z]{8})_([0-9A-Za-z_-]{43})_([0-9a-f]{8})$")
+ACTOR = re.compile(r"^[\w.@:+-]{1,128}\Z")
+_KEY = re.compile(r"^am_(agent|person|service)_([0-9a-z]{8})_([0-9A-Za-z_-]{43})_([0-9a-f]{8})\Z")
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,6 +185,11 @@ def allowed_patterns(grants: tuple[Grant, ...], permission: str) -> list[str] | 
 def check_grants(grants: list[Grant], kind: str) -> None:
     """Refuse unknown permissions, empty patterns, and person-only rights for anyone else."""
     for grant in grants:
+        if not grant.permissions or not grant.namespaces:
+            raise InvalidInput(
+                "A grant names at least one permission and one namespace pattern.",
+                next_call="Use '*' for all of them.",
+            )
         for permission in grant.permissions:
             known = permission == "*" or any(_matches(permission, name) for name in PERMISSIONS)
             if not known:
@@ -213,7 +218,8 @@ def attenuates(child: list[Grant], parent: tuple[Grant, ...]) -> bool:
         )
         for grant in child
         for permission in grant.permissions
-        for namespace in grant.namespaces
+        # No namespace still leaves the permissions that have none; they need a cover too.
+        for namespace in grant.namespaces or ("*",)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from agentmemo.errors import InvalidInput, PermissionDenied
@@ -12,7 +13,7 @@ TRUST_BY_ORIGIN = {"human": "verified", "agent": "agent", "tool": "agent", "exte
 NAMESPACE_MAX = 256
 KEY_MAX = 1024
 PAGE_MAX = 1000
-_CONTROL_END = 0x20
+_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, surrogates, line and paragraph separators
 
 
 class Entry(Response, kw_only=True):
@@ -152,7 +153,7 @@ def check_name(text: str, what: str, limit: int) -> str:
     # The common case costs one C call; isprintable() is false for controls, surrogates and odd spaces.
     if not text.isprintable():
         for position, char in enumerate(text):
-            if ord(char) < _CONTROL_END or 0xD800 <= ord(char) <= 0xDFFF:  # noqa: PLR2004 - the surrogate block
+            if unicodedata.category(char) in _UNFIT:
                 raise InvalidInput(
                     f"The {what} holds a control character or lone surrogate at position {position}.",
                     next_call=f"Choose a {what} of printable text.",

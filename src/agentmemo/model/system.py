@@ -31,6 +31,8 @@ class Backup(Request, kw_only=True):
 
 
 class BackupDone(Response, kw_only=True):
+    """The copy holds everything up to `revision`, and what was written while it was made may be in it."""
+
     path: str
     bytes: int
     revision: int

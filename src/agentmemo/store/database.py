@@ -98,6 +98,10 @@ class Database(Protocol):
         """Write a consistent copy; returns its bytes."""
         ...
 
+    def counters(self) -> dict[str, int]:
+        """Of this process, since it opened: `commits`, and the `writes` (requests) in them."""
+        ...
+
     def facts(self) -> dict[str, Any]:
         """For doctor: versions, settings, sizes."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import apsw
 
+from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
 from agentmemo.store.queries import migrations
 
@@ -53,10 +54,12 @@ def migrate(connection: apsw.Connection, path: str) -> list[int]:
         for number, script in migrations("sqlite"):
             if number <= known:
                 continue
+            reach("migrate.before_schema")
             connection.execute(script)
             for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, 1)):
                 connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(value)))
             applied.append(number)
         if applied:
             connection.pragma("application_id", APPLICATION_ID)
+            reach("migrate.before_commit")
     return applied

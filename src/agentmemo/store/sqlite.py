@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
 from agentmemo.clock import Clock
+from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, LeaseLost, Unavailable
 from agentmemo.model.audit import leaf_hash
 from agentmemo.store import queries
@@ -29,8 +32,25 @@ REVISION_MASK = (1 << POSITION_BITS) - 1
 BUSY_MS = 30_000
 CHECKPOINT_PAGES = 10_000
 POLL_SECONDS = 0.025
+_LITERAL = re.compile(r"'[^']*'")
+_PARAMETER = re.compile(r":(\w+)")
 
 _open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
+
+
+class Statement(NamedTuple):
+    """A query, and what puts named parameters into its order: SQLite binds a tuple at half the cost of a dict."""
+
+    sql: str
+    bind: Callable[[dict[str, Any]], Sequence[Any]]
+
+
+def statement(sql: str) -> Statement:
+    """SQLite numbers named parameters by their first appearance; a missing one raises KeyError."""
+    names = list(dict.fromkeys(_PARAMETER.findall(_LITERAL.sub("", sql))))
+    if len(names) > 1:
+        return Statement(sql, itemgetter(*names))
+    return Statement(sql, lambda parameters: [parameters[name] for name in names])
 
 
 class SqliteTransaction:
@@ -38,9 +58,10 @@ class SqliteTransaction:
 
     __slots__ = ("_connection", "_execute", "_heads", "_new_heads", "_new_positions", "_positions", "_queries", "now")
 
-    def __init__(self, connection: apsw.Connection, statements: dict[str, str], now: int) -> None:
+    def __init__(self, connection: apsw.Connection, statements: dict[str, Statement], now: int) -> None:
         self._connection = connection
-        self._execute = connection.execute
+        # One cursor for all: every result is fetched whole before the next statement runs.
+        self._execute = connection.cursor().execute
         self._queries = statements
         self._heads: dict[str, Head] = {}
         self._positions: dict[int, int] = {}
@@ -52,14 +73,17 @@ class SqliteTransaction:
         return [self.one(name, **parameters) for name, parameters in reads]
 
     def one(self, name: str, /, **parameters: Any) -> Row | None:
-        rows = self._execute(self._queries[name], parameters).fetchall()
+        sql, bind = self._queries[name]
+        rows = self._execute(sql, bind(parameters)).fetchall()
         return rows[0] if rows else None
 
     def all(self, name: str, /, **parameters: Any) -> list[Row]:
-        return self._execute(self._queries[name], parameters).fetchall()
+        sql, bind = self._queries[name]
+        return self._execute(sql, bind(parameters)).fetchall()
 
     def write(self, name: str, /, *, expect: int | None = None, **parameters: Any) -> None:
-        self._execute(self._queries[name], parameters)
+        sql, bind = self._queries[name]
+        self._execute(sql, bind(parameters))
         if expect is not None and (found := self._connection.changes()) != expect:
             raise LeaseLost(
                 f"The write was refused: it met {found} rows where {expect} had to be.",
@@ -68,7 +92,8 @@ class SqliteTransaction:
             )
 
     def run(self, name: str, /, **parameters: Any) -> int:
-        self._execute(self._queries[name], parameters)
+        sql, bind = self._queries[name]
+        self._execute(sql, bind(parameters))
         return self._connection.changes()
 
     def next_position(self, workspace: int) -> int:
@@ -91,6 +116,16 @@ class SqliteTransaction:
 
     def changes(self) -> int:
         return self._connection.total_changes()
+
+    def on_snapshot(self, work: Callable[[Any], T]) -> T:
+        self._execute("BEGIN")
+        try:
+            return work(self)
+        finally:
+            self._execute("COMMIT")
+
+    def close(self) -> None:
+        self._connection.close()
 
     def begin_request(self) -> None:
         """Forget what the last request of the batch wanted to remember; called at each savepoint."""
@@ -120,8 +155,8 @@ class SqliteDatabase:
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._statements = queries.load("sqlite")
-        self._readers: deque[apsw.Connection] = deque()
+        self._statements = {name: statement(sql) for name, sql in queries.load("sqlite").items()}
+        self._readers: deque[SqliteTransaction] = deque()
         self._listeners: dict[int, Callable[[], None]] = {}
         self._listen_lock = threading.Lock()
         self._pump: threading.Thread | None = None
@@ -156,22 +191,16 @@ class SqliteDatabase:
         if not self.capabilities.concurrent_reads:
             return self._writer.write(work, kind="read")
         try:
-            connection = self._readers.pop()
+            transaction = self._readers.pop()
+            transaction.now = self._clock.now_us()
         except IndexError:
-            connection = self._open_reader()
+            transaction = SqliteTransaction(self._open_reader(), self._statements, self._clock.now_us())
         try:
-            transaction = SqliteTransaction(connection, self._statements, self._clock.now_us())
-            if not snapshot:
-                return work(transaction)
-            connection.execute("BEGIN")
-            try:
-                return work(transaction)
-            finally:
-                connection.execute("COMMIT")
+            return work(transaction) if not snapshot else transaction.on_snapshot(work)
         except apsw.Error as error:
             raise map_error(error, self._target) from error
         finally:
-            self._readers.append(connection)
+            self._readers.append(transaction)
 
     def write(self, work: Callable[[Any], T]) -> T:
         self._check_open()
@@ -204,6 +233,7 @@ class SqliteDatabase:
             try:
                 with target.backup("main", source, "main") as copy:
                     copy.step()
+                reach("backup.after_copy")
                 target.pragma("journal_mode", "DELETE")
                 if (answer := target.pragma("integrity_check")) != "ok":
                     raise Unavailable(f"The copy does not pass its integrity check: {answer}.")
@@ -211,6 +241,7 @@ class SqliteDatabase:
                 target.close()
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
+            reach("backup.before_name")
             partial.replace(path)
         except apsw.Error as error:
             raise map_error(error, str(path)) from error
@@ -219,6 +250,9 @@ class SqliteDatabase:
             if self._path:
                 source.close()
         return path.stat().st_size
+
+    def counters(self) -> dict[str, int]:
+        return {"commits": self._writer.commits, "writes": self._writer.writes}
 
     def facts(self) -> dict[str, Any]:
         def look(transaction: SqliteTransaction) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from agentmemo.client.flow import AsyncFlow
 from agentmemo.client.heart import Heart
 from agentmemo.client.transport import AsyncTransport
 from agentmemo.clock import Clock
+from agentmemo.crashpoints import reach
 from agentmemo.model.access import Claim
 from agentmemo.model.runs import RegisterWorker, StopWorker
 from agentmemo.model.wire import Request, check_types
@@ -23,13 +24,14 @@ from agentmemo.model.wire import Request, check_types
 class Holding:
     """A run this process holds: its handle and current epoch. The ambient one fences every write made meanwhile."""
 
-    __slots__ = ("epoch", "live", "plane", "run")
+    __slots__ = ("epoch", "live", "outer", "plane", "run")
 
     def __init__(self, plane: AsyncPlane, run: str, epoch: int) -> None:
         self.plane = plane
         self.run = run
         self.epoch = epoch
         self.live = True
+        self.outer: Holding | None = None
 
     def claim(self, step: str | None = None) -> Claim:
         return Claim(run=self.run, epoch=self.epoch, step=step)
@@ -55,7 +57,9 @@ class AsyncPlane:
         operation = BY_REQUEST[type(request)]
         if claim is None and operation.mutating:
             holding = ambient.get()
-            if holding is not None and holding.plane is self and holding.live:
+            while holding is not None and holding.plane is not self:
+                holding = holding.outer  # a block of another connection does not take this one's claim away
+            if holding is not None and holding.live:
                 claim, as_worker = holding.claim(), self._worker
         return await self.transport.call(operation, request, claim=claim, worker=as_worker)
 
@@ -76,6 +80,7 @@ class AsyncPlane:
             answer = await self.call(
                 RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
             )
+            reach("worker.before_hold")
             self.transport.hold(answer.id)
             self._worker = answer.id
         return self._worker

@@ -83,7 +83,9 @@ class AsyncRun:
             if claimed.outcome == "waiting":
                 await self._wait_inline(claimed.run.epoch)
         if not self._replaying:
-            self._token = ambient.set(self._hold())
+            holding = self._hold()
+            holding.outer = ambient.get()
+            self._token = ambient.set(holding)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

@@ -30,6 +30,7 @@ from agentmemo.model.runs import (
     SendSignal,
     Step,
 )
+from agentmemo.model.wire import explain
 
 
 class AsyncRuns:
@@ -132,5 +133,14 @@ class AsyncRuns:
 
 
 def as_budget(budget: Budget | dict[str, Any] | None) -> Budget | None:
-    """A Budget given as one or as its fields."""
-    return msgspec.convert(budget, Budget) if isinstance(budget, dict) else budget
+    """A Budget given as one or as its fields. Raises InvalidInput for fields it has not, or of other types."""
+    if not isinstance(budget, dict):
+        return budget
+    try:
+        return msgspec.convert(budget, StrictBudget)
+    except msgspec.ValidationError as error:
+        raise explain(error, Budget) from None
+
+
+class StrictBudget(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A budget on its way in: a bound that does not exist is refused, where a reader ignores it."""

@@ -84,7 +84,9 @@ class Run:
             if claimed.outcome == "waiting":
                 self._wait_inline(claimed.run.epoch)
         if not self._replaying:
-            self._token = ambient.set(self._hold())
+            holding = self._hold()
+            holding.outer = ambient.get()
+            self._token = ambient.set(holding)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

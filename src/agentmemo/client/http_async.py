@@ -1,0 +1,87 @@
+"""The asyncio HTTP transport, on aiohttp, which is imported with the first call: it takes a fifth of a second."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from agentmemo.api.operations import Operation
+from agentmemo.client.http_sync import HttpTransport
+from agentmemo.client.http_wire import CONNECT_SECONDS, Sending, Wire
+from agentmemo.client.transport import Transport
+from agentmemo.errors import Unavailable
+from agentmemo.model.access import Claim
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECTIONS_MAX = 100
+
+
+class AsyncHttpTransport:
+    """Calls a plane over HTTP from one event loop."""
+
+    def __init__(self, address: str, key: str, limit: int) -> None:
+        self._wire = Wire(address, key, limit)
+        self._address = (address, key, limit)
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def call(
+        self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
+    ) -> Any:
+        import aiohttp
+
+        if self._closed:
+            raise Unavailable(
+                "The connection is closed.", next_call="Call agentmemo.connect_async(...) again.", retry_safe=False
+            )
+        sending = self._wire.sending(operation, request, claim, worker)
+        lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+        # Repeated once, as in the synchronous transport: the request is safe to repeat.
+        try:
+            status, body = await self._exchange(sending)
+        except (aiohttp.ClientConnectorError, TimeoutError) as error:
+            raise self._failed(operation, error) from error
+        except lost:
+            try:
+                status, body = await self._exchange(sending)
+            except (*lost, TimeoutError) as error:
+                raise self._failed(operation, error) from error
+        return self._wire.answer(operation, status, body)
+
+    def hold(self, worker: str) -> None:
+        """Nothing to do: a plane elsewhere knows of this process only what it hears."""
+
+    def blocking(self) -> Transport:
+        return HttpTransport(*self._address)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+            # aiohttp hands closing TLS transports to the loop; a turn lets them go before the loop does.
+            await asyncio.sleep(0)
+
+    async def _exchange(self, sending: Sending) -> tuple[int, bytes]:
+        import aiohttp
+        from yarl import URL
+
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
+            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        async with self._session.request(
+            sending.method,
+            URL(self._wire.address + sending.target, encoded=True),
+            data=sending.body,
+            headers=sending.headers,
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=sending.timeout_seconds),
+            allow_redirects=False,
+        ) as response:
+            return response.status, await response.read()
+
+    def _failed(self, operation: Operation, error: Exception) -> Unavailable:
+        import aiohttp
+
+        never_sent = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
+        return self._wire.unreachable(error) if never_sent else self._wire.interrupted(operation, error)

@@ -1,0 +1,236 @@
+"""What both HTTP transports say: an operation's request as method, target, headers and body, and the answer back."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.clock import Clock, SystemClock
+from agentmemo.errors import Error, InvalidInput, LimitExceeded, Unavailable, rebuild
+from agentmemo.model.access import Claim
+from agentmemo.model.values import encode_result
+from agentmemo.model.wire import Request
+
+PREFIX = "/v1"
+CONNECT_SECONDS = 10.0
+# On top of what the request itself waits for: a large write on a slow disk is still an answer.
+ANSWER_SECONDS = 60.0
+_IN_BODY = frozenset({"POST", "PUT"})
+_AS_THEY_ARE = (str, int, bool, type(None))
+
+
+class Sending(NamedTuple):
+    """One request, ready for a connection. It may be repeated: it changes nothing, or carries its own key."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes | None
+    timeout_seconds: float
+
+
+class _Plan:
+    """An operation's fields, sorted by where they travel."""
+
+    __slots__ = ("decoder", "fields", "in_body", "parts", "waits")
+
+    def __init__(self, operation: Operation) -> None:
+        self.parts = [
+            (part[1:-1] if part.startswith("{") else None, part) for part in operation.path.lstrip("/").split("/")
+        ]
+        in_path = {name for name, _ in self.parts if name}
+        self.in_body = operation.method in _IN_BODY
+        self.fields = [
+            (field.name, field.required, _default(field))
+            for field in msgspec.structs.fields(operation.request)
+            if field.name not in in_path
+        ]
+        self.waits = any(name == "wait_seconds" for name, *_ in self.fields)
+        self.decoder = msgspec.json.Decoder(operation.response or Any)
+
+
+_PLANS = {operation.name: _Plan(operation) for operation in OPERATIONS}
+
+
+class Wire:
+    """Shared by the two transports of one address and key."""
+
+    def __init__(self, address: str, key: str, limit: int, clock: Clock | None = None) -> None:
+        parts = urlsplit(address)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if not parts.hostname or port == -1 or parts.scheme not in {"http", "https"}:
+            raise InvalidInput(
+                f"{address!r} is not an address.", next_call="Use http://host:port or https://host:port."
+            )
+        if parts.username or parts.query or parts.fragment:
+            raise InvalidInput("The address holds more than host, port and path.", next_call="Pass the key as key=...")
+        self.address = f"{parts.scheme}://{parts.netloc}"
+        self.host = parts.hostname
+        self.tls = parts.scheme == "https"
+        self.port = port or (443 if self.tls else 80)
+        self._path = parts.path.rstrip("/").removesuffix(PREFIX) + PREFIX
+        self._limit = limit
+        self._clock = clock or SystemClock()
+        if not key.isascii() or not key.isprintable():
+            raise InvalidInput("The key holds characters that no key has.", next_call="Pass the whole key: am_...")
+        self._authorization = f"Bearer {key}"
+
+    def sending(self, operation: Operation, request: Request, claim: Claim | None, worker: str | None) -> Sending:
+        """Raises InvalidInput or LimitExceeded for what cannot travel, before anything is sent."""
+        plan = _PLANS[operation.name]
+        headers = {"Authorization": self._authorization, "Accept": "application/json"}
+        if operation.mutating:
+            headers["Idempotency-Key"] = ids.mint("req", self._clock.now_us())
+            if claim is not None:
+                headers["AgentMemo-Claim"] = claim_text(claim)
+            if worker is not None:
+                headers["AgentMemo-Worker"] = worker
+        target = self._path + "".join(
+            "/" + (_segment(getattr(request, name), name) if name else part) for name, part in plan.parts
+        )
+        given = {
+            name: value
+            for name, required, default in plan.fields
+            for value in (getattr(request, name),)
+            if required or not _same(value, default)
+        }
+        body = None
+        if plan.in_body:
+            body = self._body(given)
+            headers["Content-Type"] = "application/json"
+        elif given:
+            target += "?" + urlencode(
+                {name: _query_text(name, value) for name, value in given.items()}, quote_via=quote
+            )
+        waits = getattr(request, "wait_seconds", 0.0) if plan.waits else 0.0
+        return Sending(operation.method, target, headers, body, ANSWER_SECONDS + waits)
+
+    def answer(self, operation: Operation, status: int, body: bytes) -> Any:
+        """The response, or the error that the plane answered, raised."""
+        if status == 200:  # noqa: PLR2004 - the one status of success
+            try:
+                return _PLANS[operation.name].decoder.decode(body)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise self.not_a_plane(f"an answer that does not fit: {error}") from None
+        raise self._error(status, body)
+
+    def _error(self, status: int, body: bytes) -> Error:
+        try:
+            problem = msgspec.json.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            problem = None
+        if isinstance(problem, dict) and isinstance(problem.get("code"), str):
+            return rebuild(problem)
+        if status in {502, 503, 504}:
+            return Unavailable(
+                f"Something in front of {self.address} answered {status}.",
+                why="A proxy could not reach the plane.",
+                next_call="Try again in a moment.",
+            )
+        return self.not_a_plane(f"status {status}")
+
+    def not_a_plane(self, what: str) -> Unavailable:
+        return Unavailable(
+            f"{self.address} answered {what}.",
+            why="It does not look like an AgentMemo plane.",
+            next_call="Check the address; `agentmemo up` prints it.",
+            retry_safe=False,
+        )
+
+    def unreachable(self, error: BaseException) -> Unavailable:
+        """Nothing was sent, so the same call may be made again."""
+        return Unavailable(
+            f"{self.address} cannot be reached: {_reason(error)}.",
+            why="No connection could be made; nothing was sent.",
+            next_call="Start the plane there with `agentmemo up`, or correct the address.",
+            retry_safe=True,
+        )
+
+    def interrupted(self, operation: Operation, error: BaseException) -> Unavailable:
+        """Sent, and no answer came: a change may or may not have happened."""
+        return Unavailable(
+            f"{self.address} did not answer {operation.name}: {_reason(error)}.",
+            why="The change may or may not have happened." if operation.mutating else "The connection was lost.",
+            next_call="Read what is there before doing it again." if operation.mutating else "Try again.",
+            retry_safe=not operation.mutating or operation.liveness,
+        )
+
+    def _body(self, given: dict[str, Any]) -> bytes:
+        """The fields as JSON. Each value is encoded on its own, so that a refusal names the path inside it."""
+        pieces: dict[str, Any] = {}
+        for name, value in given.items():
+            if type(value) in _AS_THEY_ARE:
+                pieces[name] = value
+            else:
+                pieces[name] = msgspec.Raw(encode_result(value))
+        try:
+            body = msgspec.json.encode(pieces)
+        except UnicodeEncodeError:
+            for name, value in given.items():
+                _refuse_surrogates(name, value)
+            raise
+        if len(body) > self._limit:
+            raise LimitExceeded(
+                f"The request has {len(body)} bytes; {self._limit} is the most.",
+                next_call="Send it in parts, or raise AGENTMEMO_REQUEST_BYTES_MAX here and on the plane.",
+                details={"bytes": len(body), "limit": self._limit},
+            )
+        return body
+
+
+def claim_text(claim: Claim) -> str:
+    """`run_x@3`, with the step behind it where the claim names one."""
+    text = f"{claim.run}@{claim.epoch}"
+    return f"{text};step={quote(claim.step, safe='/')}" if claim.step else text
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether a field may be left out. True is not 1 here, and 0.0 not 0: values cross as they are."""
+    return type(value) is type(default) and bool(value == default)
+
+
+def _segment(value: str, name: str) -> str:
+    _refuse_surrogates(name, value)
+    text = quote(value, safe="")
+    # A lone dot or two would be taken for a folder by whatever normalises paths on the way.
+    return text.replace(".", "%2E") if text in {".", ".."} else text
+
+
+def _query_text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidInput(f"`{name}` must be a finite number.", next_call=f"Leave `{name}` out, or send a number.")
+    _refuse_surrogates(name, value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _refuse_surrogates(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"`{name}` holds a lone surrogate at position {error.start}.", next_call="Replace or remove it."
+        ) from None
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).rstrip(".")

@@ -1,0 +1,129 @@
+"""The console: pages for people, served by the plane itself, whole without JavaScript."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agentmemo.clock import Clock, SystemClock
+from agentmemo.console import decide, events, home, run, runs, signin, state
+from agentmemo.console.frame import Authenticate, Console, Handler, error_page
+from agentmemo.console.live import Live
+from agentmemo.errors import Error, InvalidInput, NotFound
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; img-src 'self'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def create_console(authenticate: Authenticate, *, clock: Clock | None = None) -> Starlette:
+    """The console as an ASGI application, to be mounted at "/".
+
+    `authenticate(key)` returns a connection that acts as that key's caller or raises NotAuthenticated. It is called
+    in a thread at each request, so a revoked key ends its sessions at once; the connection is closed afterwards.
+    """
+    console = Console(authenticate, clock or SystemClock())
+    door = signin.SignIn(console)
+    routes = [
+        *_page(console, "/", home.home, "/home.json"),
+        *_page(console, "/runs", runs.runs),
+        Route("/runs/{run}/live", Live(console).run),
+        Route("/runs/{run}/answer", console.act(decide.answer), methods=["POST"]),
+        Route("/runs/{run}/cancel", console.act(decide.cancel), methods=["POST"]),
+        Route("/runs/{run}/fork", console.act(decide.fork), methods=["POST"]),
+        *_page(console, "/runs/{run}", run.run),
+        *_page(console, "/state/entry", state.entry),
+        *_page(console, "/state", state.state),
+        *_page(console, "/events", events.events),
+        *_page(console, "/events/{event}", events.event),
+        Route("/sign-in", door.form, methods=["GET"]),
+        Route("/sign-in", door.sign_in, methods=["POST"]),
+        Route("/sign-out", door.sign_out, methods=["POST"]),
+        Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
+    ]
+
+    async def refused(request: Request, error: Exception) -> Response:
+        return await _refused(console, request, error)
+
+    async def broken(request: Request, _error: Exception) -> Response:
+        response = console.render(request, error_page(Error(
+            "This page could not be made.",
+            why="The console met a fault of its own; the server's log has the details.",
+            next_call="Load the page again. What was acknowledged is safe.",
+            retry_safe=True,
+        )))  # fmt: skip
+        harden(response.headers)
+        return response
+
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Hardened)],
+        exception_handlers={HTTPException: refused, Exception: broken},
+    )
+
+
+def _page(console: Console, path: str, handler: Handler, twin: str = "") -> list[Route]:
+    """A page and its .json twin, which comes first so that `{run}` does not take the ending for itself."""
+    endpoint = console.show(handler)
+    return [Route(twin or f"{path}.json", endpoint), Route(path, endpoint)]
+
+
+async def _refused(console: Console, request: Request, error: Exception) -> Response:
+    """What the router found no page for."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    known: Error = NotFound(f"There is no page {request.url.path}.", next_call="Start at Home.")
+    if error.status_code != 404:  # noqa: PLR2004 - the router says 404 or 405
+        known = InvalidInput(
+            f"{request.url.path} does not answer {request.method}.",
+            why="What changes something is sent by a form.",
+            next_call="Start at Home.",
+        )
+    try:
+        visit = await console.visit(request)
+    except Error:
+        return console.render(request, error_page(known))
+    await visit.connection.close()
+    return console.render(request, error_page(known), visit)
+
+
+class Hardened:
+    """Adds the security headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                harden(MutableHeaders(scope=message), static=scope["path"].startswith("/static/"))
+            await send(message)
+
+        await self._app(scope, receive, sent)
+
+
+def harden(headers: MutableHeaders, *, static: bool = False) -> None:
+    """Pages are never kept by a cache; style sheet and script are asked for again by their tag."""
+    for name, value in HEADERS.items():
+        headers[name] = value
+    headers["cache-control"] = "no-cache" if static else "no-store"

@@ -1,0 +1,57 @@
+"""Server-sent events of one run: they say that something happened, and the page fetches itself anew."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from agentmemo.console.frame import Console, Visit, error_page
+from agentmemo.errors import Error, NotAuthenticated
+
+WAIT_SECONDS = 10.0
+ROUNDS = 30  # then the browser comes back by itself, so that no stream outlives a server that wants to stop for long
+BATCH = 100
+
+
+class Live:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    async def run(self, request: Request) -> Response:
+        """`change` events with the number of new entries in the run's trail after a revision."""
+        try:
+            visit = await self._console.visit(request, touch=False)
+        except NotAuthenticated:
+            return Response(status_code=204)  # tells the browser not to come back
+        after = request.headers.get("last-event-id") or visit.asked("after") or "0"
+        try:
+            run = await visit.connection.runs.get(request.path_params["run"])
+        except Error as error:
+            await visit.connection.close()
+            return self._console.render(request, error_page(error), visit)
+        if not visit.may("audit:read") or not after.isdigit():
+            await visit.connection.close()
+            return Response(status_code=204)
+        return StreamingResponse(self._changes(visit, run.id, int(after)), media_type="text/event-stream")
+
+    async def _changes(self, visit: Visit, run: str, after: int) -> AsyncIterator[bytes]:
+        connection = visit.connection
+        try:
+            yield b"retry: 1000\n\n"
+            for _ in range(ROUNDS):
+                page = await connection.audit.events(run=run, after=after, wait_seconds=WAIT_SECONDS, limit=BATCH)
+                if not page.items:
+                    yield b": nothing new\n\n"
+                    # Asked anew, so that a revoked key or an ended session ends the stream as well.
+                    await (await self._console.visit(visit.request, touch=False)).connection.close()
+                    continue
+                after = page.items[-1].revision
+                data = msgspec.json.encode({"new": len(page.items), "revision": after}).decode()
+                yield f"id: {after}\nevent: change\ndata: {data}\n\n".encode()
+        except Error:
+            yield b"event: end\ndata: {}\n\n"
+        finally:
+            await connection.close()

@@ -1,0 +1,57 @@
+"""Who calls: a Bearer key becomes a caller. Without a valid key nothing is served."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentmemo.clock import SECOND
+from agentmemo.engine.dispatch import Engine
+from agentmemo.errors import NotAuthenticated
+from agentmemo.model.access import Caller
+
+VALID_US = SECOND
+KNOWN_MAX = 4096
+# After these, what was known of a key may be wrong.
+FORGETTING = frozenset({"key.revoke", "key.rotate", "key.create", "actor.disable"})
+_SCHEME = "bearer "
+
+
+class Authenticator:
+    """Asks the engine for each key, and remembers the answer for at most a second."""
+
+    def __init__(self, engine: Engine, door: str) -> None:
+        self._engine = engine
+        self._door = door
+        self._known: dict[str, tuple[Caller, int]] = {}
+
+    def caller(self, header: bytes | None) -> Caller:
+        """The caller of an Authorization header. Raises NotAuthenticated."""
+        if header is None:
+            raise NotAuthenticated(
+                "This needs a key.",
+                why="Access is denied by default.",
+                next_call="Send 'Authorization: Bearer am_...'; `agentmemo up` prints a key, `agentmemo keys` makes one.",
+            )
+        text = header.decode("latin-1").strip()
+        if text[: len(_SCHEME)].lower() != _SCHEME:
+            raise NotAuthenticated(
+                "The Authorization header does not carry a Bearer key.",
+                next_call="Send 'Authorization: Bearer am_...'.",
+            )
+        return self.caller_of(text[len(_SCHEME) :].strip())
+
+    def caller_of(self, key: str) -> Caller:
+        known = self._known.get(key)
+        now = self._engine.clock.boot_us()
+        if known is not None and 0 <= now - known[1] < VALID_US:
+            return known[0]
+        self._known.pop(key, None)
+        caller = msgspec.structs.replace(self._engine.authenticate(key), door=self._door)
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[key] = (caller, now)
+        return caller
+
+    def forget(self) -> None:
+        """Ask again for every key: one was made, revoked or replaced, or an actor was disabled."""
+        self._known.clear()

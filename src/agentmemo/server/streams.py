@@ -1,0 +1,198 @@
+"""Long-polls, and server-sent events whose ids are revisions, so that Last-Event-ID goes on without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agentmemo.clock import monotonic
+from agentmemo.connect import perform
+from agentmemo.engine import audit
+from agentmemo.engine.dispatch import Engine
+from agentmemo.engine.handlers import is_ready
+from agentmemo.errors import Error, InvalidInput
+from agentmemo.model import runs as run_model
+from agentmemo.model.access import Caller
+from agentmemo.server import problems
+from agentmemo.server.decoding import Receive
+from agentmemo.server.routes import Route
+from agentmemo.server.waiting import Hub
+from agentmemo.store import access as access_rows
+from agentmemo.store.database import Transaction
+
+HEARTBEAT_SECONDS = 15.0
+RETRY_MS = 1000
+MEDIA_TYPE = b"text/event-stream"
+HEADERS = [
+    (b"content-type", MEDIA_TYPE + b"; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-accel-buffering", b"no"),
+]
+Send = Callable[[Any], Awaitable[None]]
+
+
+class Batch(NamedTuple):
+    """What one look found: (id, event name, data) each, where to go on, and whether to look again at once or end."""
+
+    events: list[tuple[int, str, Any]]
+    position: int
+    more: bool = False
+    ended: bool = False
+
+
+async def long_poll(engine: Engine, hub: Hub, route: Route, caller: Caller, request: Any) -> Any:
+    """Perform until there is something to say, `wait_seconds` are over, or the server stops."""
+    end = monotonic() + min(request.wait_seconds, engine.settings.wait_seconds_max)
+    once = msgspec.structs.replace(request, wait_seconds=0.0)
+    with hub:
+        while True:
+            seen = hub.generation
+            answer = await perform(engine, route.operation, caller, once)
+            left = end - monotonic()
+            if left <= 0 or hub.stopping or is_ready(route.operation, once, answer):
+                return answer
+            await hub.changed_since(seen, left)
+
+
+class Stream:
+    """One SSE response. The key is checked again before each look, so that a revoked one ends the stream."""
+
+    def __init__(self, engine: Engine, hub: Hub, authenticate: Callable[[], Caller]) -> None:
+        self._engine = engine
+        self._hub = hub
+        self._authenticate = authenticate
+
+    async def run(self, route: Route, request: Any, last_id: bytes | None, receive: Receive, send: Send) -> None:
+        """Answer until the caller goes, the server stops, or nothing more can come. Raises Error before the start."""
+        position = _resume_at(last_id)
+        look = _LOOKS[route.operation.name]
+        # The first look decides about the status: what it refuses is answered as a problem, not inside a stream.
+        first = await look(self, route, request, position)
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        gone = asyncio.ensure_future(_until_gone(receive))
+        feed = asyncio.ensure_future(self._feed(route, request, first, send))
+        try:
+            await asyncio.wait({gone, feed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            if not feed.done():
+                feed.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await feed
+        if not gone.done() or gone.cancelled():
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _feed(self, route: Route, request: Any, first: Batch, send: Send) -> None:
+        # An id stands for everything up to it, so it goes ahead only where no event is still to come.
+        start = b"" if first.events else b"id: %d\n" % first.position
+        await _write(send, b"retry: %d\n%s\n" % (RETRY_MS, start))
+        try:
+            async for piece in self._pieces(route, request, first):
+                await _write(send, piece)
+        except Error as error:
+            # Too late for a status: the problem travels as the stream's last event.
+            await _write(send, _problem(error))
+        except Exception as unexpected:  # noqa: BLE001 - as for every operation: a number outside, the rest in the log
+            await _write(send, _problem(problems.internal(self._engine.clock, route.operation.name, unexpected)))
+
+    async def _pieces(self, route: Route, request: Any, batch: Batch) -> AsyncIterator[bytes]:
+        look = _LOOKS[route.operation.name]
+        with self._hub as hub:
+            spoke = monotonic()
+            while True:
+                if batch.events:
+                    yield b"".join(map(_event, batch.events))
+                    spoke = monotonic()
+                if batch.ended or hub.stopping:
+                    return
+                seen = hub.generation
+                batch = await look(self, route, request, batch.position)
+                if batch.events or batch.more or batch.ended:
+                    continue
+                silent = spoke + HEARTBEAT_SECONDS - monotonic()
+                if silent > 0:
+                    await hub.changed_since(seen, silent)
+                if monotonic() - spoke >= HEARTBEAT_SECONDS:
+                    # The id without data moves Last-Event-ID along, so a late return need not look at old revisions.
+                    yield b": heartbeat\nid: %d\n\n" % batch.position
+                    spoke = monotonic()
+
+    async def changes(self, route: Route, request: Any, position: int | None) -> Batch:
+        after = position if position is not None else request.after
+        request = msgspec.structs.replace(request, after=after, wait_seconds=0.0)
+        answer = await self._perform(route, request)
+        events = [(change.revision, change.kind, change) for change in answer.changes]
+        return Batch(events, answer.next, more=len(answer.changes) == request.limit)
+
+    async def trail(self, route: Route, request: Any, position: int | None) -> Batch:
+        if request.newest_first or request.cursor is not None:
+            raise InvalidInput(
+                "A stream follows the trail forwards.", next_call="Leave out newest_first and cursor; use after."
+            )
+        after = position if position is not None else request.after
+        newest = await asyncio.to_thread(self._newest)
+        if after is None:
+            return Batch([], newest)
+        request = msgspec.structs.replace(request, after=after, wait_seconds=0.0)
+        page = await self._perform(route, request)
+        events = [(event.revision, "event", event) for event in page.items]
+        if page.cursor:
+            return Batch(events, events[-1][0], more=True)
+        # Nothing up to `newest` fits that is not here, so the next look starts behind it.
+        return Batch(events, max([newest, after, *(number for number, *_ in events)]))
+
+    async def run_states(self, route: Route, request: Any, position: int | None) -> Batch:
+        """The run as it is, each time it changed; its ids are the times of change. Ends with the run."""
+        answer = await self._perform(route, msgspec.structs.replace(request, wait_seconds=0.0))
+        ended = answer.state in run_model.FINISHED
+        if position is not None and answer.updated_at <= position:
+            return Batch([], position, ended=ended)
+        return Batch([(answer.updated_at, "run", answer)], answer.updated_at, ended=ended)
+
+    async def _perform(self, route: Route, request: Any) -> Any:
+        return await perform(self._engine, route.operation, self._authenticate(), request)
+
+    def _newest(self) -> int:
+        name = self._authenticate().workspace
+
+        def look(tx: Transaction) -> int:
+            found = access_rows.workspace_id(tx, name)
+            return audit.revision(audit.last_position(tx, found[0])) if found else 0
+
+        return self._engine.database.read(look)
+
+
+_LOOKS = {"state.watch": Stream.changes, "audit.events": Stream.trail, "run.get": Stream.run_states}
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _write(send: Send, piece: bytes) -> None:
+    await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def _event(event: tuple[int, str, Any]) -> bytes:
+    number, name, data = event
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), msgspec.json.encode(data))
+
+
+def _problem(error: Error) -> bytes:
+    return b"event: problem\ndata: " + problems.encode(error) + b"\n\n"
+
+
+def _resume_at(last_id: bytes | None) -> int | None:
+    if last_id is None or not last_id.strip():
+        return None
+    if not last_id.strip().isdigit() or len(last_id) > 16:  # noqa: PLR2004 - the digits of 2^53
+        raise InvalidInput(
+            "Last-Event-ID is not one of ours.", next_call="Send the id of the last event you got, or none."
+        )
+    return int(last_id)

@@ -1,0 +1,210 @@
+"""Each test is written once, for a synchronous caller, and runs over every surface.
+
+The async surfaces are driven by `Driver`: coroutines run on a private event loop, async iterators and context managers
+look like their plain twins, and a test's plain functions run in a thread beside the loop, as `asyncio.to_thread` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import threading
+import typing
+
+import pytest
+
+import agentmemo
+from agentmemo.client._async.pages import AsyncPage
+from agentmemo.testing import ManualPlane
+
+OURS = "agentmemo.client._async."
+SURFACES = ("sync", "async")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "promise(id): the promise of promises.py that the test shows")
+    config.addinivalue_line("markers", "surfaces(*names): what the test runs over, where not over all")
+
+
+def pytest_generate_tests(metafunc):
+    if "surface" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("surfaces")
+        metafunc.parametrize("surface", marker.args if marker else SURFACES, indirect=True)
+
+
+@pytest.fixture
+def surface(request, plane):
+    made = Surface(request.param, plane)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def agent(surface):
+    """A connection of the agent `agent`."""
+    return surface.connect()
+
+
+class Surface:
+    """One way to call a plane. `connect` gives something that behaves as a `Connection`."""
+
+    def __init__(self, kind: str, plane: ManualPlane):
+        self.kind = kind
+        self.plane = plane
+        self._driver = Driver() if kind.endswith("async") else None
+
+    def connect(self, agent=None, *, person=None, workspace="default", grants=None):
+        if self._driver is None:
+            return self.plane.connect(agent, person=person, workspace=workspace, grants=grants)
+        made = self.plane.connect_async(agent, person=person, workspace=workspace, grants=grants)
+        return self._driver.wrap(self._driver.run(made))
+
+    def raw(self, connection):
+        """The connection itself, for `plane.kill` and `plane.pause`."""
+        return connection._target if isinstance(connection, Twin) else connection
+
+    def kill(self, connection):
+        self.plane.kill(self.raw(connection))
+
+    def pause(self, connection):
+        self.plane.pause(self.raw(connection))
+
+    def current_step(self):
+        found = agentmemo.current_step()
+        return self._driver.wrap(found) if self._driver else found
+
+    def close(self):
+        if self._driver:
+            self._driver.close()
+
+
+class Driver:
+    """A private event loop in a thread, and the plain face of everything asynchronous."""
+
+    def __init__(self):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._local = threading.local()
+        self._connections = []
+
+    def run(self, awaitable):
+        """The result of an awaitable. All calls of one thread share a context, so that ambient runs stay ambient."""
+        context = getattr(self._local, "context", None)
+        if context is None:
+            context = self._local.context = contextvars.copy_context()
+        done = threading.Event()
+        tasks = []
+
+        def begin():
+            task = self._loop.create_task(_await(awaitable), context=context)
+            tasks.append(task)
+            task.add_done_callback(lambda _: done.set())
+
+        self._loop.call_soon_threadsafe(begin)
+        done.wait()
+        return tasks[0].result()
+
+    def wrap(self, value):
+        if inspect.isawaitable(value):
+            return self.wrap(self.run(value))
+        if inspect.isasyncgen(value):
+            return self._iterate(value)
+        if isinstance(value, agentmemo.AsyncConnection):
+            self._connections.append(value)
+        if type(value).__module__.startswith(OURS):
+            return Twin(self, value)
+        if inspect.isroutine(value) or inspect.isfunction(value):
+            return lambda *args, **options: self.wrap(
+                value(*map(self.send, args), **{name: self.send(option) for name, option in options.items()})
+            )
+        return value
+
+    def send(self, value):
+        """An argument on its way in: a plain function becomes a coroutine function that runs it in a thread."""
+        if isinstance(value, Twin):
+            return value._target
+        if not inspect.isfunction(value) or inspect.iscoroutinefunction(value):
+            return value
+
+        async def coroutine(*args, **options):
+            given = [self.wrap(item) for item in args]
+            named = {name: self.wrap(item) for name, item in options.items()}
+            return await asyncio.to_thread(self._call, value, given, named)
+
+        functools.update_wrapper(coroutine, value)
+        del coroutine.__wrapped__
+        coroutine.__annotations__ = typing.get_type_hints(value)
+        return coroutine
+
+    def close(self):
+        for connection in self._connections:
+            with_errors = self._quietly(connection)
+            self.run(with_errors)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _call(self, function, args, options):
+        # Calls that the function makes belong to its own context: inside its step, under its run.
+        self._local.context = contextvars.copy_context()
+        try:
+            return function(*args, **options)
+        finally:
+            self._local.context = None
+
+    async def _quietly(self, connection):
+        try:
+            await connection.close()
+        except agentmemo.Error:
+            return
+
+    def _iterate(self, generator):
+        try:
+            while True:
+                try:
+                    yield self.run(anext(generator))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self.run(generator.aclose())
+
+
+class Twin:
+    """An asynchronous object as its synchronous twin."""
+
+    def __init__(self, driver, target):
+        self._driver = driver
+        self._target = target
+
+    def __getattr__(self, name):
+        return self._driver.wrap(getattr(self._target, name))
+
+    def __enter__(self):
+        return self._driver.wrap(self._target.__aenter__())
+
+    def __exit__(self, *error):
+        return self._driver.run(self._target.__aexit__(*error))
+
+    def __iter__(self):
+        return self._driver._iterate(self._target.__aiter__())
+
+    def __len__(self):
+        return len(self._target)
+
+    def __getitem__(self, index):
+        return self._target[index]
+
+    def __eq__(self, other):
+        return self._target == getattr(other, "_target", other)
+
+    __hash__ = None
+
+
+async def _await(awaitable):
+    return await awaitable
+
+
+assert AsyncPage.__module__.startswith(OURS)

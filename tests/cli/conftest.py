@@ -1,0 +1,80 @@
+"""The command line, called in this process on a store of the test's own."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import agentmemo
+from agentmemo.cli.main import main
+from agentmemo.engine.dispatch import Engine
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        """The one document on standard output."""
+        return json.loads(self.out)
+
+    @property
+    def problem(self):
+        """The one document on standard error."""
+        assert self.out == ""
+        return json.loads(self.err)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def cli(data, capsys, monkeypatch):
+    """`cli("state", "get", ...)` as it would be typed, on the test's store; `stdin` is bytes."""
+
+    def call(*words, stdin=None, store=data):
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        status = main([*(("--data", str(store)) if store else ()), *map(str, words)])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return Result(status, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def agent(data):
+    """A program of agent `worker` on the same store."""
+    with agentmemo.connect(str(data), agent="worker") as connection:
+        yield connection
+
+
+@pytest.fixture
+def performed(monkeypatch):
+    """The (operation, caller) pairs that reach the engine."""
+    seen = []
+    admit = Engine.admit
+
+    def record(self, operation, caller, request):
+        seen.append((operation, caller, request))
+        return admit(self, operation, caller, request)
+
+    monkeypatch.setattr(Engine, "admit", record)
+    return seen
+
+
+@pytest.fixture
+def sources():
+    return Path(agentmemo.__file__).parent

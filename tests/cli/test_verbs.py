@@ -1,0 +1,145 @@
+"""Every operation that is not the holder's own has a command, and the command performs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+
+import msgspec
+import pytest
+
+from agentmemo.api.operations import BY_NAME, OPERATIONS
+from agentmemo.cli import exits, main
+from agentmemo.cli.options import Common
+from agentmemo.cli.verbs import OF_THE_COMMAND_LINE, OF_THE_HOLDER, VERBS
+from agentmemo.errors import BY_CODE, Error
+
+# Request fields that a command offers under another name, or decides itself.
+RENAMED = {
+    "run.list": {"agent": "by"},
+    "run.fork": {"key": "run_key"},
+    "task.start": {"key": "run_key", "parent": None},
+    "run.note": {"step": None, "key": None},
+    "state.watch": {"limit": None, "wait_seconds": None},
+    "run.get": {"wait_seconds": None, "after_updated": None},
+    "audit.events": {"wait_seconds": None},
+    "actor.disable": {"disabled": None},
+    "briefing.get": {"agent": "of"},
+    "system.backup": {"path": "file"},
+    "task.unschedule": {"id": "schedule"},
+    "audit.get": {"id": "event"},
+    "key.revoke": {"id": "key_id"},
+    "key.rotate": {"id": "key_id"},
+    "key.create": {"grants": "grant"},
+
+}
+# Commands that read all pages have no cursor.
+WHOLE = {"state.namespaces", "state.diff", "run.notes", "task.schedules", "key.list", "actor.list"}
+
+
+def commands(app, path=()):
+    """path -> function of every command in the tree."""
+    for name in app.resolved_commands() if hasattr(app, "resolved_commands") else app:
+        if name.startswith("-"):
+            continue
+        child = app[name]
+        if child.default_command is not None:
+            yield " ".join((*path, name)), child
+        yield from commands(child, (*path, name))
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return dict(commands(main.build()))
+
+
+def test_every_operation_has_a_command_or_is_the_holders():
+    assert {operation.name for operation in OPERATIONS} == set(VERBS) | OF_THE_HOLDER
+    assert set(VERBS) & OF_THE_HOLDER == set()
+
+
+def test_every_command_is_accounted_for(tree):
+    assert set(tree) == set(VERBS.values()) | OF_THE_COMMAND_LINE
+
+
+def test_every_command_says_what_it_does(tree):
+    undocumented = [path for path, app in tree.items() if len(inspect.getdoc(app.default_command) or "") < 20]
+    assert undocumented == []
+
+
+def test_every_command_takes_the_common_options(tree):
+    without = [path for path, app in tree.items() if "common" not in inspect.signature(app.default_command).parameters]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", sorted(VERBS))
+def test_every_field_of_the_request_can_be_given(tree, name):
+    function = tree[VERBS[name]].default_command
+    offered = set()
+    for parameter, kind in typing.get_type_hints(function).items():
+        if dataclasses.is_dataclass(kind) and kind is not Common:
+            offered |= {field.name for field in dataclasses.fields(kind)}
+        offered.add(parameter)
+    renamed = RENAMED.get(name, {}) | ({"cursor": None, "limit": None} if name in WHOLE else {})
+    if name == "task.start":
+        renamed |= {"name": "task"}
+    fields = {field.name for field in msgspec.structs.fields(BY_NAME[name].request)}
+    if "budget" in fields:
+        fields = fields - {"budget"} | {"steps", "seconds", "tokens", "nanousd"}
+    wanted = {renamed.get(field, field) for field in fields} - {None}
+    assert wanted - offered == set()
+
+
+SAMPLES = {
+    "state set": ["n", "k", "1"],
+    "state get": ["n", "k"],
+    "state delete": ["n", "k"],
+    "state list": ["n"],
+    "state namespaces": [],
+    "state search": ["words"],
+    "state history": ["n", "k"],
+    "state diff": ["n", "0"],
+    "runs list": [],
+    "runs show": ["run_aaaaaaaaaaaaaaaa"],
+    "runs find": ["name", "key"],
+    "runs cancel": ["run_aaaaaaaaaaaaaaaa", "why"],
+    "runs note": ["run_aaaaaaaaaaaaaaaa", "finding", "text"],
+    "runs notes": ["run_aaaaaaaaaaaaaaaa"],
+    "runs signal": ["run_aaaaaaaaaaaaaaaa", "go", "true"],
+    "runs fork": ["run_aaaaaaaaaaaaaaaa"],
+    "runs resolve": ["run_aaaaaaaaaaaaaaaa", "retry"],
+    "runs explain": ["run_aaaaaaaaaaaaaaaa"],
+    "runs steps": ["run_aaaaaaaaaaaaaaaa"],
+    "runs start": ["task"],
+    "runs schedules": [],
+    "runs unschedule": ["sch_aaaaaaaaaaaaaaaa"],
+    "briefing": [],
+    "events list": [],
+    "events show": ["evt_aaaaaaaaaaaaaaaa"],
+    "events verify": [],
+    "keys whoami": [],
+    "keys create": ["agent", "bob"],
+    "keys list": [],
+    "keys revoke": ["aaaaaaaa"],
+    "keys rotate": ["aaaaaaaa"],
+    "keys actors": [],
+    "keys disable": ["bob"],
+    "status": [],
+    "doctor": [],
+    "backup": ["copy.db"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(VERBS) - {"state.watch"}))
+def test_the_command_performs_its_operation_through_the_door_cli(cli, performed, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    result = cli(*VERBS[name].split(), *SAMPLES[VERBS[name]], "--agent", "tester")
+    assert [(operation.name, caller.door) for operation, caller, _ in performed] == [(name, "cli")]
+    assert result.status in {exits.DONE, exits.NOT_FOUND, exits.NOT_PERMITTED}
+
+
+def test_every_error_code_has_an_exit_status():
+    assert set(exits.BY_CODE) == set(BY_CODE)
+    assert set(exits.BY_CODE.values()) == {1, 2, 3, 4, 5, 6}
+    assert exits.status_of(Error("of a newer plane")) == exits.FAILED

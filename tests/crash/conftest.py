@@ -1,0 +1,47 @@
+"""Real processes on real files, killed with SIGKILL. Only here do tests use real time."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+# workload.py is a program that runs alone; the tests share its names.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from children import Plane  # noqa: E402 - after the path is set
+
+SEED_VARIABLE = "AGENTMEMO_CRASH_SEED"
+# Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.
+SEED = int(os.environ.get(SEED_VARIABLE) or int.from_bytes(os.urandom(4), "big"))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "crash: real processes that are killed; minutes, not milliseconds")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("crash")
+
+
+def pytest_report_header():
+    return f"crash seed: {SEED_VARIABLE}={SEED}"
+
+
+@pytest.fixture
+def chance(request):
+    """Chance that can be repeated: the seed is in the report's header, and each test has a stream of its own."""
+    return random.Random(f"{SEED}/{request.node.name}")
+
+
+@pytest.fixture
+def crashing(tmp_path):
+    """A store and the processes that work on it; whatever still runs at the end is ended."""
+    plane = Plane(tmp_path)
+    yield plane
+    plane.end_all()

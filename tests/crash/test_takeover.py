@@ -1,0 +1,132 @@
+"""Who goes on when a holder dies or sleeps: at once by the lock of its file, never by two at a time."""
+
+from __future__ import annotations
+
+import time
+
+import checker
+import pytest
+
+import agentmemo
+from agentmemo.errors import RunHeld
+from agentmemo.store.sqlite_files import try_lock
+
+AT_ONCE_SECONDS = 1.0
+SHORT_LEASE_SECONDS = 1.0
+EVERY_WRITE = {
+    "step.complete",
+    "state.set",
+    "state.delete",
+    "step.start",
+    "step",
+    "note",
+    "progress",
+    "signal",
+    "child",
+    "start",
+    "park",
+    "transaction",
+    "fail",
+    "complete",
+}
+
+
+@pytest.fixture
+def agent(crashing):
+    with agentmemo.connect(str(crashing.store), agent="next") as connection:
+        yield connection
+
+
+def test_a_killed_holder_is_followed_at_once(crashing, agent):
+    """Its lease would run for a minute; its lock is free the moment it is dead."""
+    for _ in range(5):
+        known = len(crashing.notes("holding"))
+        child = crashing.start("hold")
+        crashing.wait_for("holding", known + 1)
+        with pytest.raises(RunHeld), agent.run("held", "1"):
+            pass
+        child.kill()
+        begun = time.monotonic()
+        with pytest.raises(ZeroDivisionError), agent.run("held", "1", max_attempts=1000) as run:
+            assert time.monotonic() - begun < AT_ONCE_SECONDS
+            raise ZeroDivisionError
+        assert run.epoch == 2 * (known + 1)
+    assert len(crashing.notes("begin")) == 1, "the finished step ran again"
+    assert [event.operation for event in agent.audit.events(run=run.id)].count("run.takeover") == 5
+
+
+def test_tasks_of_a_killed_leader_go_on_at_once(crashing, agent):
+    """The dead process also led the upkeep; neither its worker's lease nor its leadership is waited for."""
+
+    @agent.task("never-there")
+    def never_there(run):
+        pass
+
+    child = crashing.start("loop")
+    crashing.wait_for("cycle", 2)
+    child.kill()
+    begun = time.monotonic()
+    entry = agent.state.set("brief", "after", 1, ttl_seconds=0.01)
+    while len(agent.state.history("brief", "after")) < entry.version + 1:
+        assert time.monotonic() - begun < AT_ONCE_SECONDS + 0.5, "nobody does the duties of time"
+        time.sleep(0.01)
+
+
+def test_overdue_duties_run_at_the_next_open(crashing):
+    """What fell due while no process lived is done by the first that opens the store."""
+    with agentmemo.connect(str(crashing.store), agent="first") as first:
+        first.state.set("brief", "due", 1, ttl_seconds=0.2)
+    child = crashing.start("loop")
+    crashing.wait_for("cycle", 1)
+    child.kill()
+    time.sleep(0.25)
+    with agentmemo.connect(str(crashing.store), agent="second") as second:
+        begun = time.monotonic()
+        while second.state.history("brief", "due")[0].deleted is False:
+            assert time.monotonic() - begun < AT_ONCE_SECONDS
+            time.sleep(0.01)
+
+
+def test_a_holder_that_slept_past_its_lease_is_refused(crashing, agent):
+    """SIGSTOP, a takeover, SIGCONT: whatever the old holder tries, nothing of it is in the store."""
+    agent.state.set("zombie", "mine", "kept")
+    child = crashing.start("hold", lease_seconds=SHORT_LEASE_SECONDS)
+    crashing.wait_for("holding")
+    _stop_outside_a_commit(crashing, child)
+    with pytest.raises(RunHeld), agent.run("held", "1"):
+        pass
+    time.sleep(SHORT_LEASE_SECONDS + 0.1)
+    with agent.run("held", "1") as run:
+        taken = run.epoch
+        child.say("go on")
+        child.go_on()
+        answers = crashing.wait_for("answers")[0]["refused"]
+        child.succeeded()
+        assert run.step("before", lambda: "again") is None, "a finished step ran again"
+        run.complete("mine")
+    assert taken == crashing.notes("holding")[0]["epoch"] + 1
+    assert set(answers) == EVERY_WRITE
+    assert set(answers.values()) == {"lease_lost"}, answers
+    assert [(entry.key, entry.value) for entry in agent.state.list("zombie")] == [("mine", "kept")]
+    assert agent.runs.get(run.id).result == "mine"
+    assert [step.name for step in agent.runs.steps(run.id)] == ["before"]
+    assert not agent.runs.notes(run.id).items
+    assert agent.runs.find("stale", "1") is None
+    checker.check(crashing.store, crashing.notes())
+
+
+def _stop_outside_a_commit(crashing, child) -> None:
+    """A process stopped while it commits keeps the file locked for all; that is not what this test is about."""
+    lock = crashing.store.with_name(crashing.store.name + "-lock")
+    while True:
+        child.stop()
+        for _ in range(20):
+            descriptor = try_lock(lock)
+            if descriptor is not None:
+                import os  # noqa: PLC0415
+
+                os.close(descriptor)
+                return
+            time.sleep(0.01)
+        child.go_on()
+        time.sleep(0.05)

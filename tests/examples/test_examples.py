@@ -1,0 +1,206 @@
+"""Every file in examples/ does what it says, started as a reader would start it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import demo
+import pytest
+
+import agentmemo
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SECONDS = 60
+
+
+class Shell:
+    """Starts examples in a folder of their own, on a store of their own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = folder / "data"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENTMEMO_")}
+        self.environment = kept | {"AGENTMEMO_DATA": str(self.data)}
+
+    def run(self, name, *words, code=0, refusal=""):
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / name, *words], cwd=self.folder, env=self.environment, timeout=SECONDS,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        assert refusal in done.stderr
+        assert refusal or not done.stderr
+        return done.stdout.splitlines()
+
+    def start(self, name, *words):
+        return subprocess.Popen(
+            [sys.executable, EXAMPLES / name, *words], cwd=self.folder, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def connect(self):
+        return agentmemo.connect(self.data, agent="test")
+
+
+@pytest.fixture
+def shell(tmp_path):
+    return Shell(tmp_path)
+
+
+def test_every_example_is_tested_here():
+    told = Path(__file__).read_text(encoding="utf-8")
+    assert [file.name for file in sorted(EXAMPLES.glob("*.py")) if f'"{file.name}"' not in told] == []
+
+
+def test_state_holds_the_calls_of_the_article_word_for_word():
+    text = (EXAMPLES / "state.py").read_text(encoding="utf-8")
+    assert 'agent.state.set("github_sync", "last_commit_hash", "abc123")' in text
+    assert 'last_hash = agent.state.get("github_sync", "last_commit_hash")' in text
+
+
+def test_state_outlives_its_process(shell):
+    first, second = shell.run("state.py"), shell.run("state.py")
+    assert first[:3] == ["before: None", "after: abc123", "version 1 by agent:github-sync"]
+    assert first[3:] == [
+        "github_sync/last_commit_hash has version 2, not 1.",
+        "one commit: ['last_commit_hash', 'last_sync']",
+    ]
+    assert second[:3] == ["before: abc123", "after: abc123", "version 4 by agent:github-sync"]
+
+
+def test_run_continues_after_a_kill(shell):
+    with shell.start("run.py", "--seconds", "30") as child:
+        said = [child.stdout.readline() for _ in range(2)]
+        child.kill()
+        child.communicate()
+    assert said[0].endswith(": new\n")
+    assert said[1] == "reading chapter 1\n"
+    assert child.returncode == -signal.SIGKILL
+    handle = said[0].split(":")[0]
+    assert shell.run("run.py", "--seconds", "0") == [
+        f"{handle}: continued",
+        *(f"reading chapter {number}" for number in range(1, 6)),
+        "done: {'chapters': 5, 'last': 'what happens in chapter 5'}",
+    ]
+
+
+def test_run_reads_no_chapter_twice_that_was_finished(shell):
+    with shell.start("run.py", "--seconds", "0.05") as child:
+        for line in child.stdout:
+            if line == "reading chapter 3\n":
+                break
+        child.kill()
+        child.communicate()
+    with shell.connect() as agent:
+        run = agent.runs.find("read-book", "moby-dick")
+        kept = [step.number for step in agent.runs.steps(run.id)]
+    assert kept[:2] == [1, 2]
+    again = [line for line in shell.run("run.py", "--seconds", "0") if line.startswith("reading")]
+    assert again == [f"reading chapter {number}" for number in range(len(kept) + 1, 6)]
+    assert shell.run("run.py")[1:] == ["done: {'chapters': 5, 'last': 'what happens in chapter 5'}"]
+
+
+def test_briefing_tells_what_the_first_attempt_left(shell):
+    told = shell.run("briefing.py")
+    text = "\n".join(told)
+    assert told.count("listing endpoints") == 1
+    assert "attempt 2 of 3" in text
+    assert '"/export answers without a session."' in text
+    assert '"Read the routes from the OpenAPI file." because "the file is two releases old"' in text
+    assert '"Test /admin last." because "it locks accounts after five failures"' in text
+    assert "Budget left: 19 steps." in text
+    assert told[-1] == "steps done: 1"
+
+
+def test_tasks_wait_for_their_signal_and_run_once(shell):
+    assert shell.run("tasks.py") == [
+        "the same key is the same run: True",
+        "ticket 41: waiting",
+        "ticket 42: completed",
+        "ticket 41: high, approved by ada",
+        "ticket 42: low",
+        "scheduled: ['0 3 * * *']",
+    ]
+    assert shell.run("tasks.py")[1:3] == ["ticket 41: completed", "ticket 42: completed"]
+
+
+@pytest.mark.parametrize(("crash", "probed"), [("after", "it happened"), ("before", "it did not happen")])
+def test_in_doubt_pays_once_whenever_it_dies(shell, crash, probed):
+    assert shell.run("in_doubt.py", "--crash", crash, code=-signal.SIGKILL) == []
+    with shell.connect() as agent:
+        run = agent.runs.find("pay-invoice", "2026-001")
+        assert [(step.name, step.state) for step in agent.runs.steps(run.id)] == [("pay", "started")]
+    assert shell.run("in_doubt.py") == [f"probe: {probed}", "paid: 4200 cents", "payments in the bank's book: 1"]
+    assert shell.run("in_doubt.py") == ["paid: 4200 cents", "payments in the bank's book: 1"]
+
+
+def test_async_agent_fetches_each_page_once(shell):
+    assert shell.run("async_agent.py") == ["fetching pricing", "fetching security", "fetching changelog", "total: 24"]
+    assert shell.run("async_agent.py") == ["total: 24"]
+    with shell.connect() as agent:
+        entry = agent.state.entry("crawl", "total")
+        assert (entry.value, entry.version, entry.run) == (24, 1, agent.runs.find("crawl", "docs").id)
+
+
+def test_resumable_analysis_resumes_and_writes_the_same_report(shell, repository):
+    for number in range(25):
+        repository.write(f"module_{number}.py", f"def f():\n    return {number}\n")
+    repository.commit()
+    words = ["resumable_analysis.py", str(repository.path), "--data", str(shell.data), "--report"]
+    with shell.start(*words, "killed.md", "--pause", "0.2") as child:
+        for line in child.stdout:
+            if line.startswith("ran     files 1"):
+                break
+        child.kill()
+        child.communicate()
+    resumed = shell.run(*words, "killed.md")
+    assert "This run exists and is running. The briefing:" in resumed
+    assert "resumed files 1" in resumed
+    assert "ran     files 3" in resumed
+    whole = [*words[:3], str(shell.folder / "other"), "--report", "whole.md"]
+    assert not any(line.startswith("resumed") for line in shell.run(*whole))
+    assert (shell.folder / "killed.md").read_bytes() == (shell.folder / "whole.md").read_bytes()
+
+
+def test_a_finished_analysis_is_not_repeated(shell, repository):
+    repository.write("a.py", "x = 1\n")
+    repository.commit()
+    words = ["resumable_analysis.py", str(repository.path), "--data", str(shell.data)]
+    assert shell.run(*words)[-1].startswith("Done: 5 steps ran now, 0 came from the store.")
+    assert shell.run(*words)[-1].startswith("Done: 0 steps ran now, 5 came from the store.")
+
+
+def test_a_folder_without_history_is_refused_in_words(shell):
+    assert shell.run("resumable_analysis.py", str(shell.folder), code=2, refusal="is not a Git repository") == []
+
+
+def test_demo_proves_what_it_shows(shell):
+    told = shell.run("demo.py", "--seed", "7")
+    text = "\n".join(told)
+    assert len(re.findall(r"^  \d\. killed process", text, re.MULTILINE)) == demo.KILLS
+    proofs = [line for line in told if line.startswith(("  yes  ", "  NO   "))]
+    assert len(proofs) == 5
+    assert all(line.startswith("  yes  ") for line in proofs)
+    assert "Next: agent.run('analyse-repository'" in text
+    assert float(told[-1].split(" s, ")[0]) < 30
+
+
+def test_demo_notices_a_stored_step_that_began_again():
+    step = ("files", "1")
+    log = [demo.Line("began", step, 1), demo.Line("finished", step, 1), demo.Line("began", step, 2)]
+    found = demo.proofs_of(log, [demo.Killed(1, {step}, 2)], {step})
+    assert found["no step that the store held at a kill began again"] is False
+    assert found["only steps that a kill interrupted ran again (1 of 1)"] is False
+
+
+def test_demo_allows_what_a_kill_interrupted():
+    step = ("files", "1")
+    log = [demo.Line("began", step, 1), demo.Line("began", step, 2), demo.Line("finished", step, 2)]
+    found = demo.proofs_of(log, [demo.Killed(1, set(), 1)], {step})
+    assert found["no step that the store held at a kill began again"] is True
+    assert found["only steps that a kill interrupted ran again (1 of 1)"] is True
