@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import uvloop
+
 Factory = Callable[[int], Any]
 Sample = dict[str, float]
 ERRORS_SHOWN = 1
@@ -25,7 +27,8 @@ def measure(
     """Operations per second and latencies over `seconds`, or of `count` operations by each client."""
     with _hogs(hogs):
         if inspect.iscoroutinefunction(factory):
-            return asyncio.run(_measure_async(factory, clients, seconds, count))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_measure_async(factory, clients, seconds, count))
         return _measure_threads(factory, clients, seconds, count)
 
 

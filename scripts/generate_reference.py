@@ -236,9 +236,10 @@ def python_page() -> str:
             for name, found in vars(agent).items()
             if not name.startswith("_") and type(found).__module__.startswith("agentmemo.client._sync")
         ]
-        transaction = type(agent.transaction())
+        transaction, page = type(agent.transaction()), type(agent.state.list("reference"))
     parts += [class_section(f"Connection.{name}", kind, "") for name, kind in facades]
     parts.append(class_section("Transaction", transaction, "What `agent.transaction()` returns."))
+    parts.append(class_section("Page", page, "What every list returns."))
     parts.append(class_section("Run", agentmemo.Run, ""))
     parts.append(class_section("StepContext", agentmemo.StepContext, ""))
     parts += ["## Values\n"]
@@ -279,7 +280,7 @@ def short(title: str) -> str:
         return "agent"
     if title.startswith("Connection."):
         return "agent." + title.partition(".")[2]
-    return {"Transaction": "tx", "Run": "run", "StepContext": "step"}.get(title, title)
+    return {"Transaction": "tx", "Run": "run", "StepContext": "step", "Page": "page"}.get(title, title)
 
 
 def callable_section(title: str, function: Callable[..., Any], *, level: int) -> str:
@@ -300,7 +301,11 @@ def signature(function: Callable[..., Any]) -> str:
     """The signature as it is written, without `self` and module names."""
     found = inspect.signature(function)
     parameters = [
-        parameter.replace(annotation=Written(parameter.annotation))
+        parameter.replace(
+            annotation=Written(parameter.annotation),
+            # A bare object only tells "not given" from None.
+            default=Written("...") if type(parameter.default) is object else parameter.default,
+        )
         for name, parameter in found.parameters.items()
         if name != "self"
     ]

@@ -32,7 +32,6 @@ RENAMED = {
     "key.revoke": {"id": "key_id"},
     "key.rotate": {"id": "key_id"},
     "key.create": {"grants": "grant"},
-
 }
 # Commands that read all pages have no cursor.
 WHOLE = {"state.namespaces", "state.diff", "run.notes", "task.schedules", "key.list", "actor.list"}

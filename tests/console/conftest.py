@@ -42,9 +42,11 @@ class World:
         self.person_key = self.admin.keys.create("person", "ada", grants=grants)
         self.agent_key = self.admin.keys.create("agent", "code-review")
         self._raw = EmbeddedTransport(self.plane, Caller(kind="agent", name="code-review", grants=(EVERYTHING,)))
-        app = create_console(self.authenticate, clock=self.clock)
+        self.app = create_console(self.authenticate, clock=self.clock)
         self._server = uvicorn.Server(
-            uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                self.app, host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1
+            )
         )
         self._thread = threading.Thread(target=self._server.run, name="console-server")
         self._thread.start()
@@ -125,7 +127,7 @@ class Tab:
         self.page = self.context.new_page()
         self.complaints = []
         self.dialogs = []
-        self.page.on("console", lambda message: self._hear(message))
+        self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
 

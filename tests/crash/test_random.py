@@ -6,6 +6,7 @@ import time
 
 import checker
 import pytest
+from children import Plane
 
 ROUNDS = 10
 OPENINGS = 12
@@ -28,8 +29,6 @@ def test_death_at_any_moment(crashing, chance, number):
 
 def test_death_in_the_first_open_at_any_moment(tmp_path, chance):
     """Two processes open a store that does not exist yet, and die within milliseconds."""
-    from children import Plane  # noqa: PLC0415
-
     for number in range(OPENINGS):
         plane = Plane(tmp_path, f"fresh-{number}")
         pair = [plane.start("open", slot) for slot in ("0", "1")]

@@ -186,6 +186,7 @@ def test_demo_proves_what_it_shows(shell):
     proofs = [line for line in told if line.startswith(("  yes  ", "  NO   "))]
     assert len(proofs) == 5
     assert all(line.startswith("  yes  ") for line in proofs)
+    assert "Watch it at http://127.0.0.1:" in text
     assert "Next: agent.run('analyse-repository'" in text
     assert float(told[-1].split(" s, ")[0]) < 30
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def main(steps, page):
             continue
         else:
             command, *expected = text
-            said = run(command)
+            said = export(command) if command.startswith("export ") else run(command)
         sys.stdout.write(said)
         compare(expected, said.splitlines())
 
@@ -50,10 +51,19 @@ def run(command):
     return done.stdout
 
 
+def export(command):
+    """What a reader exports holds for the rest of the page."""
+    told = subprocess.run(["bash", "-ec", f"{command}; env -0"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    os.environ.update(pair.partition("=")[::2] for pair in told.split("\0") if "=" in pair)
+    return ""
+
+
 def compare(expected, printed):
     """Each shown line must occur, in order; `...` stands for anything."""
     rest = iter(printed)
     for line in expected:
+        if line.strip() == "...":
+            continue
         pattern = ".*".join(map(re.escape, line.strip().split("...")))
         if not any(re.fullmatch(pattern, found.strip()) for found in rest):
             sys.exit(f"The page shows {line!r}, which was not printed there. Printed:\n" + "\n".join(printed))

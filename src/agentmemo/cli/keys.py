@@ -44,7 +44,7 @@ def create(
     """Create a key. It is shown once and never kept by the plane."""
     grants = read_grants(grant)
     _check_free(out)
-    with common.connect() as plane:
+    with common.connect(deciding=True) as plane:
         made = plane.keys.create(
             kind, actor, label=label, grants=grants, expires_in_days=None if never_expires else expires_in_days
         )
@@ -96,7 +96,7 @@ def rotate(
 ) -> None:
     """Make a successor with the same rights; the old key ends after the overlap."""
     _check_free(out)
-    with common.connect() as plane:
+    with common.connect(deciding=True) as plane:
         made = plane.keys.rotate(key_id, overlap_hours=overlap_hours)
     _hand_over(common, made, out)
 

@@ -119,5 +119,7 @@ def options_last(given: Sequence[str]) -> list[str]:
         takes = 2 if rest[0] in WITH_VALUE else 1
         leading += rest[:takes]
         del rest[:takes]
+    if not rest or (len(rest) == 1 and COMMANDS.get(rest[0], ("", ""))[0].endswith(":app")):
+        return rest  # a noun alone asks for its help, which takes no options
     end = rest.index("--") if "--" in rest else len(rest)
     return [*rest[:end], *leading, *rest[end:]]

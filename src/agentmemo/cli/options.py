@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -59,13 +60,14 @@ class Common:
     def connect(self, *, deciding: bool = False) -> Iterator[Connection]:
         """A connection for one command.
 
-        `deciding` acts as a person: in an opened store as the operating system's user, unless --person (or --agent,
-        which the plane then refuses) says otherwise; over HTTP the key says who it is.
+        `deciding` is for what only a person may do: in an opened store the caller is then the operating system's
+        user as a person, unless --person names one, or --agent or AGENTMEMO_AGENT says that an agent calls, which
+        the plane refuses. Over HTTP the key alone says who calls.
         """
         target = self.target
         remote = target is not None and target.startswith(HTTP)
         person = self.person
-        if deciding and not remote and person is None and self.agent is None:
+        if deciding and not remote and person is None and self.agent is None and not os.environ.get("AGENTMEMO_AGENT"):
             person = os_user()
         connection = open_connection(
             target,

@@ -7,10 +7,11 @@ the cursor or recolour the terminal of whoever looks at it.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import msgspec
 
@@ -105,7 +106,8 @@ def console(stream: TextIO) -> Console:
     """A console of at most 100 columns, plain unless it is a terminal that wants colours (see no-color.org)."""
     from rich.console import Console
 
-    found = Console(file=stream, highlight=False, markup=False, emoji=False)
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    found = Console(file=stream, color_system=colours, highlight=False, markup=False, emoji=False)
     found.width = min(found.width, WIDTH_MAX) if found.is_terminal else WIDTH_MAX
     return found
 

@@ -217,7 +217,8 @@ def resolve(
 ) -> None:
     """Decide, as a person, what a run asks. `runs explain` shows the question.
 
-    In an opened store you act as the operating system's user, or as --person; over HTTP you need a person's key.
+    In an opened store you act as the operating system's user, or as --person, and not where AGENTMEMO_AGENT says
+    that you are an agent; over HTTP you need a person's key.
     """
     value = None if result is None else read_value(result)
     with common.connect(deciding=True) as plane:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -42,37 +45,41 @@ def up(
             next_call="Install it: pip install 'agentmemo[server]'.",
             retry_safe=False,
         ) from error
-    listening = _Signals()
+    with _ordinary_end() as begun:
 
-    def announce(started: Started) -> None:
-        listening.begun = True
-        _announce(common, started)
+        def announce(started: Started) -> None:
+            begun.set()
+            _announce(common, started)
 
-    serve(
-        data=common.data,
-        host=host,
-        port=port,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        allow_insecure=allow_insecure,
-        access_log=access_log,
-        announce=announce,
-    )
+        serve(
+            data=common.data,
+            host=host,
+            port=port,
+            tls_certificate=tls_certificate,
+            tls_key=tls_key,
+            allow_insecure=allow_insecure,
+            access_log=access_log,
+            announce=announce,
+        )
     common.out.remark("Stopped; everything that was acknowledged is kept.")
 
 
-class _Signals:
-    """Both signals are the ordinary way to end: while it serves they are the server's, and afterwards nothing."""
+@contextlib.contextmanager
+def _ordinary_end() -> Iterator[threading.Event]:
+    """Both signals are the ordinary way to end; once the server has begun they are its own."""
+    begun = threading.Event()
 
-    def __init__(self) -> None:
-        self.begun = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._came)
-
-    def _came(self, _number: int, _frame: object) -> None:
-        # The server raises the signal once more after it has left in good order.
-        if not self.begun:
+    def came(_number: int, _frame: object) -> None:
+        # The server raises its signal once more after it has left in good order.
+        if not begun.is_set():
             raise KeyboardInterrupt
+
+    former = {number: signal.signal(number, came) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield begun
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _announce(common: Common, started: Started) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
 from agentmemo import ids
-from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.api.operations import BY_NAME, Operation
 from agentmemo.clock import Clock, SystemClock
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, Unavailable, rebuild
 from agentmemo.model.access import Claim
@@ -55,7 +56,9 @@ class _Plan:
         self.decoder = msgspec.json.Decoder(operation.response or Any)
 
 
-_PLANS = {operation.name: _Plan(operation) for operation in OPERATIONS}
+@cache
+def _plan(operation: str) -> _Plan:
+    return _Plan(BY_NAME[operation])
 
 
 class Wire:
@@ -86,7 +89,7 @@ class Wire:
 
     def sending(self, operation: Operation, request: Request, claim: Claim | None, worker: str | None) -> Sending:
         """Raises InvalidInput or LimitExceeded for what cannot travel, before anything is sent."""
-        plan = _PLANS[operation.name]
+        plan = _plan(operation.name)
         headers = {"Authorization": self._authorization, "Accept": "application/json"}
         if operation.mutating:
             headers["Idempotency-Key"] = ids.mint("req", self._clock.now_us())
@@ -118,7 +121,7 @@ class Wire:
         """The response, or the error that the plane answered, raised."""
         if status == 200:  # noqa: PLR2004 - the one status of success
             try:
-                return _PLANS[operation.name].decoder.decode(body)
+                return _plan(operation.name).decoder.decode(body)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise self.not_a_plane(f"an answer that does not fit: {error}") from None
         raise self._error(status, body)

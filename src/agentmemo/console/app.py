@@ -72,11 +72,13 @@ def create_console(authenticate: Authenticate, *, clock: Clock | None = None) ->
         harden(response.headers)
         return response
 
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(Hardened)],
         exception_handlers={HTTPException: refused, Exception: broken},
     )
+    app.state.console = console
+    return app
 
 
 def _page(console: Console, path: str, handler: Handler, twin: str = "") -> list[Route]:
@@ -98,9 +100,9 @@ async def _refused(console: Console, request: Request, error: Exception) -> Resp
     try:
         visit = await console.visit(request)
     except Error:
-        return console.render(request, error_page(known))
+        return console.render(request, error_page(known, status=error.status_code))
     await visit.connection.close()
-    return console.render(request, error_page(known), visit)
+    return console.render(request, error_page(known, status=error.status_code), visit)
 
 
 class Hardened:

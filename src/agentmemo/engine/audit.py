@@ -196,7 +196,15 @@ def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
 
 def get(tx: Transaction, call: Call, request: model.GetEvent) -> model.Event:
     low, high = position_range(call.workspace)
-    row = tx.one("event_get", id=request.id, low=low, high=high)
+    patterns = call.readable()
+    row = tx.one(
+        "event_get",
+        id=request.id,
+        low=low,
+        high=high,
+        everything=int(patterns is None),
+        readable=_readable_ids(tx, call, patterns),
+    )
     if row is None:
         raise not_found("event", request.id)
     return rows.event_of(row)

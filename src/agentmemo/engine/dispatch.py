@@ -45,6 +45,8 @@ class Engine:
         self.presence = Presence(database.capabilities.file)
         self.denials = access.Denials(self)
         self.renewals: dict[str, Renewal] = {}
+        # True at the start: whoever indexed before may have been stopped before it merged.
+        self.index_grew = True
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
         self._pepper: bytes | None = None
         self._closed = threading.Event()

@@ -28,6 +28,8 @@ def renew(tx: Transaction, call: Call, worker: str) -> None:
         add(tx, call, worker, lease_us, host="", process=0)
     else:
         tx.write("worker_renew", id=worker, lease_until=boot + lease_us, boot_id=engine.clock.boot_id)
+        if row.stopped_at is not None:
+            engine.presence.restore(worker)
     engine.renewals[worker] = Renewal(boot, lease_us)
 
 

@@ -18,8 +18,8 @@ class Presence:
         self._process = os.getpid()
 
     def hold(self, incarnation: str) -> None:
-        """Announce a worker that lives as long as this process does."""
-        if self._directory is None:
+        """Announce a worker that lives as long as this process does. Idempotent."""
+        if self._directory is None or incarnation in self._held:
             return
         self._directory.mkdir(mode=0o700, exist_ok=True)
         # Locked under another name first: at no moment does the file lie there free.
@@ -34,12 +34,23 @@ class Presence:
         """True only if the incarnation had a lock on this machine and nobody holds it any more."""
         if self._directory is None or incarnation in self._held:
             return False
+        return _is_free(self._directory / incarnation)
+
+    def is_held(self, incarnation: str) -> bool:
+        """False if nobody on this machine holds the lock of an incarnation that held one before it was named."""
+        if self._directory is None or incarnation in self._held:
+            return True
         path = self._directory / incarnation
-        descriptor = try_lock(path)
-        if descriptor is None:
-            return False
+        return path.exists() and not _is_free(path)
+
+    def restore(self, incarnation: str) -> None:
+        """Announce a worker of this process again, which others took for dead and forgot."""
+        descriptor = self._held.get(incarnation)
+        if self._directory is None or descriptor is None or (self._directory / incarnation).exists():
+            return
+        del self._held[incarnation]
         os.close(descriptor)
-        return True
+        self.hold(incarnation)
 
     def forget(self, incarnation: str) -> None:
         """Remove the trace of an incarnation that ended."""
@@ -61,3 +72,12 @@ class Presence:
         for incarnation in list(self._held):
             with contextlib.suppress(OSError):
                 self.forget(incarnation)
+
+
+def _is_free(path: Path) -> bool:
+    """Whether the file is there and nobody holds its lock."""
+    descriptor = try_lock(path, shared=True)
+    if descriptor is None:
+        return False
+    os.close(descriptor)
+    return True

@@ -10,6 +10,8 @@ import msgspec
 from agentmemo.errors import InvalidInput, LimitExceeded
 
 DEPTH_MAX = 200
+# Python itself reads and writes no integer of more than 4300 digits.
+INTEGER_BITS_MAX = 14_000
 _TEXT_SHOWN = 60
 
 _encoder = msgspec.json.Encoder()
@@ -82,7 +84,14 @@ def check(value: Any, path: str = "$", depth: int = 0) -> None:
             f"The value is nested deeper than {DEPTH_MAX} levels at {path[:_TEXT_SHOWN]}.",
             next_call="Flatten the value, or store its parts under several keys.",
         )
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, int):
+        if value.bit_length() > INTEGER_BITS_MAX:
+            raise LimitExceeded(
+                f"The integer at {path[:_TEXT_SHOWN]} has more than {INTEGER_BITS_MAX} bits.",
+                next_call="Store it as text.",
+            )
         return
     if isinstance(value, float):
         if not math.isfinite(value):

@@ -12,7 +12,7 @@ from agentmemo.api.openapi import describe
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.clock import monotonic
 from agentmemo.connect import LocalPlane, connection_for_async, perform
-from agentmemo.errors import Error, NotFound, Unavailable
+from agentmemo.errors import Error, InvalidInput, NotFound, Unavailable
 from agentmemo.model.access import Caller
 from agentmemo.server import decoding, metrics, problems
 from agentmemo.server.auth import FORGETTING, Authenticator
@@ -159,12 +159,11 @@ class App:
 
     async def _guarded(self, endpoint: Any, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if scope["method"] not in {"GET", "HEAD"}:
-                refused = NotFound(f"{scope['path']} takes GET only.", next_call=f"GET {scope['path']}.")
-                raise Refusal(refused, 405, [(b"allow", b"GET, HEAD")])
-            await endpoint(scope, dict(scope["headers"]), receive, send)
-        except Refusal as refusal:
-            await _refuse(send, refusal.error, refusal.status, refusal.headers)
+            if scope["method"] in {"GET", "HEAD"}:
+                await endpoint(scope, dict(scope["headers"]), receive, send)
+            else:
+                refused = InvalidInput(f"{scope['path']} takes GET only.", next_call=f"GET {scope['path']}.")
+                await _refuse(send, refused, 405, [(b"allow", b"GET, HEAD")])
         except Error as error:
             await _refuse(send, error)
         except Exception as unexpected:  # noqa: BLE001 - as for operations

@@ -30,7 +30,7 @@ class Authenticator:
             raise NotAuthenticated(
                 "This needs a key.",
                 why="Access is denied by default.",
-                next_call="Send 'Authorization: Bearer am_...'; `agentmemo up` prints a key, `agentmemo keys` makes one.",
+                next_call="Send 'Authorization: Bearer am_...'; `agentmemo keys create` makes a key.",
             )
         text = header.decode("latin-1").strip()
         if text[: len(_SCHEME)].lower() != _SCHEME:

@@ -35,7 +35,8 @@ PRECONDITION_FAILED = 412
 RETRY_AFTER_SECONDS = 1
 TITLES: dict[str, str] = {
     "internal": "Internal error",
-    **{cls.code: cls.code.replace("_", " ").capitalize() for cls in (Error, *CLASSES)},
+    "error": "Error",
+    **{cls.code: cls.code.replace("_", " ").capitalize() for cls in CLASSES},
 }
 _log = logging.getLogger("agentmemo.server")
 
@@ -52,7 +53,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     next_call: str = ""
     retry_safe: bool = False
-    details: dict[str, object] = {}  # noqa: RUF012 - msgspec gives each instance its own copy
+    details: dict[str, object] = {}
     instance: str | None = None
 
 

@@ -38,7 +38,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     person_key: str | None = None
 
 
-def serve(
+def serve(  # noqa: PLR0913 - each option of `agentmemo up`
     *,
     data: str | None,
     host: str = "127.0.0.1",
@@ -73,7 +73,8 @@ def serve(
                 log_config=None,
                 log_level="info" if access_log else "warning",
                 ws="none",
-                lifespan="on",
+                lifespan="off",  # stopping begins earlier than a lifespan could tell: see _Server
+                proxy_headers=False,
                 server_header=False,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,

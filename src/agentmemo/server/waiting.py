@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Self
 
 from agentmemo.store.database import Database
 
@@ -22,7 +23,7 @@ class Hub:
         self.generation = 0
         self.stopping = False
 
-    def __enter__(self) -> Hub:
+    def __enter__(self) -> Self:
         """Listen while anybody waits; an idle server does not look at commits."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:

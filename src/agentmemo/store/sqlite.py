@@ -21,7 +21,7 @@ from agentmemo.errors import Error, LeaseLost, Unavailable
 from agentmemo.model.audit import leaf_hash
 from agentmemo.store import queries
 from agentmemo.store.database import Capabilities, Head, Read, Row
-from agentmemo.store.migrate import migrate
+from agentmemo.store.migrate import check_file, check_version, migrate
 from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system
 from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
@@ -147,6 +147,7 @@ class SqliteTransaction:
 
 
 HEADS_CACHED = 50_000
+HEADER_BYTES = 100
 
 
 class SqliteDatabase:
@@ -289,6 +290,9 @@ class SqliteDatabase:
         try:
             connection = self._connect()
             with self._lock.held():
+                # What is not ours is refused before a pragma changes it.
+                if check_file(connection, self._target):
+                    check_version(connection, self._target)
                 connection.pragma("journal_mode", "WAL")
                 connection.pragma("synchronous", "FULL")
                 connection.pragma("fullfsync", value=True)
@@ -311,9 +315,10 @@ class SqliteDatabase:
 
     def _connect(self) -> apsw.Connection:
         if self._path:
-            # Readable by its owner only from the first byte; SQLite gives its log the same rights.
+            # Readable by its owner only from the first byte; SQLite gives its log the same rights. Only a new file is
+            # opened here: closing a descriptor of one in use would drop this process's SQLite locks on it (POSIX).
             with contextlib.suppress(OSError):
-                os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         connection = apsw.Connection(self._target, flags=flags, statementcachesize=200)
         connection.set_busy_timeout(BUSY_MS)
@@ -367,6 +372,9 @@ def _prepare_directory(path: Path) -> None:
             path.parent.mkdir(parents=True, mode=0o700)
         if path.is_dir():
             raise Unavailable(f"{path} is a directory.", next_call="Name a file.", retry_safe=False)
+        if path.exists() and 0 < path.stat().st_size < HEADER_BYTES:
+            # SQLite would take it for an empty file and begin a new store over what is left of this one.
+            raise map_error(apsw.NotADBError(), str(path))
     except Error:
         raise
     except OSError as error:

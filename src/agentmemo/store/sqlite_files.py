@@ -56,14 +56,17 @@ class FileLock:
             self._file = None
 
 
-def try_lock(path: Path) -> int | None:
-    """Take a file's lock without waiting: its descriptor, or None while another holds it or there is no file."""
+def try_lock(path: Path, *, shared: bool = False) -> int | None:
+    """Take a file's lock without waiting: its descriptor, or None while another holds it or there is no file.
+
+    `shared` only asks whether somebody holds it: two who ask at once do not take each other for the holder.
+    """
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         os.close(file)
         return None

@@ -10,6 +10,10 @@ import pytest
 from agentmemo.testing.plane import ManualPlane
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(capability): a fact of the store contract that needs a capability")
+
+
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ManualPlane]:
     """A ready embedded plane on a temporary file, with a ManualClock and upkeep run by hand."""

@@ -16,6 +16,7 @@ from agentmemo.client._sync.plane import Holding, Plane, ambient
 from agentmemo.client._sync.step import StepContext, current
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
+from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
@@ -24,24 +25,7 @@ from agentmemo.model.wire import Request
 
 RESUME_WAIT_SECONDS = 30.0
 ERROR_LINES = 3
-Probe = Callable[[str], Any]
 _UNSET = object()
-
-
-class StepCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One `run.step(...)` as it was written."""
-
-    name: str
-    key: str
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    fingerprint: str
-    effect: str
-    retry: model.Retry
-    timeout_seconds: float | None
-    on_mismatch: str | None
-    in_doubt: str | Probe
-    returns: Any
 
 
 class Run:
@@ -161,7 +145,7 @@ class Run:
                     arguments=given,
                     fingerprint=fingerprint(given, self._version),
                     effect=model.check_choice(effect, model.EFFECTS, "effect"),
-                    retry=_retry_policy(retry),
+                    retry=retry_policy(retry),
                     timeout_seconds=timeout_seconds,
                     on_mismatch=on_mismatch and model.check_choice(on_mismatch, model.ON_MISMATCH, "on_mismatch"),
                     in_doubt=in_doubt if callable(in_doubt) else model.check_choice(in_doubt, IN_DOUBT, "in_doubt"),
@@ -363,6 +347,9 @@ class Run:
                 return self._attempt(call, attempt)
             except (Suspended, LeaseLost):
                 raise
+            except EffectUnclear as unclear:
+                # Left as started: whoever holds the run next finds it in doubt, and nobody repeats it silently.
+                raise unclear.error from unclear.error.__cause__
             except Exception as error:
                 self._fail(call, error, attempt)
                 retriable = call.effect != "irreversible" and not isinstance(error, InvalidInput)
@@ -393,12 +380,22 @@ class Run:
         token = current.set(context)
         try:
             result = self._plane.flow.run_function(call.function, call.arguments, keywords, call.timeout_seconds)
+        except TimedOut as error:
+            # Its thread was left behind: what it does outside may still come.
+            if leaves_doubt(call, error):
+                raise EffectUnclear(error) from error
+            raise
         finally:
             current.reset(token)
         reach("step.after_function")
-        content = encode_result(result)
-        value = decode_as(content, call.returns)
-        self._complete(call, msgspec.json.decode(content), attempt, context, started_at)
+        try:
+            content = encode_result(result)
+            value = decode_as(content, call.returns)
+            self._complete(call, msgspec.json.decode(content), attempt, context, started_at)
+        except Exception as error:
+            if leaves_doubt(call, error):
+                raise EffectUnclear(error) from error
+            raise
         return value
 
     def _complete(
@@ -567,18 +564,6 @@ class Run:
             )
         if self._record is None:
             self._hold()
-
-
-IN_DOUBT = ("ask", "retry")
-
-
-def _retry_policy(retry: model.Retry | int | None) -> model.Retry:
-    if retry is None:
-        return model.Retry(max_attempts=1)
-    policy = model.Retry(max_attempts=retry) if isinstance(retry, int) else retry
-    if policy.max_attempts < 1:
-        raise InvalidInput(f"retry is at least one attempt, not {policy.max_attempts}.")
-    return policy
 
 
 def _summary(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit, liveness, state, tasks, waits, workers
@@ -11,13 +11,14 @@ from agentmemo.engine.claims import existing
 from agentmemo.model.values import decode
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 from agentmemo.store.state import EntryHead
 
 if TYPE_CHECKING:
     from agentmemo.engine.dispatch import Engine
 
 BATCH = 200
+MERGE_PAGES = 64
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 
@@ -64,19 +65,21 @@ def free_the_dead(engine: Engine) -> int:
     gone = [row for row in rows if liveness.is_dead(engine, row[0], row[2], row[3])]
     calls = engine.system_calls()
 
-    def work(tx: Transaction) -> int:
+    def work(tx: Transaction) -> list[str]:
+        retired = []
         for worker, workspace, *_ in gone:
             call = calls[workspace]
             row = run_rows.get_worker(tx, workspace, worker)
             # Looked at again inside the transaction: it may have renewed meanwhile.
             if row and row.stopped_at is None and liveness.is_dead(engine, worker, row.boot_id, row.lease_until):
                 workers.retire(tx, call, worker, f"worker {worker} is gone", lost=True)
-        return len(gone)
+                retired.append(worker)
+        return retired
 
-    count = engine.database.write(work) if gone else 0
-    for worker, *_ in gone:
+    retired = engine.database.write(work) if gone else []
+    for worker in retired:
         engine.presence.forget(worker)
-    return count
+    return len(retired)
 
 
 def run_schedules(engine: Engine) -> int:
@@ -115,33 +118,64 @@ def tell_overdue(engine: Engine) -> int:
 
 
 def index_entries(engine: Engine) -> int:
-    """Full-text search follows the trail; it is never in the path of a write."""
+    """Full-text search follows the trail; it is never in the path of a write.
 
-    def work(tx: Transaction) -> int:
-        done = 0
+    What is to be indexed is read and taken apart on a reader, so the writer only puts finished texts in. A version
+    that comes in between has a later position, and so its own turn.
+    """
+
+    def look(tx: Transaction) -> list[_Unindexed]:
+        found = []
         for workspace, _, _, indexed in tx.all("workspace_all"):
             low, high = audit.position_range(workspace)
-            found = tx.all("entry_unindexed", after=max(low, indexed), high=high, limit=BATCH)
-            for position, entry, key, live, newest, _, codec, value, blob in found:
+            rows = tx.all("entry_unindexed", after=max(low, indexed), high=high, limit=BATCH)
+            if rows:
                 # Only the newest version is searchable; older ones of the batch would be replaced at once.
-                if position == newest:
-                    tx.write("entry_search_remove", id=entry)
-                    if live:
-                        content = blobs.unpack(tx, workspace, codec, value, blob)
-                        tx.write("entry_search_add", id=entry, key=key, body=_words_of(content))
-            if found:
-                tx.write("workspace_set_indexed", workspace=workspace, position=found[-1][0])
-            done += len(found)
-        return done
+                newest = [row for row in rows if row[0] == row[4]]
+                found.append(_Unindexed(workspace, rows[-1][0], [_text_of(tx, workspace, row) for row in newest]))
+        return found
 
-    def behind(tx: Transaction) -> bool:
-        return any(
-            tx.all("entry_unindexed", after=max(low, indexed), high=high, limit=1)
-            for workspace, _, _, indexed in tx.all("workspace_all")
-            for low, high in [audit.position_range(workspace)]
-        )
+    def work(tx: Transaction) -> None:
+        for workspace, position, texts in found:
+            for entry, key, body in texts:
+                tx.write("entry_search_remove", id=entry)
+                if body is not None:
+                    tx.write("entry_search_add", id=entry, key=key, body=body)
+            tx.write("workspace_set_indexed", workspace=workspace, position=position)
 
-    return engine.database.write(work) if engine.database.read(behind) else 0
+    found = engine.database.read(look)
+    if found:
+        engine.database.write(work)
+        engine.index_grew = True
+    return len(found)
+
+
+def merge_index(engine: Engine) -> int:
+    """Join the index's segments, a portion at a time, after something was indexed; other writes go in between."""
+    if not engine.index_grew:
+        return 0
+
+    def work(tx: Transaction) -> int:
+        before = tx.changes()
+        tx.write("entry_search_merge", pages=MERGE_PAGES)
+        return tx.changes() - before
+
+    # One change is the command itself: then there was nothing left to join.
+    engine.index_grew = engine.database.write(work) > 1
+    return int(engine.index_grew)
+
+
+class _Unindexed(NamedTuple):
+    """The next entries of a workspace: up to which position, and (entry, key, text or None for a deleted one)."""
+
+    workspace: int
+    position: int
+    texts: list[tuple[int, str, str | None]]
+
+
+def _text_of(tx: Transaction, workspace: int, row: Row) -> tuple[int, str, str | None]:
+    _, entry, key, live, _, _, codec, value, blob = row
+    return entry, key, _words_of(blobs.unpack(tx, workspace, codec, value, blob)) if live else None
 
 
 def prune(engine: Engine) -> int:
@@ -187,6 +221,9 @@ def _prune_versions(tx: Transaction, before: int, kept: int) -> int:
 
 def _words_of(content: bytes) -> str:
     """The text inside a JSON value: its strings and keys, for the index."""
+    # The index splits at punctuation, so JSON without escapes and null can go in as it stands.
+    if b"\\" not in content and b"null" not in content:
+        return content.decode()
     words: list[str] = []
 
     def walk(value: object) -> None:
@@ -211,5 +248,5 @@ def _any(engine: Engine, query: str, limit: int) -> bool:
     return bool(engine.database.read(lambda tx: tx.all(query, now=tx.now, limit=limit), snapshot=False))
 
 
-DUTIES = (expire_entries, fire_timers, free_the_dead, run_schedules, tell_overdue, index_entries)
+DUTIES = (expire_entries, fire_timers, free_the_dead, run_schedules, tell_overdue, index_entries, merge_index)
 SLOW_DUTIES = (prune,)

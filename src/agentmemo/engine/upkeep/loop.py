@@ -19,6 +19,8 @@ LEASE_US = 5 * SECOND
 RENEW_US = LEASE_US // 3
 SLOW_EVERY_US = 60 * SECOND
 LEADERSHIP = "upkeep"
+# How often a duty may go on before the others get their turn: steady writes keep the index busy for ever.
+ROUNDS_MAX = 20
 _log = logging.getLogger("agentmemo.upkeep")
 
 
@@ -31,6 +33,7 @@ class Upkeep:
         self._thread: threading.Thread | None = None
         self._led_until = 0
         self._slow_at = 0
+        self._behind = False
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._loop, name="agentmemo-upkeep", daemon=True)
@@ -43,14 +46,21 @@ class Upkeep:
             self._thread = None
 
     def run_once(self) -> int:
-        """Do everything that is due now, whoever leads. Returns how many things were done."""
+        """Do everything that is due now, whoever leads. Returns how many things were done.
+
+        What a duty leaves after ROUNDS_MAX batches is done in the next round, which then follows at once.
+        """
         done = 0
+        self._behind = False
         for duty in DUTIES:
             reach("upkeep.before_duty")
-            while count := duty(self._engine):
+            rounds = 0
+            while rounds < ROUNDS_MAX and (count := duty(self._engine)):
                 done += count
+                rounds += 1
                 if self._stop.is_set():
                     return done
+            self._behind = self._behind or rounds == ROUNDS_MAX
             reach("upkeep.after_duty")
         now = self._engine.clock.boot_us()
         if now - self._slow_at >= SLOW_EVERY_US:
@@ -75,17 +85,22 @@ class Upkeep:
                 if self._stop.is_set():
                     return
                 _log.exception("an upkeep duty failed; it is tried again")
-            self._stop.wait(interval)
+            self._stop.wait(0.0 if self._behind else interval)
 
     def _lead(self) -> bool:
-        """Hold or take the leader's lease; written only once per third of it."""
+        """Hold or take the leader's lease; written only once per third of it.
+
+        Like a worker, a leader is followed at once when its process is gone, and else when its lease ends.
+        """
         engine = self._engine
         now = engine.clock.boot_us()
         if self._led_until - now > LEASE_US - RENEW_US:
             return True
 
         def mine(row: Row | None) -> bool:
-            return row is None or row[0] == engine.incarnation or row[1] != engine.clock.boot_id or row[2] <= now
+            if row is None or row[0] == engine.incarnation or row[1] != engine.clock.boot_id or row[2] <= now:
+                return True
+            return not engine.presence.is_held(row[0])
 
         def take(tx: Transaction) -> bool:
             if not mine(tx.one("duty_get", name=LEADERSHIP)):
@@ -102,7 +117,11 @@ class Upkeep:
         row = engine.database.read(lambda tx: tx.one("duty_get", name=LEADERSHIP), snapshot=False)
         if not mine(row):
             return False
-        if engine.database.write(take):
-            self._led_until = now + LEASE_US
-            return True
-        return False
+        engine.presence.hold(engine.incarnation)
+        if not engine.database.write(take):
+            engine.presence.forget(engine.incarnation)
+            return False
+        if row is not None and not engine.presence.is_held(row[0]):
+            engine.presence.forget(row[0])
+        self._led_until = now + LEASE_US
+        return True

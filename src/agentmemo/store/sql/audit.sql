@@ -11,7 +11,8 @@ SELECT max(position) FROM event WHERE position > :low AND position <= :high;
 SELECT sequence, leaf FROM event WHERE stream = :stream ORDER BY sequence DESC LIMIT 1;
 
 -- name: event_get
-SELECT position, leaf, payload FROM event WHERE id = :id AND position > :low AND position <= :high;
+SELECT position, leaf, payload FROM event WHERE id = :id AND position > :low AND position <= :high
+    AND (:everything = 1 OR namespace IS NULL OR namespace IN (SELECT value FROM json_each(:readable)));
 
 -- name: event_list
 SELECT position, leaf, payload FROM event

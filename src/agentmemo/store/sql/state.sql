@@ -114,6 +114,9 @@ DELETE FROM entry_search WHERE rowid = :id;
 -- name: entry_search_add
 INSERT INTO entry_search (rowid, key, body) VALUES (:id, :key, :body);
 
+-- name: entry_search_merge
+INSERT INTO entry_search (entry_search, rank) VALUES ('merge', :pages);
+
 -- name: workspace_set_indexed
 UPDATE workspace SET indexed = :position WHERE id = :workspace;
 

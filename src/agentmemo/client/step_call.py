@@ -1,0 +1,53 @@
+"""One `run.step(...)` as it was written, and what its failure means. The same for both colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agentmemo.errors import InvalidInput, LeaseLost
+from agentmemo.model import runs as model
+
+Probe = Callable[[str], Any]
+IN_DOUBT = ("ask", "retry")
+
+
+class StepCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One `run.step(...)` as it was written."""
+
+    name: str
+    key: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    fingerprint: str
+    effect: str
+    retry: model.Retry
+    timeout_seconds: float | None
+    on_mismatch: str | None
+    in_doubt: str | Probe
+    returns: Any
+
+
+class EffectUnclear(Exception):
+    """The function did not say that its effect failed, yet there is no result to keep."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def leaves_doubt(call: StepCall, error: Exception) -> bool:
+    """Whether nobody knows now if an announced effect happened. One that may be repeated anyway may just fail."""
+    repeatable = call.effect == "write" and call.in_doubt == "retry"
+    return call.effect in model.ANNOUNCED_EFFECTS and not repeatable and not isinstance(error, LeaseLost)
+
+
+def retry_policy(retry: model.Retry | int | None) -> model.Retry:
+    if retry is None:
+        return model.Retry(max_attempts=1)
+    policy = model.Retry(max_attempts=retry) if isinstance(retry, int) else retry
+    if policy.max_attempts < 1:
+        raise InvalidInput(f"retry is at least one attempt, not {policy.max_attempts}.")
+    return policy

@@ -1,0 +1,107 @@
+"""What users are promised, one line each, in the words the docs use.
+
+Every promise is shown by at least one test that cites it, and every behaviour test cites a promise:
+`@pytest.mark.promise("state.cas")`. `test_promises.py` holds both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Promise(NamedTuple):
+    sentence: str
+    source: str  # where the docs say it
+
+
+DESIGN_1, STATE, RUNS, AUDIT, ACCESS, API = "promises", "state", "runs and steps", "audit", "access", "the Python API"
+
+PROMISES = {
+    "article.state": Promise("The article's state calls run as written.", API),
+    "state.get": Promise("`state.get` alone behaves as `dict.get`; `state.entry` raises NotFound.", API),
+    "state.entry": Promise("An entry has version, author, run, written_at, expires_at, origin and trust.", STATE),
+    "state.versions": Promise("Versions never restart, not after delete or expiry either.", STATE),
+    "state.cas": Promise("`if_version` writes only over that version; 0 means absent.", STATE),
+    "state.ttl": Promise("After its time to live an entry reads as absent, at once.", STATE),
+    "state.history": Promise("All kept versions can be read, deletions included.", STATE),
+    "state.as_of": Promise("A value can be read by version or as of a revision.", STATE),
+    "state.diff": Promise("A diff tells what became of each key between two revisions.", STATE),
+    "state.list": Promise("Lists go by prefix, in key order, in pages that walk on.", STATE),
+    "state.cursor": Promise("Cursors are versioned and bound to their filter.", STATE),
+    "state.search": Promise("Full-text search follows writes, over keys and values.", STATE),
+    "state.watch": Promise("Watches have no gaps.", STATE),
+    "state.gone": Promise("A compacted revision is answered with RevisionGone.", STATE),
+    "state.transaction": Promise("A transaction is one commit or none; results come afterwards.", STATE),
+    "state.large": Promise("No small ceiling: 64 MiB by default, then LimitExceeded.", STATE),
+    "state.origin": Promise("Trust follows from origin, and an agent cannot write as a human.", STATE),
+    "state.revision": Promise("`revision` is dense per workspace, assigned in the commit.", STATE),
+    "state.exact": Promise("Values keep exactly what JSON can say; the rest is refused with its path.", STATE),
+    "state.model": Promise("Whatever happens in whatever order, state, runs and steps stay consistent.", DESIGN_1),
+    "input.refused": Promise("A malformed call is refused with InvalidInput and writes nothing.", API),
+    "run.key": Promise("A run is created under its key and completed by a normal exit.", RUNS),
+    "run.replay": Promise("A completed run replays its stored results.", RUNS),
+    "run.continue": Promise("Kill your agent, start it again, it continues.", DESIGN_1),
+    "run.inputs": Promise("Other inputs under a key are refused with both shown.", RUNS),
+    "run.held": Promise("A run held by a live worker raises RunHeld, naming it.", RUNS),
+    "run.takeover": Promise("On one machine takeover from the dead is at once.", RUNS),
+    "run.lease": Promise("Else takeover is when the lease ends; clock changes move no lease.", RUNS),
+    "run.epoch": Promise("Each claim raises an epoch, every write carries it, a stale one is refused.", DESIGN_1),
+    "run.attempts": Promise("An exception returns the run until `max_attempts`; `run.fail` fails at once.", RUNS),
+    "run.cancel": Promise("A cancelled run is told at its next call, and its children are cancelled.", RUNS),
+    "run.tombstone": Promise("A pruned run leaves a tombstone, so its key is never silently reused.", RUNS),
+    "run.notes": Promise("Decisions, findings and failed approaches are kept once.", RUNS),
+    "run.progress": Promise("Progress is seen by others while the run works.", API),
+    "run.fork": Promise("A rewind is a fork.", RUNS),
+    "run.list": Promise("Runs are listed newest first, by name, state, agent and parent.", API),
+    "run.takeovers": Promise("Three takeovers without a new finished step escalate.", RUNS),
+    "run.stop": Promise("A clean end releases what is held at once.", RUNS),
+    "run.overdue": Promise("Nothing waits unseen: after its deadline somebody is told.", DESIGN_1),
+    "run.budget": Promise("Passing a budget pauses and asks; plain steps may overshoot by one step.", RUNS),
+    "handle.prefix": Promise("A unique prefix of at least 6 characters is accepted.", "words"),
+    "explain": Promise("`explain`: why it is not moving, since when, who holds it, what will move it.", RUNS),
+    "step.once": Promise("A finished step comes from the store; its function does not run again.", RUNS),
+    "step.decorator": Promise("`@run.step(name)` is the same as a decorator.", API),
+    "step.async": Promise("A sync connection refuses an async step function, naming connect_async.", RUNS),
+    "step.typed": Promise("First run and replay both return the value decoded into its type.", RUNS),
+    "step.unstorable": Promise("A result that cannot be stored is refused with its path.", RUNS),
+    "step.mismatch": Promise("On other inputs none/read effects rerun, others ask; a policy may say else.", RUNS),
+    "step.effect": Promise("A write's `started` row is durable before its function runs.", RUNS),
+    "step.doubt": Promise("What may or may not have happened is in doubt and never silently repeated.", DESIGN_1),
+    "step.retry": Promise("Retries with backoff; the irreversible is never retried by itself.", RUNS),
+    "step.timeout": Promise("A step that passes its timeout raises TimedOut.", RUNS),
+    "step.buffer": Promise("Writes inside a step are visible inside it and commit with its result.", RUNS),
+    "step.context": Promise("Inside a step its context tells name, key, epoch and attempt.", RUNS),
+    "step.ambient": Promise("Calls on the agent inside a step commit at once, under the run.", RUNS),
+    "step.concurrent": Promise("Concurrent steps of one name need keys.", RUNS),
+    "step.exactly_once": Promise("Inside the store everything happens exactly once.", DESIGN_1),
+    "wait.sleep": Promise("Sleeps are durable and hold nothing.", RUNS),
+    "wait.signal": Promise("A signal is kept until the run waits for it, and delivered once.", RUNS),
+    "wait.child": Promise("A parent waits for a child holding nothing, and receives its result.", RUNS),
+    "task.claim": Promise("Only registered code is taken over, by priority and age.", RUNS),
+    "task.start": Promise("A task starts now or later, once per key.", API),
+    "task.takeover": Promise("Registered runs of a dead worker are done by another.", RUNS),
+    "task.attempts": Promise("A failing task is tried again until its attempts are spent.", RUNS),
+    "task.cron": Promise("A cron schedule makes runs; missed times collapse into one.", RUNS),
+    "person.only": Promise("An agent can never answer for a person.", DESIGN_1),
+    "briefing.parts": Promise("The briefing tells goal, done, tried, decisions, budget and the next call.", RUNS),
+    "briefing.short": Promise("A briefing has at most about 300 tokens.", RUNS),
+    "briefing.fence": Promise("Text by other agents is fenced as data, with author and trust.", RUNS),
+    "briefing.waits": Promise("The briefing tells what an unfinished run waits for.", RUNS),
+    "trail.every_change": Promise("No change without an event, no event without a change.", DESIGN_1),
+    "trail.reads": Promise("Reads leave no event.", AUDIT),
+    "trail.dispatcher": Promise("The dispatcher refuses to commit a change that recorded no event.", AUDIT),
+    "trail.event": Promise("Events hold commitments and claims, never payloads.", AUDIT),
+    "trail.filter": Promise("Events are filtered by run, actor, type, namespace, time and text.", API),
+    "trail.private": Promise("An event of a namespace you may not read is not there for you.", ACCESS),
+    "trail.verify": Promise("An edited, removed or reordered event is detected.", AUDIT),
+    "trail.follow": Promise("The trail can be followed as it grows.", API),
+    "key.once": Promise("A key is shown once and kept as a keyed hash.", ACCESS),
+    "key.ends": Promise("Keys expire and can be revoked.", ACCESS),
+    "key.rotate": Promise("A rotated key overlaps with its successor.", ACCESS),
+    "key.unknown": Promise("A wrong or altered key is refused.", ACCESS),
+    "access.attenuate": Promise("Rights are only ever handed on, never made.", ACCESS),
+    "access.filter": Promise("What you may not read is absent; missing and forbidden look the same.", STATE),
+    "access.deny": Promise("Deny by default; denials are recorded, read denials aggregated.", ACCESS),
+    "access.kill": Promise("The kill switch refuses every call of an actor and frees its work.", ACCESS),
+    "access.whoami": Promise("A caller can ask who it is.", API),
+}

@@ -1,0 +1,244 @@
+"""Words of agents stay words, forms are the person's own, and nothing leaves the console."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import expect
+
+from agentmemo.console.app import POLICY
+from agentmemo.model import runs as model
+
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(2)>'
+TEMPLATE = "{{ 7*7 }}${7*7}"
+CLOSING = "</pre></textarea></title><svg onload=alert(3)>"
+EVIL = f"{SCRIPT}{IMAGE}' onfocus='alert(4)' {TEMPLATE} javascript:alert(5)"
+REVERSED = "safe\u202egnp.exe"
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def hostile(world):
+    """Every text that an agent can put anywhere is an attempt."""
+    agent = world.agent
+    agent.state.set(f"ns{SCRIPT}", f"key{IMAGE}", {EVIL: [CLOSING, REVERSED]})
+    agent.state.set(f"ns{SCRIPT}", f"key{IMAGE}", {EVIL: [REVERSED]}, origin="external")
+    run, claim, worker = world.open(f"name{IMAGE}", f"key{SCRIPT}", inputs={EVIL: CLOSING})
+    step = model.CompleteStep(run=run.id, name=f"step{IMAGE}", key=SCRIPT, result=CLOSING)
+    world.call("step.complete", step, claim, worker)
+    failed = model.FailStep(run=run.id, name=f"bad{SCRIPT}", key="1", error=EVIL)
+    world.call("step.fail", failed, claim, worker)
+    for kind in ("decision", "finding", "tried"):
+        note = model.AddNote(run=run.id, kind=kind, text=f"{EVIL}{REVERSED}", because=CLOSING)
+        world.call("run.note", note, claim, worker)
+    progress = model.SetProgress(run=run.id, percent=10.0, text=EVIL, current_step=IMAGE)
+    world.call("run.progress", progress, claim, worker)
+    started = model.StartStep(run=run.id, name=f"post{IMAGE}", key="1", effect="write")
+    world.call("step.start", started, claim, worker)
+    world.hostile_claim = claim, worker
+    return run.id
+
+
+def check_harmless(tab):
+    """No element came of it; the texts stand there as written."""
+    assert tab.page.locator("script:not([src='/static/console.js'])").count() == 0
+    assert tab.page.locator("img").count() == 0
+    assert tab.page.locator("[onload], [onerror], [onfocus], [style]").count() == 0
+    assert tab.page.locator("a[href^=javascript]").count() == 0
+    assert "49$" not in tab.text()
+    assert "${49}" not in tab.text()
+    assert "\u202e" not in tab.page.content()
+
+
+def test_hostile_words_are_shown_as_text(world, tab, hostile):
+    tab.go(f"/runs/{hostile}")
+    for words in (SCRIPT, IMAGE, CLOSING, TEMPLATE, "safe⟨U+202E⟩gnp.exe"):
+        assert words in tab.page.locator("main").inner_text()
+    for path in ("/", "/runs", f"/runs/{hostile}", "/events", "/state"):
+        tab.go(path)
+        check_harmless(tab)
+    tab.page.locator("main tbody a").first.click()
+    check_harmless(tab)
+    tab.page.locator("main tbody a").first.click()
+    check_harmless(tab)
+    assert CLOSING not in tab.page.locator("pre").first.inner_text()
+    tab.page.get_by_role("link", name="with 1").click()
+    check_harmless(tab)
+    assert CLOSING in tab.page.get_by_role("region", name="Difference").inner_text()
+    tab.go("/events")
+    for link in tab.page.locator("tbody td.n a").all()[:4]:
+        address = link.get_attribute("href")
+        tab.go(address)
+        check_harmless(tab)
+        tab.page.go_back()
+
+
+def test_a_hostile_question_is_text_too(world, tab, hostile):
+    claim, worker = world.hostile_claim
+    world.ask(claim, worker, "in_doubt", f"write step {EVIL}", f"post{IMAGE}")
+    tab.go("/")
+    check_harmless(tab)
+    tab.go(f"/runs/{hostile}")
+    check_harmless(tab)
+    assert f"Did post{IMAGE}/1 happen?" in tab.text("#question")
+
+
+def test_hostile_live_updates_are_text_too(world, tab, hostile):
+    tab.go(f"/runs/{hostile}")
+    claim, worker = world.hostile_claim
+    note = model.AddNote(run=hostile, kind="finding", text=f"late {SCRIPT}{IMAGE}")
+    world.call("run.note", note, claim, worker)
+    expect(tab.page.locator("#p-notes")).to_contain_text(f"late {SCRIPT}{IMAGE}")
+    check_harmless(tab)
+
+
+def test_hostile_addresses_are_text_too(world, tab):
+    for path in (
+        f"/runs?{urlencode({'state': EVIL})}",
+        f"/runs?{urlencode({'name': EVIL})}",
+        f"/events?{urlencode({'text': EVIL, 'actor': IMAGE, 'type': SCRIPT, 'run': IMAGE})}",
+        f"/state?{urlencode({'namespace': EVIL, 'prefix': IMAGE})}",
+        f"/state/entry?{urlencode({'namespace': EVIL, 'key': SCRIPT})}",
+        f"/state?{urlencode({'text': 'word'})}",
+        "/runs/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+        "/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+    ):
+        tab.go(path)
+        check_harmless(tab)
+
+
+def test_a_form_without_its_token_does_nothing(world, tab):
+    run = world.doubtful()
+    asked = str(world.agent.runs.get(run).updated_at)
+    for token in ("", "x", tab.context.cookies()[0]["value"]):
+        answer = tab.context.request.post(
+            f"{world.url}/runs/{run}/answer", form={"token": token, "asked": asked, "decision": "retry"}
+        )
+        assert answer.status == 403
+        assert "This form does not come from your session." in answer.text()
+    for act, field in (("cancel", "reason"), ("fork", "reason")):
+        answer = tab.context.request.post(f"{world.url}/runs/{run}/{act}", form={field: "x"})
+        assert answer.status == 403
+    assert tab.context.request.post(f"{world.url}/sign-out").status == 403
+    found = world.agent.runs.get(run)
+    assert (found.state, found.wake) == ("waiting", "person")
+    tab.go("/runs")
+    assert tab.page.url.endswith("/runs")
+
+
+def test_sign_in_needs_the_token_of_its_form(world, open_tab):
+    tab = open_tab()
+    form = {"key": world.person_key.secret, "token": "x"}
+    answer = tab.context.request.post(f"{world.url}/sign-in", form=form)
+    assert answer.status == 403
+    assert world.person_key.secret not in answer.text()
+    tab.go("/runs")
+    assert "/sign-in" in tab.page.url
+
+
+def test_a_form_of_another_site_is_refused(world, tab):
+    run = world.doubtful()
+    tab.page.route(
+        "http://evil.test/",
+        lambda route: route.fulfill(
+            content_type="text/html",
+            body=f'<form method="post" action="{world.url}/runs/{run}/cancel"><input name="reason" value="x">'
+            "<button>go</button></form>",
+        ),
+    )
+    tab.page.goto("http://evil.test/")
+    tab.page.get_by_role("button").click()
+    tab.page.get_by_label("Key").wait_for()
+    assert world.agent.runs.get(run).state == "waiting"
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/state", "/events", "/sign-in", "/nowhere", "/runs.json"])
+def test_every_answer_is_hardened(world, tab, path):
+    answer = tab.context.request.get(world.url + path)
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_static_files_are_hardened_and_nothing_else_is_served(world, tab):
+    answer = tab.context.request.get(f"{world.url}/static/style.css")
+    assert answer.status == 200
+    assert answer.headers["content-security-policy"] == POLICY
+    port = int(world.url.rpartition(":")[2])
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/"):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", path)
+        assert connection.getresponse().status == 404
+        connection.close()
+
+
+def test_forms_are_bounded(world, tab):
+    run, _, _ = world.open("build", "1")
+    tab.go(f"/runs/{run.id}")
+    token = tab.page.locator("#do-cancel [name=token]").get_attribute("value")
+    answer = tab.context.request.post(
+        f"{world.url}/runs/{run.id}/cancel", form={"token": token, "reason": "x" * 300_000}
+    )
+    assert answer.status == 413
+    answer = tab.context.request.post(f"{world.url}/runs/{run.id}/cancel", data={"reason": "x"})
+    assert answer.status == 400
+    assert world.agent.runs.get(run.id).state == "running"
+
+
+def test_the_key_is_in_no_log_and_on_no_page(world, open_tab, caplog):
+    caplog.set_level(logging.DEBUG)
+    tab = open_tab()
+    addresses = []
+    tab.page.on("request", lambda request: addresses.append(request.url))
+    tab.sign_in()
+    for path in ("/", "/runs", "/state", "/events"):
+        tab.go(path)
+        assert world.person_key.secret not in tab.page.content()
+    assert not [address for address in addresses if "am_person" in address]
+    assert world.person_key.secret not in caplog.text
+
+
+def test_the_session_store_holds_no_readable_key(world, tab):
+    sessions = world.app.state.console.sessions
+    held = [session.sealed for session in sessions._sessions.values()]
+    assert len(held) == 1
+    assert world.person_key.secret.encode() not in held[0]
+    assert b"am_person" not in held[0]
+
+
+@pytest.mark.parametrize("options", [{"viewport": PHONE}, {"viewport": PHONE, "color_scheme": "dark"}, {}])
+def test_nothing_scrolls_sideways(world, open_tab, hostile, options):
+    asking = world.doubtful("a" * 200, "b" * 200)
+    tab = open_tab(**options).sign_in()
+    namespace, key = f"ns{SCRIPT}", f"key{IMAGE}"
+    keys = urlencode({"namespace": namespace})
+    entry = urlencode({"namespace": namespace, "key": key, "version": 2, "against": 1})
+    for path in (
+        *("/", "/runs", f"/runs/{hostile}", f"/runs/{asking}", "/events", "/runs/run_06zzzz", "/sign-in"),
+        *("/state", f"/state?{keys}", f"/state/entry?{entry}"),
+    ):
+        tab.go(path)
+        wider = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider == 0, path
+
+
+def test_the_answer_stands_on_the_first_screen(world, tab):
+    run = world.doubtful()
+    tab.go(f"/runs/{run}")
+    box = tab.page.get_by_role("button", name="It did not, send once more").bounding_box()
+    assert box["y"] + box["height"] <= 720
+
+
+def test_controls_are_named_and_large_enough(world, tab, hostile):
+    for path in ("/", "/runs", f"/runs/{hostile}", "/state", "/events", "/sign-in"):
+        tab.go(path)
+        assert tab.page.locator("h1").count() == 1
+        for control in tab.page.locator("main button:visible, main input:visible, main select:visible").all():
+            box = control.bounding_box()
+            assert box["height"] >= 24, path
+            assert control.evaluate("e => e.tagName === 'BUTTON' ? e.innerText : e.labels.length > 0"), path

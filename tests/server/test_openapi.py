@@ -1,0 +1,82 @@
+"""The description: whole, and true of what the server does."""
+
+from __future__ import annotations
+
+import hypothesis
+import msgspec
+import pytest
+import schemathesis
+from schemathesis import GenerationMode, checks
+
+from agentmemo.api.openapi import describe
+from agentmemo.api.operations import BY_NAME, OPERATIONS
+
+CASES = 10
+# A backup writes where it is told to on this machine; its refusals are tested where it is.
+NOT_CALLED = {"system.backup"}
+
+
+def test_every_operation_is_described(http):
+    found = http.get("/v1/openapi.json", key=None).data
+    assert found == msgspec.json.decode(msgspec.json.encode(describe()))
+    described = {
+        (method.upper(), path): body for path, methods in found["paths"].items() for method, body in methods.items()
+    }
+    assert {place: body["operationId"] for place, body in described.items()} == {
+        (operation.method, "/v1" + operation.path): operation.name for operation in OPERATIONS
+    }
+    for (method, path), body in described.items():
+        operation = BY_NAME[body["operationId"]]
+        named = {parameter["name"] for parameter in body["parameters"] if "name" in parameter}
+        if "requestBody" in body:
+            named |= set(body["requestBody"]["content"]["application/json"]["schema"]["properties"])
+        assert named == set(operation.request.__struct_fields__), (method, path)
+
+
+def test_references_lead_somewhere():
+    document = describe()
+
+    def walk(node):
+        if isinstance(node, dict):
+            if "$ref" in node:
+                found = document
+                for part in node["$ref"].removeprefix("#/").split("/"):
+                    found = found[part]
+            for child in node.values():
+                walk(child)
+        elif isinstance(node, list):
+            for child in node:
+                walk(child)
+
+    walk(document)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize("name", sorted(set(BY_NAME) - NOT_CALLED))
+def test_the_server_does_what_it_says(server, schema, name, mode):
+    """Requests made by chance from the description: no fault, and no answer that is not described."""
+    operation = schema.find_operation_by_id(name)
+
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis.settings(
+        max_examples=CASES, database=None, deadline=None, derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    )
+    def calls(case):
+        case.call_and_validate(
+            headers={"Authorization": f"Bearer {server.started['person_key']}"},
+            checks=[
+                checks.not_a_server_error,
+                checks.status_code_conformance,
+                checks.content_type_conformance,
+                checks.response_schema_conformance,
+            ],
+        )
+
+    calls()
+
+
+@pytest.fixture(scope="module")
+def schema(server):
+    return schemathesis.openapi.from_url(f"{server.url}/v1/openapi.json")

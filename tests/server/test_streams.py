@@ -1,0 +1,254 @@
+"""Long-polls and server-sent events: nothing is missed, nothing comes twice, and everything ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentmemo.api.operations import BY_NAME
+from agentmemo.model.access import EVERYTHING, Caller, RevokeKey
+from agentmemo.server import streams
+
+ADMIN = Caller(kind="service", name="tests", grants=(EVERYTHING,), door="tests")
+CHANGES = "/v1/changes/ns"
+
+
+async def put(http, key, value):
+    answer = await http.send("PUT", f"/v1/state/ns/{key}", {"value": value})
+    assert answer.status == 200
+    return answer.data["revision"]
+
+
+async def delete(http, key):
+    return await http.send("DELETE", f"/v1/state/ns/{key}")
+
+
+def test_changes_come_in_order_as_they_happen(http):
+    async def scenario():
+        before = await put(http, "a", 0)
+        async with http.stream(f"{CHANGES}?after={before}") as stream:
+            first = await stream.block()
+            sent = [await put(http, f"k{n}", n) for n in range(5)]
+            await delete(http, "k0")
+            events = [await stream.event() for _ in range(6)]
+        assert (stream.status, stream.content_type) == (200, "text/event-stream; charset=utf-8")
+        assert first == {"retry": "1000", "id": str(before)}
+        assert [int(event["id"]) for event in events[:5]] == sent
+        assert [event["event"] for event in events] == ["set"] * 5 + ["delete"]
+        assert [event["data"]["entry"]["value"] for event in events[:5]] == list(range(5))
+
+    http.runner.run(scenario())
+
+
+def test_last_event_id_resumes_without_a_gap_or_a_repetition(http):
+    async def scenario():
+        start = await put(http, "a", 0)
+        expected, got, last = [], [], str(start)
+        for leg in range(6):
+            expected += [await put(http, f"between{leg}-{n}", n) for n in range(leg)]
+            async with http.stream(CHANGES, {"last-event-id": last}) as stream:
+                expected.append(await put(http, f"during{leg}", leg))
+                while len(got) < len(expected):
+                    event = await stream.event()
+                    got.append(int(event["id"]))
+                    last = stream.last_id
+        assert got == expected
+
+    http.runner.run(scenario())
+
+
+def test_an_id_never_runs_ahead_of_its_event(http):
+    async def scenario():
+        revision = await put(http, "a", 1)
+        async with http.stream(f"{CHANGES}?after=0") as stream:
+            assert await stream.block() == {"retry": "1000"}
+            assert int((await stream.block())["id"]) == revision
+
+    http.runner.run(scenario())
+
+
+def test_many_changes_are_paged_through(http):
+    async def scenario():
+        sent = [await put(http, f"k{n}", n) for n in range(25)]
+        async with http.stream(f"{CHANGES}?after=0&limit=4") as stream:
+            assert [int((await stream.event())["id"]) for _ in sent] == sent
+
+    http.runner.run(scenario())
+
+
+def test_a_prefix_filters_and_heartbeats_move_the_id_along(http, monkeypatch):
+    monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.01)
+
+    async def scenario():
+        await put(http, "a-1", 1)
+        async with http.stream(f"{CHANGES}?prefix=a-") as stream:
+            await stream.block()
+            other = await put(http, "b-1", 1)
+            while stream.last_id != str(other):
+                assert "data" not in await stream.block()
+        assert stream.comments > 0
+
+    http.runner.run(scenario())
+
+
+def test_the_trail_is_streamed(http):
+    async def scenario():
+        await put(http, "old", 1)
+        async with http.stream("/v1/events?type=state.*") as stream:
+            await stream.block()
+            await http.send("POST", "/v1/workers", {})
+            sent = [await put(http, f"k{n}", n) for n in range(3)]
+            events = [await stream.event() for _ in sent]
+        assert [event["data"]["revision"] for event in events] == sent == [int(event["id"]) for event in events]
+        async with http.stream("/v1/events?type=state.*&limit=1", {"last-event-id": "0"}) as stream:
+            resumed = [await stream.event() for _ in range(4)]
+        assert resumed[1:] == events
+
+    http.runner.run(scenario())
+
+
+def test_a_run_is_streamed_to_its_end(http, plane):
+    async def scenario():
+        worker = (await http.send("POST", "/v1/workers", {})).data["id"]
+        run = (await http.send("POST", "/v1/runs", {"name": "r", "worker": worker})).data["run"]
+        claim = {"agentmemo-claim": f"{run['id']}@{run['epoch']}"}
+        path = f"/v1/runs/{run['id']}"
+        async with http.stream(path) as stream:
+            assert (await stream.event())["data"]["state"] == "running"
+            plane.clock.advance(1)
+            await http.send("PUT", f"{path}/progress", {"percent": 50.0}, headers=claim)
+            assert (await stream.event())["data"]["percent"] == 50
+            plane.clock.advance(1)
+            await http.send("POST", f"{path}/completion", {"result": {"ok": True}}, headers=claim)
+            last = await stream.event()
+            assert last["data"]["result"] == {"ok": True}
+            assert await stream.event() is None
+        async with http.stream(path, {"last-event-id": last["id"]}) as stream:
+            assert await stream.event() is None
+
+    http.runner.run(scenario())
+
+
+def test_a_revoked_key_ends_its_stream(http, key, plane):
+    async def scenario():
+        other = key(actor="bob")
+        await put(http, "a", 1)
+        async with http.stream(f"{CHANGES}?after=0", key=other.secret) as stream:
+            await stream.event()
+            plane.engine.call(BY_NAME["key.revoke"], ADMIN, RevokeKey(id=other.id))
+            plane.clock.advance(1)
+            await put(http, "b", 2)
+            last = await stream.event()
+            assert (last["event"], last["data"]["code"]) == ("problem", "not_authenticated")
+            assert await stream.event() is None
+
+    http.runner.run(scenario())
+
+
+def test_a_fault_in_a_stream_shows_a_number(http, plane, monkeypatch):
+    async def scenario():
+        await put(http, "a", 1)
+        async with http.stream(f"{CHANGES}?after=0") as stream:
+            await stream.event()
+
+            async def fail(*_):
+                await asyncio.sleep(0)
+                raise RuntimeError("the pepper is 1234")
+
+            monkeypatch.setattr(streams, "perform", fail)
+            plane.engine.database.write(lambda tx: tx.now)
+            await put_beside(plane)
+            last = await stream.event()
+            assert last["data"]["code"] == "internal"
+            assert "pepper" not in str(last)
+
+    async def put_beside(plane):
+        with plane.connect("beside") as other:
+            await asyncio.to_thread(other.state.set, "ns", "b", 2)
+
+    http.runner.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "code"),
+    [
+        (CHANGES, {"last-event-id": "abc"}, 400, "invalid_input"),
+        (f"{CHANGES}?limit=0", {}, 400, "invalid_input"),
+        ("/v1/events?newest_first=true", {}, 400, "invalid_input"),
+        ("/v1/runs/run_0000000000000000", {}, 404, "not_found"),
+    ],
+)
+def test_what_cannot_be_streamed_is_refused_with_a_status(http, path, headers, status, code):
+    answer = http.get(path, headers=headers | {"accept": "text/event-stream"})
+    assert (answer.status, answer.code) == (status, code)
+
+
+def test_a_compacted_revision_is_gone(http, plane):
+    http.put("/v1/state/ns/k", {"value": 1})
+    plane.engine.database.write(lambda tx: tx.write("workspace_set_floor", id=1, floor=(1 << 40) | 5))
+    for headers in ({}, {"accept": "text/event-stream"}):
+        answer = http.get(f"{CHANGES}?after=1", headers=headers)
+        assert (answer.status, answer.code, answer.data["details"]) == (410, "revision_gone", {"oldest": 5})
+
+
+def test_a_long_poll_answers_at_the_commit(http):
+    async def scenario():
+        before = await put(http, "a", 1)
+        waiting = asyncio.create_task(http.send("GET", f"{CHANGES}?after={before}&wait=20"))
+        while http.app.hub._waiting == 0:
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        revision = await put(http, "b", 2)
+        answer = await asyncio.wait_for(waiting, 10)
+        assert [change["revision"] for change in answer.data["changes"]] == [revision]
+
+    http.runner.run(scenario())
+
+
+def test_a_long_poll_ends_empty_when_its_time_is_over(http):
+    http.put("/v1/state/ns/a", {"value": 1})
+    answer = http.get(f"{CHANGES}?after=100&wait_seconds=0.01")
+    assert (answer.status, answer.data["changes"]) == (200, [])
+
+
+def test_a_claim_waits_for_work(http):
+    async def scenario():
+        worker = (await http.send("POST", "/v1/workers", {})).data["id"]
+        body = {"worker": worker, "tasks": ["t"], "wait_seconds": 20}
+        waiting = asyncio.create_task(http.send("POST", "/v1/claims", body))
+        while http.app.hub._waiting == 0:
+            await asyncio.sleep(0)
+        run = (await http.send("POST", "/v1/tasks/t/runs", {"inputs": {"n": 1}})).data["run"]
+        answer = await asyncio.wait_for(waiting, 10)
+        assert answer.data["claimed"]["run"]["id"] == run["id"]
+
+    http.runner.run(scenario())
+
+
+def test_stopping_ends_what_waits(http):
+    async def scenario():
+        before = await put(http, "a", 1)
+        waiting = asyncio.create_task(http.send("GET", f"{CHANGES}?after={before}&wait=20"))
+        async with http.stream(CHANGES) as stream:
+            await stream.block()
+            while http.app.hub._waiting < 2:
+                await asyncio.sleep(0)
+            http.app.stop()
+            assert await stream.event() is None
+            assert (await asyncio.wait_for(waiting, 10)).data["changes"] == []
+        assert (await http.send("GET", "/readyz")).status == 503
+        assert (await http.send("GET", "/healthz")).status == 200
+
+    http.runner.run(scenario())
+
+
+def test_hanging_up_leaves_nothing_behind(http):
+    async def scenario():
+        async with http.stream(CHANGES) as stream:
+            await stream.block()
+            assert "agentmemo_streams 1" in (await http.send("GET", "/metrics")).body.decode()
+        assert http.app.hub._waiting == 0
+        assert "agentmemo_streams 0" in (await http.send("GET", "/metrics")).body.decode()
+
+    http.runner.run(scenario())

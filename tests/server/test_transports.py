@@ -1,0 +1,308 @@
+"""Both transports of the client against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import threading
+
+import pytest
+
+import agentmemo
+from agentmemo.api.operations import BY_NAME
+from agentmemo.client.http_async import AsyncHttpTransport
+from agentmemo.client.http_sync import HttpTransport
+from agentmemo.client.http_wire import Wire
+from agentmemo.model.access import Claim
+from agentmemo.model.audit import ListEvents
+from agentmemo.model.runs import CompleteStep, RegisterWorker
+from agentmemo.model.state import GetEntry, SetEntry, WatchNamespace
+
+SET, GET = BY_NAME["state.set"], BY_NAME["state.get"]
+VALUES = [
+    None, True, 0, -1, 10**40, 0.1, 1.0, "", "ä€😀\u0000", [], {}, [1, [2, [3]]], {"": {"a/b": None}}, (1, 2),
+    "x" * 100_000,
+]  # fmt: skip
+
+
+class Blocking:
+    """The asyncio transport, called as the synchronous one."""
+
+    def __init__(self, runner, *where):
+        self._runner, self._transport = runner, AsyncHttpTransport(*where)
+
+    def call(self, *args, **options):
+        return self._runner.run(self._transport.call(*args, **options))
+
+    def close(self):
+        self._runner.run(self._transport.close())
+
+
+@pytest.fixture(params=["sync", "async"])
+def reach(request):
+    """`reach(url, key)` makes a transport of either colour."""
+    with asyncio.Runner() as runner:
+        made = []
+
+        def connect(url, key="am_x", limit=1 << 27):
+            made.append(HttpTransport(url, key, limit) if request.param == "sync" else Blocking(runner, url, key, limit))
+            return made[-1]
+
+        yield connect
+        for transport in made:
+            transport.close()
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:20])
+def test_values_cross_exactly(server, reach, value):
+    transport = reach(server.url, server.key)
+    transport.call(SET, SetEntry(namespace="ns", key="k", value=value))
+    found = transport.call(GET, GetEntry(namespace="ns", key="k")).value
+    assert found == (list(value) if isinstance(value, tuple) else value)
+    assert type(found) is (list if isinstance(value, tuple) else type(value))
+
+
+@pytest.mark.parametrize("key", ["a/b", "..", ".", "a b+c", "%2F", "?#&=", "ä😀", "~'\"\\"])
+def test_keys_cross_exactly(server, reach, key):
+    transport = reach(server.url, server.key)
+    assert transport.call(SET, SetEntry(namespace="n/s", key=key, value=1)).key == key
+    assert transport.call(GET, GetEntry(namespace="n/s", key=key)).key == key
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, "\ud800", {"a": ["\udfff"]}, {1: 2}, object(), {"deep": math.nan}], ids=repr
+)
+def test_what_json_cannot_say_never_leaves(server, reach, value):
+    transport = reach(server.url, server.key)
+    with pytest.raises(agentmemo.InvalidInput) as caught:
+        transport.call(SET, SetEntry(namespace="ns", key="never", value=value))
+    assert caught.value.next_call
+    with pytest.raises(agentmemo.NotFound):
+        transport.call(GET, GetEntry(namespace="ns", key="never"))
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("state.set", SetEntry(namespace="\ud800", key="k", value=1)),
+        ("state.set", SetEntry(namespace="ns", key="k", value=1, origin="\ud800")),
+        ("state.set", SetEntry(namespace="ns", key="k", value=1, ttl_seconds=math.nan)),
+        ("state.watch", WatchNamespace(namespace="ns", wait_seconds=math.inf)),
+        ("audit.events", ListEvents(text="\ud800")),
+    ],
+)
+def test_bad_arguments_never_leave(server, reach, operation, request_):
+    with pytest.raises(agentmemo.InvalidInput):
+        reach(server.url, server.key).call(BY_NAME[operation], request_)
+
+
+def test_arguments_cross_in_the_query(server, reach):
+    transport = reach(server.url, server.key)
+    transport.call(SET, SetEntry(namespace="q", key="k", value=1))
+    page = transport.call(
+        BY_NAME["audit.events"], ListEvents(namespace="q", type="state.set", newest_first=True, limit=1, since=0)
+    )
+    assert [item["operation"] for item in page.items] == ["state.set"]
+
+
+def test_errors_come_back_as_themselves(server, reach):
+    transport = reach(server.url, server.key)
+    transport.call(SET, SetEntry(namespace="e", key="k", value=1))
+    with pytest.raises(agentmemo.VersionConflict) as caught:
+        transport.call(SET, SetEntry(namespace="e", key="k", value=2, if_version=0))
+    assert caught.value.details == {"expected": 0, "current": 1}
+    with pytest.raises(agentmemo.NotAuthenticated):
+        reach(server.url, "am_wrong").call(GET, GetEntry(namespace="e", key="k"))
+    with pytest.raises(agentmemo.LeaseLost):
+        transport.call(SET, SetEntry(namespace="e", key="k", value=3), claim=Claim(run="run_0000000000000000", epoch=1))
+
+
+def test_the_claim_and_the_worker_travel(server, reach):
+    transport = reach(server.url, server.key)
+    worker = transport.call(BY_NAME["worker.register"], RegisterWorker()).id
+    opening = agentmemo.model.runs.StartRun(name="r", key=worker, worker=worker)
+    run = transport.call(BY_NAME["run.start"], opening, worker=worker).run
+    claim = Claim(run=run.id, epoch=run.epoch, step="s/1")
+    done = CompleteStep(run=run.id, name="s", key="1", result={"n": 1})
+    assert transport.call(BY_NAME["step.complete"], done, claim=claim, worker=worker).result == {"n": 1}
+
+
+def test_too_large_is_refused_here(server, reach):
+    with pytest.raises(agentmemo.LimitExceeded):
+        reach(server.url, server.key, 1000).call(SET, SetEntry(namespace="ns", key="k", value="x" * 1000))
+
+
+def test_nothing_there_is_unavailable_and_safe_to_repeat(reach):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(agentmemo.Unavailable) as caught:
+        reach(f"http://127.0.0.1:{port}").call(SET, SetEntry(namespace="ns", key="k", value=1))
+    assert caught.value.retry_safe
+    assert "agentmemo up" in caught.value.next_call
+
+
+def test_a_closed_transport_says_so(server, reach):
+    transport = reach(server.url, server.key)
+    transport.close()
+    with pytest.raises(agentmemo.Unavailable) as caught:
+        transport.call(GET, GetEntry(namespace="ns", key="k"))
+    assert not caught.value.retry_safe
+
+
+@pytest.mark.parametrize("address", ["http://", "http://host:port", "ftp://host", "http://key@host", "http://host?x=1"])
+def test_odd_addresses_are_refused(address):
+    with pytest.raises(agentmemo.InvalidInput):
+        Wire(address, "am_x", 1)
+
+
+def test_a_path_before_v1_is_kept():
+    wire = Wire("https://example.com/memo/v1/", "am_x", 1000)
+    sending = wire.sending(GET, GetEntry(namespace="n", key="k"), None, None)
+    assert (wire.address, sending.target) == ("https://example.com", "/memo/v1/state/n/k")
+
+
+class Scripted:
+    """A server that does what it is told with each connection: answers bytes, or hangs up."""
+
+    def __init__(self, *answers):
+        self.requests = []
+        self._answers = list(answers)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        for answers in self._answers:
+            connection, _ = self._socket.accept()
+            with connection:
+                for answer in answers:
+                    self.requests.append(self._read(connection))
+                    if answer is None:
+                        break
+                    connection.sendall(answer)
+
+    @staticmethod
+    def _read(connection):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        head, _, body = data.partition(b"\r\n\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
+        while len(body) < int(headers.get("content-length", 0)):
+            body += connection.recv(65536)
+        return head.decode().split(" ")[0], headers, body
+
+    def close(self):
+        self._thread.join(10)
+        self._socket.close()
+        assert not self._thread.is_alive()
+
+
+def answer(status, body, kind="application/json"):
+    return f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+
+
+ENTRY = (
+    '{"namespace":"ns","key":"k","value":1,"version":1,"revision":1,"author":"agent:a","written_at":1,'
+    '"origin":"agent","trust":"agent","of_a_newer_server":true}'
+)
+
+
+@pytest.fixture
+def scripted():
+    made = []
+
+    def script(*answers):
+        made.append(Scripted(*answers))
+        return made[-1]
+
+    yield script
+    for each in made:
+        each.close()
+
+
+def test_a_stale_connection_is_replaced_and_the_request_repeated_with_its_key(reach, scripted):
+    there = scripted([answer(200, ENTRY), None], [answer(200, ENTRY)])
+    transport = reach(there.url)
+    transport.call(SET, SetEntry(namespace="ns", key="k", value=0))
+    assert transport.call(SET, SetEntry(namespace="ns", key="k", value=1)).version == 1
+    first, lost, repeated = there.requests
+    assert lost == repeated
+    assert first[1]["idempotency-key"] != lost[1]["idempotency-key"]
+    assert lost[1]["idempotency-key"].startswith("req_")
+
+
+@pytest.mark.parametrize(("operation", "safe"), [("state.set", False), ("state.get", True)])
+def test_what_is_lost_twice_is_unavailable(reach, scripted, operation, safe):
+    there = scripted([None], [None])
+    request = SetEntry(namespace="ns", key="k", value=0) if not safe else GetEntry(namespace="ns", key="k")
+    with pytest.raises(agentmemo.Unavailable) as caught:
+        reach(there.url).call(BY_NAME[operation], request)
+    assert caught.value.retry_safe is safe
+    assert len(there.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "retry_safe"),
+    [
+        (answer(502, "<h1>Bad gateway</h1>", "text/html"), True),
+        (answer(200, "<h1>Welcome</h1>", "text/html"), False),
+        (answer(200, '{"key": 1}'), False),
+        (answer(302, ""), False),
+        (answer(404, "[]"), False),
+    ],
+)
+def test_something_else_that_answers_is_unavailable(reach, scripted, reply, retry_safe):
+    there = scripted([reply])
+    with pytest.raises(agentmemo.Unavailable) as caught:
+        reach(there.url).call(GET, GetEntry(namespace="ns", key="k"))
+    assert caught.value.retry_safe is retry_safe
+
+
+def test_threads_share_a_transport(server):
+    transport = HttpTransport(server.url, server.key, 1 << 20)
+    failures = []
+
+    def work(number):
+        try:
+            for turn in range(20):
+                transport.call(SET, SetEntry(namespace="threads", key=str(number), value=[number, turn]))
+                found = transport.call(GET, GetEntry(namespace="threads", key=str(number)))
+                assert found.value == [number, turn]
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    transport.close()
+    assert failures == []
+
+
+def test_a_run_over_http(server):
+    with agentmemo.connect(server.url, key=server.key) as agent:
+        with agent.run("over-http", "1") as run:
+            assert run.step("twice", lambda: 21 * 2) == 42
+            agent.state.set("ns", "in-run", {"n": 10**30})
+            run.finding("It works.")
+            run.complete("done")
+        found = agent.runs.find("over-http", "1")
+        assert (found.state, found.result) == ("completed", "done")
+        assert agent.state.entry("ns", "in-run").run == found.id
+        assert agent.audit.verify().intact
+
+
+def test_a_run_over_http_async(server):
+    async def scenario():
+        async with await agentmemo.connect_async(server.url, key=server.key) as agent:
+            async with agent.run("over-http-async", "1") as run:
+                assert await run.step("twice", lambda: 21 * 2) == 42
+                await run.complete("done")
+            assert (await agent.runs.find("over-http-async", "1")).state == "completed"
+            assert [entry.key async for entry in await agent.state.list("none-here")] == []
+
+    asyncio.run(scenario())
