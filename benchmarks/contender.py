@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,15 @@ END_SECONDS = 20
 class Contender:
     """The parent's end. `wrapper` is put before the command, for example strace."""
 
-    def __init__(self, module: str, function: str, directory: Path, *, wrapper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        module: str,
+        function: str,
+        directory: Path,
+        *,
+        wrapper: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.name = f"{module}.{function}"
         self._errors = directory.with_suffix(".stderr")
@@ -35,6 +43,7 @@ class Contender:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=directory,
+                env=os.environ | dict(environment or {}),
                 text=True,
             )
         self._answer()

@@ -74,7 +74,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 class HttpConnection(asyncio.Protocol):
-    """One keep-alive connection, one request at a time, for every HTTP server alike: the client costs next to nothing."""
+    """One keep-alive connection, one request at a time, the same and nearly free for every HTTP server."""
 
     def __init__(self) -> None:
         self._buffer = b""

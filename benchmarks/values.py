@@ -9,10 +9,9 @@ from typing import Any
 
 KEYS = 10_000
 KEYS_READ = 1_000
-_WORDS = (
-    "the agent read the report and found that the build fails because a test expects the old name of the field so it "
-    "changed the query ran the suite again wrote down what it had tried and asked the reviewer to look at the result"
-).split()
+_TEXT = """the agent read the report and found that the build fails because a test expects the old name of the field so
+it changed the query ran the suite again wrote down what it had tried and asked the reviewer to look at the result"""
+_WORDS = _TEXT.split()
 
 
 def one_kb(seed: int) -> dict[str, Any]:

@@ -1,22 +1,20 @@
-"""How often the disk is told to keep a step: fsync and fdatasync calls, counted by strace, between two run counts."""
+"""How often the disk is told to keep a step: fsync and fdatasync, counted by strace in shorter and longer runs."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import sys
-from pathlib import Path
 
 import harness
 from contender import Contender
 from harness import Row, Target
-from subjects.steps import STEPS
 
 PEERS = {"dbos": "DBOS on SQLite", "langgraph": "LangGraph SqliteSaver"}
 TARGETS = {1: Target(1.1, at_most=True), 64: Target(0.10, at_most=True)}
-# Agents -> runs each, fewer and more; what starting and the first run cost is in both and drops out.
-RUNS = {1: (4, 14), 64: (1, 3)}
-SETTINGS = "runs of 10 steps of effect none, opening and completing the run included; strace -c, difference of two counts"
+# What starting, opening a run and completing it cost is in both, and drops out of the difference.
+SHORT, LONG = 10, 40
+SETTINGS = f"effect none; strace -c, the difference between runs of {SHORT} and of {LONG} steps"
 _CALLS = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(?P<calls>\d+)\s+(?:\d+\s+)?(?:fsync|fdatasync)\s*$", re.MULTILINE)
 
 
@@ -44,20 +42,21 @@ def run() -> list[Row]:
 def _per_step(name: str, agents: int) -> float | None:
     if shutil.which("strace") is None:
         return None
-    few, many = RUNS[agents]
     try:
-        calls = _count(name, agents, many) - _count(name, agents, few)
+        calls = _count(name, agents, LONG) - _count(name, agents, SHORT)
     except RuntimeError as error:
         print(f"  {error}", file=sys.stderr)
         return None
-    return calls / (agents * (many - few) * STEPS)
+    return calls / (agents * (LONG - SHORT))
 
 
-def _count(name: str, agents: int, runs: int) -> int:
+def _count(name: str, agents: int, steps: int) -> int:
     with harness.directory("fsyncs") as directory:
-        output = Path(directory) / "strace.txt"
+        output = directory / "strace.txt"
         wrapper = ["strace", "-f", "-c", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-o", str(output)]
-        contender = Contender("subjects.steps", name, Path(directory) / name, wrapper=wrapper)
-        contender.measure("run", agents, count=runs)
+        contender = Contender(
+            "subjects.steps", name, directory / name, wrapper=wrapper, environment={"BENCH_STEPS": str(steps)}
+        )
+        contender.measure("run", agents, count=1)
         contender.close()
         return sum(int(match["calls"]) for match in _CALLS.finditer(output.read_text()))

@@ -35,7 +35,10 @@ def run() -> list[Row]:
         for workload in ("set", "get"):
             samples = take_turns(started, workload, 16, hogs=1)
             rows += compare(
-                f"state {workload}, embedded, 16 threads, CPU hog", samples, PEERS, settings=f"{SETTINGS}; a busy thread"
+                f"state {workload}, embedded, 16 threads, CPU hog",
+                samples,
+                PEERS,
+                settings=f"{SETTINGS}; a busy thread",
             )
     return rows
 

@@ -1,8 +1,9 @@
-"""Durable steps: runs of ten steps of effect none, each keeping 1 KB, beside DBOS and a LangGraph graph of ten nodes."""
+"""Durable steps: runs of ten steps of effect none, 1 KB each, beside DBOS and a LangGraph graph of ten nodes."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,10 +13,12 @@ from typing import Any, TypedDict
 from harness import CLIENTS, Row, Target, compare, contenders, take_turns
 from values import VALUES
 
-STEPS = 10
+STEPS = int(os.environ.get("BENCH_STEPS", "10"))
 TARGETS = {16: Target(6_000)}
 PEERS = {"dbos": "DBOS on SQLite", "langgraph": "LangGraph SqliteSaver"}
-SETTINGS = "1 KB per step, durable before the next step; DBOS: its own settings (DELETE, FULL), LangGraph: WAL, FULL, sync"
+SETTINGS = (
+    "1 KB per step, durable before the next step; DBOS: its own settings (DELETE, FULL), LangGraph: WAL, FULL, sync"
+)
 VALUE = VALUES[1]
 Workloads = dict[str, Callable[[int], Callable[[], Any]]]
 

@@ -14,13 +14,23 @@ import threading
 import typing
 
 import pytest
+import uvicorn
 
 import agentmemo
+from agentmemo.api.operations import BY_NAME
 from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client._sync.plane import Plane
+from agentmemo.client.http_async import AsyncHttpTransport
+from agentmemo.client.http_sync import HttpTransport
+from agentmemo.model.access import EVERYTHING, Caller, CreateKey
+from agentmemo.server.app import create_app
+from agentmemo.server.serve import bind
 from agentmemo.testing import ManualPlane
+from agentmemo.testing.plane import AsyncManualTransport, ManualTransport
 
 OURS = "agentmemo.client._async."
-SURFACES = ("sync", "async")
+SURFACES = ("sync", "async", "http", "http async")
 
 
 def pytest_configure(config):
@@ -34,9 +44,37 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("surface", marker.args if marker else SURFACES, indirect=True)
 
 
+class Switchboard:
+    """One real server for the whole session; each test plugs in the application of its own plane."""
+
+    def __init__(self):
+        self.surface = None
+        self._listener = bind("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._server = uvicorn.Server(uvicorn.Config(self, log_config=None, ws="none", lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
+        self._thread.start()
+
+    async def __call__(self, scope, receive, send):
+        await self.surface.app()(scope, receive, send)
+
+    def close(self):
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.fixture(scope="session")
+def switchboard():
+    made = Switchboard()
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def surface(request, plane):
-    made = Surface(request.param, plane)
+    over_http = request.param.startswith("http")
+    made = Surface(request.param, plane, request.getfixturevalue("switchboard") if over_http else None)
     yield made
     made.close()
 
@@ -50,12 +88,28 @@ def agent(surface):
 class Surface:
     """One way to call a plane. `connect` gives something that behaves as a `Connection`."""
 
-    def __init__(self, kind: str, plane: ManualPlane):
+    def __init__(self, kind: str, plane: ManualPlane, switchboard):
         self.kind = kind
         self.plane = plane
         self._driver = Driver() if kind.endswith("async") else None
+        self._switchboard = switchboard
+        self._served = None
+        self._app = None
+        if switchboard:
+            switchboard.surface = self
+            restart = plane.restart
+            plane.restart = lambda: (restart(), self._lease_ends())
+
+    def app(self):
+        """The application of the plane as it is now: after a restart it is another one."""
+        if self._served is not self.plane.local:
+            self._served = self.plane.local
+            self._app = create_app(self._served)
+        return self._app
 
     def connect(self, agent=None, *, person=None, workspace="default", grants=None):
+        if self._switchboard:
+            return self._connect_http(agent, person, workspace, grants)
         if self._driver is None:
             return self.plane.connect(agent, person=person, workspace=workspace, grants=grants)
         made = self.plane.connect_async(agent, person=person, workspace=workspace, grants=grants)
@@ -67,6 +121,8 @@ class Surface:
 
     def kill(self, connection):
         self.plane.kill(self.raw(connection))
+        if self._switchboard:
+            self._lease_ends()
 
     def pause(self, connection):
         self.plane.pause(self.raw(connection))
@@ -78,6 +134,30 @@ class Surface:
     def close(self):
         if self._driver:
             self._driver.close()
+        if self._app:
+            self._app.stop()
+
+    def _lease_ends(self):
+        """No lock of this machine tells a plane that its caller over HTTP is dead; the end of the lease does."""
+        self.plane.advance(self.plane.settings.lease_seconds + 1)
+
+    def _connect_http(self, agent, person, workspace, grants):
+        link = self.plane._link(agent, person, workspace, grants)
+        caller = link.caller
+        admin = Caller(kind="service", name="tests", grants=(EVERYTHING,), workspace=workspace)
+        request = CreateKey(kind=caller.kind, actor=caller.name, grants=list(caller.grants), expires_in_days=None)
+        key = self.plane.engine.call(BY_NAME["key.create"], admin, request).secret
+        limit = self.plane.settings.request_bytes_max
+        lease = self.plane.settings.lease_seconds
+        if self._driver is None:
+            transport = ManualTransport(link, HttpTransport(self._switchboard.url, key, limit))
+            made = agentmemo.Connection(Plane(transport, self.plane.clock, lease), caller.name)
+            self.plane._connections.append(made)
+        else:
+            over = AsyncManualTransport(link, AsyncHttpTransport(self._switchboard.url, key, limit))
+            made = agentmemo.AsyncConnection(AsyncPlane(over, self.plane.clock, lease), caller.name)
+        link.connection = made
+        return self._driver.wrap(made) if self._driver else made
 
 
 class Driver:

@@ -22,7 +22,7 @@ def admin(surface):
 def test_a_key_is_shown_once_and_only_its_hash_is_kept(surface, admin):
     made = admin.keys.create("agent", "bob", label="ci", grants=[READ_TEAM])
     assert made.secret.startswith(f"am_agent_{made.id}_")
-    listed = admin.keys.list()[0]
+    listed = next(key for key in admin.keys.list() if key.id == made.id)
     assert listed.secret is None
     assert (listed.id, listed.actor, listed.label, listed.grants) == (made.id, "bob", "ci", [READ_TEAM])
     caller = surface.plane.engine.authenticate(made.secret)
@@ -146,7 +146,7 @@ def test_the_kill_switch(surface, admin, agent):
         agent.state.set("n", "k", 1)
     for call in (
         lambda: agent.state.get("n", "k"),
-        lambda: agent.briefing(),
+        agent.briefing,
         lambda: agent.start("job"),
         lambda: agent.state.list("n"),
         lambda: surface.connect("agent").status(),
@@ -189,15 +189,15 @@ def test_without_grants_nothing_is_allowed(surface, admin):
     for call in (
         lambda: nobody.state.get("n", "k"),
         lambda: nobody.state.set("n", "k", 1),
-        lambda: nobody.state.namespaces(),
+        nobody.state.namespaces,
         lambda: nobody.state.search("word"),
-        lambda: nobody.runs.list(),
+        nobody.runs.list,
         lambda: nobody.run("r").__enter__(),
-        lambda: nobody.briefing(),
-        lambda: nobody.audit.events(),
-        lambda: nobody.keys.list(),
+        nobody.briefing,
+        nobody.audit.events,
+        nobody.keys.list,
         lambda: nobody.keys.create("agent", "x"),
-        lambda: nobody.status(),
+        nobody.status,
         lambda: nobody.backup("/nowhere"),
     ):
         with pytest.raises(PermissionDenied):

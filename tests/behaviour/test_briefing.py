@@ -24,9 +24,10 @@ def test_nothing_to_do_says_so(agent):
 
 @promise("briefing.parts")
 def test_a_briefing_tells_all_that_matters(surface, agent):
-    with pytest.raises(ValueError, match="it broke"), agent.run(
-        "migrate", key="acme", inputs={"tables": 12}, budget={"tokens": 1000}
-    ) as run:
+    with (
+        pytest.raises(ValueError, match="it broke"),
+        agent.run("migrate", key="acme", inputs={"tables": 12}, budget={"tokens": 1000}) as run,
+    ):
         run.step("plan", lambda: 1)
         run.step("copy", lambda: surface.current_step().charge(tokens=100))
         run.decide("copy by day", because="the table is large")
@@ -37,7 +38,7 @@ def test_a_briefing_tells_all_that_matters(surface, agent):
     briefing = agent.briefing()
     told, data = str(briefing), briefing.data["runs"][0]
     assert f"Run migrate/acme ({run.id}): pending, attempt 2 of 3." in told
-    assert 'Goal: {\'tables\':12}' in told.replace('"', "'")
+    assert "Goal: {'tables':12}" in told.replace('"', "'")
     assert "Done: 2 steps, stored and not to be repeated; last: plan/1, copy/1 (40 %: users done)." in told
     assert 'Decided <agent:agent, trust: agent>: "copy by day" because "the table is large"' in told
     assert 'Found <agent:agent, trust: agent>: "two tables have no key"' in told
@@ -54,9 +55,10 @@ def test_a_briefing_tells_all_that_matters(surface, agent):
 @promise("briefing.short")
 def test_a_briefing_stays_short_whatever_it_has_to_tell(surface, agent):
     for number in range(6):
-        with pytest.raises(ValueError, match="it broke"), agent.run(
-            "n" * 200, key="k" * 400 + str(number), inputs={"goal": "g" * 5000}
-        ) as run:
+        with (
+            pytest.raises(ValueError, match="it broke"),
+            agent.run("n" * 200, key="k" * 400 + str(number), inputs={"goal": "g" * 5000}) as run,
+        ):
             for index in range(5):
                 run.step("s" * 200, lambda: 1)
                 run.finding("f" * 3000 + str(index))

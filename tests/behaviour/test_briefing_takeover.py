@@ -9,11 +9,12 @@ from agentmemo.testing import Crashed
 promise = pytest.mark.promise
 
 
+# Over HTTP the plane cannot see a process die; it knows when the lease ends.
 @promise("briefing.parts")
+@pytest.mark.surfaces("sync", "async")
 def test_a_run_whose_holder_is_gone_can_be_continued(surface, agent):
     with pytest.raises(Crashed), agent.run("job", key="1") as run:
-        run.step("first", lambda: 1)
-        surface.plane.crash()
+        run.step("first", surface.plane.crash)
     briefing = surface.connect().briefing()
     assert briefing.data["runs"][0]["state"] == "running"
     assert "running, its holder is gone" in briefing.text

@@ -207,10 +207,10 @@ def test_a_refused_operation_records_nothing(world, name):
     engine = world.plane.engine
     seen = []
     original = world.call
-    world.call = lambda operation, request, claim=None: seen.append((operation, request))
+    world.call = lambda operation, request, _claim=None: seen.append((operation, request))
     perform()
     world.call = original
-    (operation, request), = seen
+    ((operation, request),) = seen
     with pytest.raises(Error):
         engine.call(BY_NAME[operation], caller, request)
     assert trail(world) == before
@@ -276,7 +276,11 @@ def test_events_are_filtered(surface, agent):
     assert keys(until=began + 1) == [("state.set", "apple")]
     assert keys(since=began + 1) == [("state.set", "pear"), ("state.delete", "apple")]
     assert keys(text="PEAR") == [("state.set", "pear")]
-    assert keys(newest_first=True, limit=1) == [("state.delete", "apple"), ("state.set", "pear"), ("state.set", "apple")]
+    assert keys(newest_first=True, limit=1) == [
+        ("state.delete", "apple"),
+        ("state.set", "pear"),
+        ("state.set", "apple"),
+    ]
     cursor = agent.audit.events(limit=1).cursor
     with pytest.raises(Error):
         agent.audit.events(limit=1, actor="other", cursor=cursor)

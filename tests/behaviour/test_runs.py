@@ -113,6 +113,7 @@ def test_a_run_held_by_a_live_worker_names_it(surface, agent):
 
 
 @promise("run.takeover")
+@pytest.mark.surfaces("sync", "async")
 def test_the_dead_are_taken_over_at_once(surface, agent):
     with pytest.raises(Unavailable), agent.run("r", key="1") as run:
         run.step("a", lambda: 1)
@@ -366,7 +367,7 @@ def test_three_takeovers_without_a_step_ask_a_person(surface, agent):
     dana = surface.plane.person("dana")
     agent = surface.connect()
     found = agent.runs.find("r", "1")
-    assert found.state == "running"
+    assert found.state in {"running", "pending"}
     surface.plane.upkeep()
     dana.will("takeovers", "continue")
     with agent.run("r", key="1") as run:

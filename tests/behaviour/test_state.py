@@ -447,7 +447,9 @@ BAD_NAMES = ["", "a\x00b", "line\nbreak", "\ud800", "x" * 2000, "tab\t", "c1\x85
 
 
 @promise("input.refused")
-@pytest.mark.parametrize("name", BAD_NAMES, ids=["empty", "nul", "newline", "surrogate", "long", "tab", "c1", "separator"])
+@pytest.mark.parametrize(
+    "name", BAD_NAMES, ids=["empty", "nul", "newline", "surrogate", "long", "tab", "c1", "separator"]
+)
 def test_bad_names_are_refused(agent, name):
     with pytest.raises((InvalidInput, LimitExceeded)):
         agent.state.set(name, "k", 1)

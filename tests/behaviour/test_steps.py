@@ -260,9 +260,9 @@ def test_retry_uses_the_same_idempotency_key(surface):
 @promise("step.doubt")
 @pytest.mark.parametrize("found", [{"receipt": 3}, None], ids=["happened", "did not"])
 def test_a_probe_finds_out(surface, found):
+    before = surface.plane.clock.now_us()
     doubtful(surface, timeout_seconds=60)
     probed, ran = [], []
-    before = surface.plane.clock.now_us()
 
     def probe(key):
         probed.append((key, surface.plane.clock.now_us() - before))
@@ -386,7 +386,15 @@ def test_writes_inside_a_step_commit_with_its_result(surface, agent):
     assert agent.state.entry("n", "k").run == run.id
     assert [n.text for n in agent.runs.notes(run.id)] == ["noted"]
     events = [e.operation for e in agent.audit.events(run=run.id)]
-    assert events == ["run.start", "step.complete", "state.set", "state.set", "state.delete", "note.finding", "run.complete"]
+    assert events == [
+        "run.start",
+        "step.complete",
+        "state.set",
+        "state.set",
+        "state.delete",
+        "note.finding",
+        "run.complete",
+    ]
 
 
 @promise("step.buffer")
@@ -435,6 +443,7 @@ def test_concurrent_steps_of_a_name_need_keys(surface, plane):
 
     async def scenario():
         async with await plane.connect_async() as agent:
+
             async def work(value):
                 await asyncio.sleep(0)
                 return value
@@ -465,7 +474,12 @@ def test_a_spent_budget_pauses_until_a_person_raises_it(surface, agent):
         assert len(dana.decided) == 1
         run.step("c", think, 60)
     record = agent.runs.get(run.id)
-    assert (record.state, record.spent.tokens, record.budget.tokens, record.budget.steps) == ("completed", 180, 1000, 10)
+    assert (record.state, record.spent.tokens, record.budget.tokens, record.budget.steps) == (
+        "completed",
+        180,
+        1000,
+        10,
+    )
     asked = agent.audit.events(type="run.ask")[0]
     assert asked.reason == "The budget is spent: tokens 120 of 100."
     assert asked.subject["question"] == "budget"

@@ -244,7 +244,7 @@ def test_work_without_a_task_is_refused(agent):
 @promise("task.start")
 def test_starting_is_idempotent_by_key_and_can_be_later(surface, agent):
     ran = []
-    working(agent)(lambda run, **inputs: ran.append(inputs))
+    working(agent)(lambda _run, **inputs: ran.append(inputs))
     first = agent.start("job", {"a": 1}, key="k")
     assert agent.start("job", {"a": 1}, key="k").id == first.id
     at = surface.plane.clock.now_us() + 60 * SECOND
@@ -263,6 +263,7 @@ def test_starting_is_idempotent_by_key_and_can_be_later(surface, agent):
 
 
 @promise("task.takeover")
+@pytest.mark.surfaces("sync", "async")
 def test_registered_runs_of_the_dead_are_done_by_others(surface, agent):
     ran = []
 

@@ -24,7 +24,11 @@ def test_a_key_goes_to_a_private_file_and_nowhere_else(cli, tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = cli("keys", "create", "person", "bob", "--out", file)
     assert again.status == 2
+    assert cli("keys", "create", "person", "bob", "--out", tmp_path / "missing" / "bob.key").status == 2
     assert len(cli("keys", "list", "--json").json["items"]) == 1
+    # A refused key leaves no file behind.
+    assert cli("keys", "create", "robot", "bob", "--out", tmp_path / "robot.key").status == 2
+    assert not (tmp_path / "robot.key").exists()
 
 
 def test_rotate_revoke_and_their_states(cli):

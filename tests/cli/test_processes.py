@@ -105,6 +105,17 @@ def test_a_reader_that_leaves_is_no_error(run, started):
     assert process.stderr.read() == b""
 
 
+def test_output_that_cannot_be_written_is_unavailable(run, data):
+    run("state", "set", "n", "k", "1")
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [*COMMAND, "state", "get", "n", "k", "--data", str(data)],
+            stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False,
+        )  # fmt: skip
+    assert done.returncode == 6
+    assert done.stderr.count(b"\n") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_demo_goes_on_where_it_was_stopped(run, started, number):
     first = started("demo", "--seconds", "2.5")

@@ -111,7 +111,8 @@ def test_a_mismatch(world, open_tab, button, decision):
     tab = open_tab().sign_in()
     tab.go(f"/runs/{run.id}")
     assert "Keep the stored result, or do it again?" in tab.text("#question")
-    assert "Step post/1: Its inputs are not those of the stored result." in tab.text("#question")
+    assert "Step post/1 has a stored result." in tab.text("#question")
+    assert "Its inputs are not those of the stored result. code-review, agent; agent's words" in tab.text("#question")
     tab.page.get_by_role("button", name=button).click()
     tab.page.locator("#question form").wait_for(state="detached")
     assert resolution(world, run.id)[0] == decision
@@ -158,6 +159,7 @@ def test_cancel_needs_a_reason(world, person):
     person.page.get_by_label("Reason").first.fill("Wrong branch.")
     person.page.get_by_role("button", name="Cancel the run").click()
     assert "Cancelled" in person.text(".crumb")
+    assert "Wrong branch. ada, person; verified" in person.text("#p-head .said.verified")
     found = world.agent.runs.get(run.id)
     assert (found.state, found.reason) == ("cancelled", "Wrong branch.")
 

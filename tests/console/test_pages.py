@@ -126,6 +126,14 @@ def test_a_finished_run_shows_its_result(busy, reader):
     assert reader.page.locator("#do-cancel").count() == 0
 
 
+def test_an_error_is_quoted_with_its_author(world, reader):
+    run, claim, worker = world.open("build", "1")
+    world.call("run.fail", model.FailRun(run=run.id, reason="The linker found no -lssl."), claim, worker)
+    reader.go(f"/runs/{run.id}")
+    assert reader.text(".sub") == "It is failed. Since 14:02:00 UTC."
+    assert "The linker found no -lssl. code-review, agent; agent's words, not verified" in reader.text(".said.agent")
+
+
 def test_a_takeover_is_shown_between_the_steps(busy, reader):
     reader.go(f"/runs/{busy.asking}")
     rows = reader.page.locator("#p-steps tbody tr").all_inner_texts()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
 from agentmemo.console.sessions import IDLE_SECONDS, LIFETIME_SECONDS
 
 
@@ -102,3 +105,30 @@ def test_scripts_get_a_problem_instead_of_the_form(world, open_tab):
     answer = open_tab().context.request.get(f"{world.url}/runs.json")
     assert answer.status == 401
     assert answer.json()["code"] == "not_authenticated"
+
+
+def test_over_https_the_cookie_is_bound_to_the_host(world):
+    async def ask():
+        messages = []
+        scope = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET",
+            "scheme": "https", "path": "/sign-in", "raw_path": b"/sign-in", "root_path": "", "query_string": b"",
+            "headers": [(b"host", b"console.test")], "client": ("127.0.0.1", 1), "server": ("console.test", 443),
+        }  # fmt: skip
+        await world.app(scope, None, lambda message: collect(messages, message))
+        return dict(messages[0]["headers"])[b"set-cookie"].decode()
+
+    async def collect(messages, message):
+        messages.append(message)
+
+    cookie = run_in_thread(ask)
+    assert cookie.startswith("__Host-agentmemo-form=")
+    for part in ("Secure", "HttpOnly", "Path=/", "SameSite=strict"):
+        assert part in cookie
+    assert "Domain" not in cookie
+
+
+def run_in_thread(function):
+    """Playwright keeps an event loop in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, function()).result(timeout=10)

@@ -8,8 +8,9 @@ from collections import Counter, defaultdict
 from contextlib import closing
 from pathlib import Path
 
-import agentmemo
 from workload import big_text, digest
+
+import agentmemo
 
 POSITION_BITS = 40
 MASK = (1 << POSITION_BITS) - 1
@@ -42,17 +43,23 @@ def check_file(file: sqlite3.Connection) -> None:
 
 def check_positions(file: sqlite3.Connection) -> None:
     """Revisions of a workspace count 1, 2, 3, ... and sequences of a stream too."""
-    found = file.execute("SELECT position >> 40, count(*), min(position), max(position) FROM event GROUP BY 1").fetchall()
+    found = file.execute(
+        "SELECT position >> 40, count(*), min(position), max(position) FROM event GROUP BY 1"
+    ).fetchall()
     for workspace, count, lowest, highest in found:
         assert (lowest & MASK, highest & MASK) == (1, count), f"gaps in workspace {workspace}"
-    gaps = file.execute("SELECT stream FROM event GROUP BY stream HAVING min(sequence) <> 1 OR max(sequence) <> count(*)")
+    gaps = file.execute(
+        "SELECT stream FROM event GROUP BY stream HAVING min(sequence) <> 1 OR max(sequence) <> count(*)"
+    )
     assert gaps.fetchall() == []
 
 
 def check_entries_have_events(file: sqlite3.Connection) -> None:
     """A version's row id is its event's position: no change without an event, no event without its change."""
     marks = ",".join("?" * len(CHANGES_OF_ENTRIES))
-    events = dict(file.execute(f"SELECT position, operation FROM event WHERE operation IN ({marks})", CHANGES_OF_ENTRIES))  # noqa: S608 - only marks
+    events = dict(
+        file.execute(f"SELECT position, operation FROM event WHERE operation IN ({marks})", CHANGES_OF_ENTRIES)
+    )
     versions = {
         position: f"state.{kind}" for position, kind in file.execute("SELECT position, kind FROM entry_version")
     }
@@ -116,7 +123,9 @@ def check_runs_have_events(file: sqlite3.Connection, *, finished: bool) -> None:
     """One start per run, one end per finished run, and the other way round."""
     runs = {handle: state for handle, state in file.execute("SELECT handle, state FROM run")}
     events: dict[str, Counter] = defaultdict(Counter)
-    for stream, operation in file.execute("SELECT stream, operation FROM event WHERE stream LIKE 'run\\_%' ESCAPE '\\'"):
+    for stream, operation in file.execute(
+        "SELECT stream, operation FROM event WHERE stream LIKE 'run\\_%' ESCAPE '\\'"
+    ):
         events[stream][operation] += 1
     assert set(events) == set(runs)
     for handle, state in runs.items():
@@ -188,7 +197,9 @@ def _check_executions(file: sqlite3.Connection, notes: list[dict], counts: Count
 def check_notes_once(file: sqlite3.Connection) -> None:
     twice = file.execute("SELECT run, kind, text, step FROM note GROUP BY 1, 2, 3, 4 HAVING count(*) > 1")
     assert twice.fetchall() == []
-    missing = file.execute("SELECT n.id FROM note n LEFT JOIN event e ON e.position = n.position WHERE e.position IS NULL")
+    missing = file.execute(
+        "SELECT n.id FROM note n LEFT JOIN event e ON e.position = n.position WHERE e.position IS NULL"
+    )
     assert missing.fetchall() == []
 
 

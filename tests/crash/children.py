@@ -16,6 +16,8 @@ PROGRAM = Path(__file__).with_name("workload.py")
 # Far above anything a test waits for: what is free within seconds is free because its holder's lock is.
 LEASE_SECONDS = 60.0
 DEATH_SECONDS = 30.0
+# Every process of this session that died by SIGKILL.
+kills: list[int] = []
 
 
 class Child:
@@ -67,6 +69,8 @@ class Child:
             self.process.kill()
             self.process.wait()
             code = 0
+        if code == -signal.SIGKILL:
+            kills.append(self.process.pid)
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
@@ -93,20 +97,21 @@ class Plane:
         *,
         point: str | None = None,
         lease_seconds: float = LEASE_SECONDS,
-        ready: bool = True,
+        address: str | None = None,
+        key: str | None = None,
     ) -> Child:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENTMEMO_")}
         environment |= {
             "AGENTMEMO_LEASE_SECONDS": str(lease_seconds),
             "AGENTMEMO_UPKEEP_INTERVAL_SECONDS": "0.05",
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
         if point:
             environment["AGENTMEMO_TEST_CRASH"] = point
-        child = Child([mode, str(self.store), str(self.side), slot], environment, self._log)
+        if key:
+            environment["AGENTMEMO_KEY"] = key
+        child = Child([mode, address or str(self.store), str(self.side), slot], environment, self._log)
         self._children.append(child)
-        if ready:
-            child.wait_ready()
+        child.wait_ready()
         return child
 
     def finish(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 # workload.py is a program that runs alone; the tests share its names.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from children import Plane  # noqa: E402 - after the path is set
+from children import Plane, kills
 
 SEED_VARIABLE = "AGENTMEMO_CRASH_SEED"
 # Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.
@@ -31,6 +31,11 @@ def pytest_collection_modifyitems(items):
 
 def pytest_report_header():
     return f"crash seed: {SEED_VARIABLE}={SEED}"
+
+
+def pytest_terminal_summary(terminalreporter):
+    if kills:
+        terminalreporter.write_line(f"crash: {len(kills)} processes died by SIGKILL, {SEED_VARIABLE}={SEED}")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The program that gets killed: one process doing everything an agent does, noting beside the store what it was told.
 
-    python workload.py loop|finish|backup|open|hold STORE SIDE SLOT
+    python workload.py loop|finish|backup|open|hold|remote|serve STORE SIDE SLOT
 
 Every note is on disk (fsync) before the program goes on, so the notes are a floor: what they say was acknowledged
 must be in the store. `begin` is written by a step's function while it runs, `end` once `run.step` has returned.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import agentmemo
 from agentmemo import current_step
-from agentmemo.errors import Conflict, Error, LeaseLost, RunHeld
+from agentmemo.errors import Conflict, Error, LeaseLost, RunHeld, Unavailable
 
 ATTEMPTS = 1000
 LOOP_SECONDS = 40.0
@@ -223,7 +223,7 @@ def backup(store: str, side: str, slot: str) -> None:
     while True:
         entry = agent.state.set("facts", f"backup-{slot}", {"number": number})
         path = f"{store}.copy-{slot}-{number}"
-        if not os.path.exists(path):
+        if not Path(path).exists():
             agent.backup(path)
             notes.note("backup", path=path, version=entry.version, key=entry.key)
         number += 1
@@ -232,9 +232,7 @@ def backup(store: str, side: str, slot: str) -> None:
 def open_only(store: str, side: str, slot: str) -> None:
     with agentmemo.connect(store, agent=f"agent-{slot}") as agent:
         entry = agent.state.set("first", slot, {"pid": os.getpid()})
-        Side(side).note(
-            "set", namespace="first", key=slot, version=entry.version, digest=digest({"pid": os.getpid()})
-        )
+        Side(side).note("set", namespace="first", key=slot, version=entry.version, digest=digest({"pid": os.getpid()}))
 
 
 def hold(store: str, side: str, slot: str) -> None:
@@ -278,6 +276,42 @@ def hold(store: str, side: str, slot: str) -> None:
     notes.note("answers", refused=refused)
 
 
+class Remote(Work):
+    """The same steps over HTTP, by a client that tries again whenever the server is away. STORE is an address."""
+
+    def __init__(self, address: str, side: str, slot: str) -> None:
+        self.slot = slot
+        self.side = Side(side)
+        self.agent = agentmemo.connect(address)
+        self.first = 0
+
+    def cycle(self, n: int) -> None:
+        self.until_it_works(self.sets, n)
+        self.until_it_works(self.transaction, n)
+        self.until_it_works(self.short, f"{self.slot}-{n}")
+
+    def short(self, key: str) -> None:
+        with self.agent.run("short", key, max_attempts=ATTEMPTS) as run:
+            self.step(run, "plan", effect="none")
+            self.step(run, "send", effect="write", probing=True)
+            run.decide("go on")
+            self.step(run, "look", effect="read", big=True)
+        self.side.note("finished", run=run.id)
+
+    def until_it_works(self, work, argument: object) -> None:
+        while True:
+            try:
+                return work(argument)
+            except (Unavailable, RunHeld, LeaseLost):
+                time.sleep(0.02)
+
+
+def serve(store: str, _side: str, port: str) -> None:
+    from agentmemo.server.serve import serve as serve_http
+
+    serve_http(data=store, port=int(port), announce=lambda _: print("ready", flush=True))  # noqa: T201 - as below
+
+
 def _stale_transaction(agent) -> None:
     with agent.transaction() as tx:
         tx.state.set("zombie", "transaction", "stale")
@@ -285,9 +319,15 @@ def _stale_transaction(agent) -> None:
 
 def main() -> None:
     mode, store, side, slot = sys.argv[1:]
+    if mode == "serve":
+        serve(store, side, slot)
+        return
     print("ready", flush=True)  # noqa: T201 - the parent waits for it
     if mode in ("backup", "open", "hold"):
         {"backup": backup, "open": open_only, "hold": hold}[mode](store, side, slot)
+        return
+    if mode == "remote":
+        Remote(store, side, slot).loop()
         return
     work = Work(store, side, slot)
     getattr(work, mode)()

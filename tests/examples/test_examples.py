@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ class Shell:
         self.folder = folder
         self.data = folder / "data"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENTMEMO_")}
-        self.environment = kept | {"AGENTMEMO_DATA": str(self.data)}
+        self.environment = kept | {"AGENTMEMO_DATA": str(self.data), "USER": "you"}
 
     def run(self, name, *words, code=0, refusal=""):
         done = subprocess.run(
@@ -50,6 +51,20 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path):
     return Shell(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A shell whose examples reach one plane over HTTP."""
+    shell = Shell(tmp_path_factory.mktemp("served"))
+    command = [sys.executable, "-m", "agentmemo", "up", "--port", "0", "--json"]
+    with subprocess.Popen(command, env=shell.environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            started = json.loads(process.stdout.readline())
+            shell.environment |= {"AGENTMEMO_URL": started["url"], "AGENTMEMO_KEY": started["agent_key"]}
+            yield shell
+        finally:
+            process.terminate()
 
 
 def test_every_example_is_tested_here():
@@ -145,6 +160,24 @@ def test_async_agent_fetches_each_page_once(shell):
     with shell.connect() as agent:
         entry = agent.state.entry("crawl", "total")
         assert (entry.value, entry.version, entry.run) == (24, 1, agent.runs.find("crawl", "docs").id)
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("state.py", "one commit: ['last_commit_hash', 'last_sync']"),
+        ("run.py", "done: {'chapters': 5, 'last': 'what happens in chapter 5'}"),
+        ("briefing.py", "steps done: 1"),
+        ("tasks.py", "scheduled: ['0 3 * * *']"),
+        ("in_doubt.py", "payments in the bank's book: 1"),
+        ("async_agent.py", "total: 24"),
+    ],
+)
+def test_examples_are_the_same_over_http(served, name, last):
+    words = ["--seconds", "0"] if name == "run.py" else []
+    assert served.run(name, *words)[-1] == last
+    with served.connect() as agent:
+        assert {event.door for event in agent.audit.events(actor="agent:you")} == {"http"}
 
 
 def test_resumable_analysis_resumes_and_writes_the_same_report(shell, repository):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -36,7 +37,7 @@ def rights(grants, names=("team/a", "team/a/b", "team/b", "team", "teams", "priv
 
 @given(st.lists(GRANTS, min_size=2, max_size=4))
 def test_no_chain_of_attenuations_widens(chain):
-    for parent, child in zip(chain, chain[1:], strict=False):
+    for parent, child in pairwise(chain):
         assume(access.attenuates(list(child), parent))
     assert rights(chain[-1]) <= rights(chain[0])
 
@@ -109,7 +110,11 @@ def test_a_person_may_hold_what_only_a_person_may():
     access.check_grants([Grant(permissions=("runs:decide",)), EVERYTHING], "person")
 
 
-@given(st.sampled_from(access.KINDS), st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=8, max_size=8), st.binary(min_size=32, max_size=32))
+@given(
+    st.sampled_from(access.KINDS),
+    st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=8, max_size=8),
+    st.binary(min_size=32, max_size=32),
+)
 def test_a_key_reads_back(kind, public_id, secret):
     text = access.compose_key(kind, public_id, secret)
     assert access.parse_key(text) == (kind, public_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ def test_handles_sort_by_time(milliseconds):
 def test_handles_of_one_moment_are_unique_and_ascend_but_for_the_wrap():
     handles = [ids.mint("run", START) for _ in range(20_000)]
     assert len(set(handles)) == 20_000
-    assert sum(a > b for a, b in zip(handles, handles[1:], strict=False)) <= 1
+    assert sum(a > b for a, b in pairwise(handles)) <= 1
 
 
 def test_threads_never_get_the_same_handle():

@@ -18,7 +18,9 @@ from agentmemo.model.pages import make_cursor, read_cursor
 from agentmemo.model.runs import Budget, StartRun
 from agentmemo.model.wire import as_request, check_types
 
-FILTERS = st.recursive(st.none() | st.integers(0, 99) | st.text(max_size=5), lambda x: st.lists(x, max_size=3), max_leaves=5)
+FILTERS = st.recursive(
+    st.none() | st.integers(0, 99) | st.text(max_size=5), lambda x: st.lists(x, max_size=3), max_leaves=5
+)
 
 
 @given(st.text(max_size=10), FILTERS, st.integers(0, 2**62) | st.text(max_size=30))
@@ -73,7 +75,9 @@ WRONG = [object(), b"x", {1, 2}, 1j, (), lambda: None, "\ud800"]
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_requests_made_in_python_are_as_strict_as_on_a_wire(operation):
-    fields = [f for f in msgspec.structs.fields(operation.request) if f.name not in {"value", "inputs", "result", "calls"}]
+    fields = [
+        f for f in msgspec.structs.fields(operation.request) if f.name not in {"value", "inputs", "result", "calls"}
+    ]
     given_fields = {f.name: "x" if "str" in str(f.type) else 1 for f in fields if f.required}
     given_fields |= {f.name: [] for f in fields if f.required and "list" in str(f.type)}
     given_fields |= {name: None for name in ("value", "calls") if name in operation.request.__struct_fields__}
@@ -101,7 +105,10 @@ def test_types_that_fit_are_left_alone():
 @pytest.mark.parametrize("kind", errors.CLASSES, ids=lambda kind: kind.code)
 def test_errors_come_back_from_the_wire_and_from_pickle(kind):
     made = kind("message", why="why", next_call="next", retry_safe=True, details={"a": [1]})
-    for again in (errors.rebuild(msgspec.json.decode(msgspec.json.encode(made.to_dict()))), pickle.loads(pickle.dumps(made))):  # noqa: S301
+    for again in (
+        errors.rebuild(msgspec.json.decode(msgspec.json.encode(made.to_dict()))),
+        pickle.loads(pickle.dumps(made)),  # noqa: S301 - what processes send each other
+    ):
         assert type(again) is kind
         assert again.to_dict() == made.to_dict()
         assert str(again) == str(made) == "message\nWhy: why\nNext: next"

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,7 +26,11 @@ SECONDS = 20
 SCRIPT = """
 import msgspec, sys
 from agentmemo.server import serve
-serve(data=sys.argv[1], port=0, announce=lambda started: print(msgspec.json.encode(started, enc_hook=str).decode(), flush=True))
+
+def announce(started):
+    print(msgspec.json.encode(started, enc_hook=str).decode(), flush=True)
+
+serve(data=sys.argv[1], port=0, announce=announce)
 """
 
 
@@ -106,9 +111,9 @@ class Http:
         sent = []
 
         async def receive():
-            if inbox:
-                return inbox.pop(0)
-            await asyncio.Event().wait()
+            if not inbox:
+                await asyncio.Event().wait()
+            return inbox.pop(0)
 
         async def send(message):
             sent.append(message)
@@ -121,6 +126,11 @@ class Http:
         start, *rest = sent
         found = {name.decode(): value.decode() for name, value in start["headers"]}
         return Answer(start["status"], found, b"".join(message["body"] for message in rest))
+
+    async def waiting(self, count):
+        """Until so many long-polls and streams wait for a commit."""
+        while self.app.hub._waiting < count:  # noqa: ASYNC110 - there is no event for somebody beginning to wait
+            await asyncio.sleep(0)
 
     def scope(self, method, path, headers=None, key=...):
         raw, _, query = path.encode().partition(b"?")
@@ -213,8 +223,7 @@ class Server:
 
     @property
     def key(self):
-        with open(self.started["agent_key_file"], encoding="ascii") as file:
-            return file.read().strip()
+        return Path(self.started["agent_key_file"]).read_text(encoding="ascii").strip()
 
     def stop(self, how=signal.SIGTERM):
         """Its exit code and what it said on its error output."""

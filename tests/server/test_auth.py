@@ -13,7 +13,17 @@ ADMIN = Caller(kind="service", name="tests", grants=(EVERYTHING,), door="tests")
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "am_agent_x", "Bearer am_agent_x", "Bearer \u00e4", "bearer a b"],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic dXNlcjpwYXNz",
+        "am_agent_x",
+        "Bearer am_agent_x",
+        "Bearer \u00e4",
+        "bearer a b",
+    ],
 )
 def test_without_a_valid_key_there_is_nothing(http, header):
     answer = http.get("/v1/state/ns/k", key=None, headers={} if header is None else {"authorization": header})

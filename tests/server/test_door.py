@@ -31,7 +31,9 @@ def test_a_key_may_hold_anything_that_can_be_encoded(http, name):
     assert [entry["key"] for entry in http.get("/v1/state/ns").data["items"]] == [name]
 
 
-@pytest.mark.parametrize("text", ["1" * 30, "-" + "9" * 25, "1.5", "1.0", "0", "true", "null", '"\\u0000"', "[[]]", "1e300"])
+@pytest.mark.parametrize(
+    "text", ["1" * 30, "-" + "9" * 25, "1.5", "1.0", "0", "true", "null", '"\\u0000"', "[[]]", "1e300"]
+)
 def test_values_cross_exactly(http, text):
     http.put("/v1/state/ns/k", b'{"value":' + text.encode() + b"}")
     found = http.get("/v1/state/ns/k").body
@@ -148,7 +150,9 @@ def test_deep_json_is_a_limit_and_no_crash(http, depth):
 class TestLargeBodies:
     @pytest.fixture
     def plane(self, tmp_path):
-        made = ManualPlane(tmp_path / "agentmemo.db", settings=Settings(request_bytes_max=50_000, value_bytes_max=20_000))
+        made = ManualPlane(
+            tmp_path / "agentmemo.db", settings=Settings(request_bytes_max=50_000, value_bytes_max=20_000)
+        )
         yield made
         made.close()
 

@@ -59,7 +59,10 @@ def test_the_server_does_what_it_says(server, schema, name, mode):
 
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     @hypothesis.settings(
-        max_examples=CASES, database=None, deadline=None, derandomize=True,
+        max_examples=CASES,
+        database=None,
+        deadline=None,
+        derandomize=True,
         suppress_health_check=list(hypothesis.HealthCheck),
         phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
     )

@@ -21,7 +21,7 @@ EXPECTED = {
 
 def test_the_map_is_whole():
     assert set(STATUS) == {cls.code for cls in CLASSES} | {"error", "internal"} == set(CODES)
-    assert EXPECTED == {code: STATUS[code] for code in EXPECTED}
+    assert {code: STATUS[code] for code in EXPECTED} == EXPECTED
     assert set(EXPECTED) == {cls.code for cls in CLASSES}
 
 

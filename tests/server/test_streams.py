@@ -196,8 +196,7 @@ def test_a_long_poll_answers_at_the_commit(http):
     async def scenario():
         before = await put(http, "a", 1)
         waiting = asyncio.create_task(http.send("GET", f"{CHANGES}?after={before}&wait=20"))
-        while http.app.hub._waiting == 0:
-            await asyncio.sleep(0)
+        await http.waiting(1)
         assert not waiting.done()
         revision = await put(http, "b", 2)
         answer = await asyncio.wait_for(waiting, 10)
@@ -217,8 +216,7 @@ def test_a_claim_waits_for_work(http):
         worker = (await http.send("POST", "/v1/workers", {})).data["id"]
         body = {"worker": worker, "tasks": ["t"], "wait_seconds": 20}
         waiting = asyncio.create_task(http.send("POST", "/v1/claims", body))
-        while http.app.hub._waiting == 0:
-            await asyncio.sleep(0)
+        await http.waiting(1)
         run = (await http.send("POST", "/v1/tasks/t/runs", {"inputs": {"n": 1}})).data["run"]
         answer = await asyncio.wait_for(waiting, 10)
         assert answer.data["claimed"]["run"]["id"] == run["id"]
@@ -232,8 +230,7 @@ def test_stopping_ends_what_waits(http):
         waiting = asyncio.create_task(http.send("GET", f"{CHANGES}?after={before}&wait=20"))
         async with http.stream(CHANGES) as stream:
             await stream.block()
-            while http.app.hub._waiting < 2:
-                await asyncio.sleep(0)
+            await http.waiting(2)
             http.app.stop()
             assert await stream.event() is None
             assert (await asyncio.wait_for(waiting, 10)).data["changes"] == []

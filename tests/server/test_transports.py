@@ -10,13 +10,13 @@ import threading
 import pytest
 
 import agentmemo
-from agentmemo.api.operations import BY_NAME
+from agentmemo.api.operations import BY_NAME, BY_REQUEST
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.http_wire import Wire
 from agentmemo.model.access import Claim
 from agentmemo.model.audit import ListEvents
-from agentmemo.model.runs import CompleteStep, RegisterWorker
+from agentmemo.model.runs import CompleteStep, FindStep, Heartbeat, RegisterWorker, StartRun
 from agentmemo.model.state import GetEntry, SetEntry, WatchNamespace
 
 SET, GET = BY_NAME["state.set"], BY_NAME["state.get"]
@@ -46,7 +46,9 @@ def reach(request):
         made = []
 
         def connect(url, key="am_x", limit=1 << 27):
-            made.append(HttpTransport(url, key, limit) if request.param == "sync" else Blocking(runner, url, key, limit))
+            made.append(
+                HttpTransport(url, key, limit) if request.param == "sync" else Blocking(runner, url, key, limit)
+            )
             return made[-1]
 
         yield connect
@@ -108,24 +110,26 @@ def test_arguments_cross_in_the_query(server, reach):
 
 def test_errors_come_back_as_themselves(server, reach):
     transport = reach(server.url, server.key)
-    transport.call(SET, SetEntry(namespace="e", key="k", value=1))
+    version = transport.call(SET, SetEntry(namespace="e", key="k", value=1)).version
     with pytest.raises(agentmemo.VersionConflict) as caught:
         transport.call(SET, SetEntry(namespace="e", key="k", value=2, if_version=0))
-    assert caught.value.details == {"expected": 0, "current": 1}
+    assert caught.value.details == {"expected": 0, "current": version}
     with pytest.raises(agentmemo.NotAuthenticated):
         reach(server.url, "am_wrong").call(GET, GetEntry(namespace="e", key="k"))
-    with pytest.raises(agentmemo.LeaseLost):
+    with pytest.raises(agentmemo.NotFound):
         transport.call(SET, SetEntry(namespace="e", key="k", value=3), claim=Claim(run="run_0000000000000000", epoch=1))
 
 
 def test_the_claim_and_the_worker_travel(server, reach):
     transport = reach(server.url, server.key)
     worker = transport.call(BY_NAME["worker.register"], RegisterWorker()).id
-    opening = agentmemo.model.runs.StartRun(name="r", key=worker, worker=worker)
+    opening = StartRun(name="r", key=worker, worker=worker)
     run = transport.call(BY_NAME["run.start"], opening, worker=worker).run
     claim = Claim(run=run.id, epoch=run.epoch, step="s/1")
     done = CompleteStep(run=run.id, name="s", key="1", result={"n": 1})
-    assert transport.call(BY_NAME["step.complete"], done, claim=claim, worker=worker).result == {"n": 1}
+    transport.call(BY_NAME["step.complete"], done, claim=claim, worker=worker)
+    found = transport.call(BY_NAME["step.find"], FindStep(run=run.id, name="s", key="1"))
+    assert (found.state, found.result) == ("completed", {"n": 1})
 
 
 def test_too_large_is_refused_here(server, reach):
@@ -234,14 +238,23 @@ def test_a_stale_connection_is_replaced_and_the_request_repeated_with_its_key(re
     assert lost[1]["idempotency-key"].startswith("req_")
 
 
-@pytest.mark.parametrize(("operation", "safe"), [("state.set", False), ("state.get", True)])
-def test_what_is_lost_twice_is_unavailable(reach, scripted, operation, safe):
+@pytest.mark.parametrize(
+    ("request_", "safe"),
+    [
+        (SetEntry(namespace="ns", key="k", value=0), False),
+        (RegisterWorker(), False),
+        (Heartbeat(worker="wrk_x"), True),
+        (GetEntry(namespace="ns", key="k"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_lost_twice_is_unavailable(reach, scripted, request_, safe):
     there = scripted([None], [None])
-    request = SetEntry(namespace="ns", key="k", value=0) if not safe else GetEntry(namespace="ns", key="k")
     with pytest.raises(agentmemo.Unavailable) as caught:
-        reach(there.url).call(BY_NAME[operation], request)
+        reach(there.url).call(BY_REQUEST[type(request_)], request_)
     assert caught.value.retry_safe is safe
-    assert len(there.requests) == 2
+    first, second = there.requests
+    assert first == second
 
 
 @pytest.mark.parametrize(

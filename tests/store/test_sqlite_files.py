@@ -113,7 +113,9 @@ def test_a_directory_is_refused(tmp_path, opened):
 
 def test_a_failed_migration_leaves_nothing(path, opened, monkeypatch):
     good = migrate.migrations("sqlite")
-    monkeypatch.setattr(migrate, "migrations", lambda _: [*good, (99, "CREATE TABLE more (a); SELECT no_such_function()")])
+    monkeypatch.setattr(
+        migrate, "migrations", lambda _: [*good, (99, "CREATE TABLE more (a); SELECT no_such_function()")]
+    )
     with pytest.raises(Unavailable):
         opened()
     monkeypatch.undo()
@@ -126,7 +128,9 @@ def test_a_failed_migration_leaves_nothing(path, opened, monkeypatch):
 def test_migrations_apply_once_and_in_order(path, opened, monkeypatch):
     opened().close()
     good = migrate.migrations("sqlite")
-    monkeypatch.setattr(migrate, "migrations", lambda _: [*good, (900, "CREATE TABLE more (a)"), (901, "DROP TABLE more")])
+    monkeypatch.setattr(
+        migrate, "migrations", lambda _: [*good, (900, "CREATE TABLE more (a)"), (901, "DROP TABLE more")]
+    )
     opened().close()
     connection = apsw.Connection(str(path))
     assert migrate.migrate(connection, str(path)) == []
@@ -146,7 +150,7 @@ def test_a_damaged_page_is_told(path, opened):
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
-    with pytest.raises(Unavailable, match="damaged|not an SQLite|refused"):
+    with pytest.raises(Unavailable, match=r"damaged|not an SQLite|refused"):
         names(opened())
 
 

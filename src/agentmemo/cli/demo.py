@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common
+from agentmemo.cli.options import EVERYWHERE, Common, flag
 from agentmemo.cli.output import Output, working
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client.current import current_step
@@ -31,12 +31,12 @@ SECONDS_MAX = 600.0
 def demo(
     *,
     seconds: Annotated[float, Parameter(help="How long the five steps take together.")] = 10.0,
-    again: Annotated[bool, Parameter(help="Start a new run when the last one is finished.")] = False,
+    again: Annotated[bool, flag("Start a new run when the last one is finished.")] = False,
     common: Common = EVERYWHERE,
 ) -> None:
     """Run five steps in ten seconds. Stop it with Ctrl-C or kill -9, start it again: it goes on at the next step.
 
-    Each step pretends to work for two seconds; its result and one value under `agentmemo-demo` commit together.
+    Each step pretends to work for two seconds; its result and one value under agentmemo-demo commit together.
     """
     if not 0 <= seconds <= SECONDS_MAX:
         raise InvalidInput(f"--seconds is 0 to {SECONDS_MAX:.0f}, not {seconds}.")

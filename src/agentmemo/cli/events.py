@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from agentmemo import ids
 from agentmemo.cli import exits
-from agentmemo.cli.options import EVERYWHERE, Common, group_of_commands
+from agentmemo.cli.options import EVERYWHERE, Common, flag, group_of_commands
 from agentmemo.cli.output import pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_time
 from agentmemo.client._sync.connection import Connection
@@ -28,7 +28,7 @@ class Filter:
 
     run: Annotated[str | None, Parameter(help="Of this run; its first characters are enough.")] = None
     actor: Annotated[str | None, Parameter(help="By this actor: a name, or kind:name.")] = None
-    type: Annotated[str | None, Parameter(help="Of this operation, or of several: run.*")] = None
+    type: Annotated[str | None, Parameter(help="Of this operation, or of several: `run.*`")] = None
     namespace: Annotated[str | None, Parameter(help="In this namespace.")] = None
     outcome: Annotated[str | None, Parameter(help="ok or denied.")] = None
     since: Annotated[str | None, Parameter(help="From this UTC time on; also 15m, 2h, 7d ago.")] = None
@@ -57,7 +57,7 @@ def list_(
     *,
     narrow: Filter = ALL,
     after: Annotated[int | None, Parameter(help="Only after this revision.")] = None,
-    newest_first: Annotated[bool, Parameter(help="Begin with the newest.")] = False,
+    newest_first: Annotated[bool, flag("Begin with the newest.")] = False,
     limit: Annotated[int, Parameter(help="At most this many.")] = 100,
     cursor: Annotated[str | None, Parameter(help="Go on where the page before ended.")] = None,
     common: Common = EVERYWHERE,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import msgspec
 from cyclopts import Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common, group_of_commands
+from agentmemo.cli.options import EVERYWHERE, Common, flag, group_of_commands
 from agentmemo.cli.output import stamp, stamp_ago
 from agentmemo.cli.values import read_grants, show_grants
 from agentmemo.clock import SystemClock
@@ -20,7 +21,7 @@ from agentmemo.model.access import Actor, Key
 app = group_of_commands("keys", "Credentials and actors.")
 
 Kind = Annotated[str, Parameter(help="agent, person or service.")]
-Reason = Annotated[str, Parameter(help="Why, for the trail.")]
+Reason = Annotated[str, flag("Why, for the trail.")]
 Out = Annotated[
     Path | None, Parameter(help="Write the key to this new file, readable by you alone, instead of printing it.")
 ]
@@ -32,23 +33,23 @@ def create(
     actor: str,
     /,
     *,
-    label: Annotated[str, Parameter(help="What it is for.")] = "",
+    label: Annotated[str, flag("What it is for.")] = "",
     grant: Annotated[
-        Sequence[str], Parameter(help="Rights, such as state:read,runs:* or state:*@team/*; may be repeated.")
+        Sequence[str],
+        flag("Rights, such as `state:read,runs:*` or `state:*@team/*`; may be repeated."),
     ] = (),
     expires_in_days: Annotated[float, Parameter(help="Days until it ends.")] = 90.0,
-    never_expires: Annotated[bool, Parameter(help="Without an end.")] = False,
+    never_expires: Annotated[bool, flag("Without an end.")] = False,
     out: Out = None,
     common: Common = EVERYWHERE,
 ) -> None:
     """Create a key. It is shown once and never kept by the plane."""
     grants = read_grants(grant)
-    _check_free(out)
-    with common.connect(deciding=True) as plane:
+    with _private_file(out) as file, common.connect(deciding=True) as plane:
         made = plane.keys.create(
             kind, actor, label=label, grants=grants, expires_in_days=None if never_expires else expires_in_days
         )
-    _hand_over(common, made, out)
+        _hand_over(common, made, file, out)
 
 
 @app.command(name="list")
@@ -95,10 +96,9 @@ def rotate(
     common: Common = EVERYWHERE,
 ) -> None:
     """Make a successor with the same rights; the old key ends after the overlap."""
-    _check_free(out)
-    with common.connect(deciding=True) as plane:
+    with _private_file(out) as file, common.connect(deciding=True) as plane:
         made = plane.keys.rotate(key_id, overlap_hours=overlap_hours)
-    _hand_over(common, made, out)
+        _hand_over(common, made, file, out)
 
 
 @app.command
@@ -160,28 +160,38 @@ def _state(key: Key, now: int) -> str:
     return "expired" if key.expires_at is not None and key.expires_at <= now else "valid"
 
 
-def _check_free(out: Path | None) -> None:
-    """Before the key is made: afterwards its secret would be lost."""
-    if out is not None and (out.exists() or not out.parent.is_dir()):
-        raise InvalidInput(
-            f"{out} exists." if out.exists() else f"{out.parent} is not a directory.",
-            why="A key is only written to a new file.",
-            next_call="Name a new file.",
-        )
-
-
-def _hand_over(common: Common, key: Key, out: Path | None) -> None:
-    secret = key.secret or ""
-    if out is not None:
+@contextlib.contextmanager
+def _private_file(out: Path | None) -> Iterator[TextIO | None]:
+    """The new file for a key, made before the key is, whose secret could else be lost; gone again on failure."""
+    if out is None:
+        yield None
+        return
+    try:
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secret + "\n")
+    except OSError as error:
+        raise InvalidInput(
+            f"The file {str(out)!r} cannot be made: {error.strerror}.",
+            why="A key is only written to a new file.",
+            next_call="Name a new file in a directory you may write to.",
+        ) from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        try:
+            yield file
+        except BaseException:
+            out.unlink(missing_ok=True)
+            raise
+
+
+def _hand_over(common: Common, key: Key, file: TextIO | None, out: Path | None) -> None:
+    secret = key.secret or ""
+    if file is not None:
+        file.write(secret + "\n")
         key = msgspec.structs.replace(key, secret=None)
     common.out.remark(
         f"Key {key.id} of {key.kind}:{key.actor}, until {stamp(key.expires_at) or 'revoked'}; "
-        + (f"written to {out}." if out else "this is the only time it is shown:")
+        + (f"written to {out}." if file else "this is the only time it is shown:")
     )
     if common.json:
         common.out.document(key)
-    elif out is None:
+    elif file is None:
         common.out.say(secret)

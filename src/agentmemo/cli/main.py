@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from agentmemo.cli import exits
 from agentmemo.cli.output import console, prepare_streams, report, write
-from agentmemo.errors import Error, InvalidInput
+from agentmemo.errors import Error, InvalidInput, Unavailable
+from agentmemo.settings import VERSION
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
@@ -24,19 +24,19 @@ Without `--url` a command opens the store itself; no server is needed. `agentmem
 
 Exit statuses: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 conflict, 5 not permitted, 6 unavailable.
 """
-# name -> (where it is made, one line for the list of commands)
+# In the order of the help. A noun is an app of commands, the others are one command each.
 COMMANDS = {
-    "up": ("up:up", "Start a plane that others reach over HTTP."),
-    "demo": ("demo:demo", "Five steps that continue where you kill them."),
-    "status": ("plane:status", "How the plane is doing."),
-    "briefing": ("plane:briefing", "What an agent needs to know when it starts."),
-    "state": ("state:app", "Versioned JSON values."),
-    "runs": ("runs:app", "Durable work: look, explain, decide, signal, cancel."),
-    "events": ("events:app", "The trail: every change, and the proof that nothing was edited."),
-    "keys": ("keys:app", "Credentials and actors."),
-    "backup": ("plane:backup", "Write a consistent copy of the store."),
-    "restore": ("plane:restore", "Put a copy in the place of the store."),
-    "doctor": ("plane:doctor", "Look for what is wrong, and say what to do."),
+    "up": "up:up",
+    "demo": "demo:demo",
+    "status": "plane:status",
+    "briefing": "plane:briefing",
+    "state": "state:app",
+    "runs": "runs:app",
+    "events": "events:app",
+    "keys": "keys:app",
+    "backup": "plane:backup",
+    "restore": "plane:restore",
+    "doctor": "plane:doctor",
 }
 WITH_VALUE = ("--url", "--data", "--workspace", "--agent", "--person", "--key", "--key-file")
 
@@ -55,25 +55,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         write(sys.stderr, "Stopped.")
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads any more. What Python flushes at its end must not complain either.
+    except OSError as error:
+        # What Python still flushes at its end must not complain a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.BROKEN_PIPE
+        if isinstance(error, BrokenPipeError):
+            return exits.BROKEN_PIPE
+        report(Unavailable(f"The operating system refused: {error}."), json=json)
+        return exits.UNAVAILABLE
     return status
 
 
 def _perform(given: list[str]) -> int:
     if given in (["--version"], ["-V"]):
-        write(sys.stdout, f"agentmemo {version('agentmemo')}")
+        write(sys.stdout, f"agentmemo {VERSION}")
         return exits.DONE
     try:
         from cyclopts import CycloptsError
-    except ImportError:
-        raise InvalidInput(
-            "The command line is not installed.", next_call="Install it: pip install 'agentmemo[cli]'."
-        ) from None
+    except ImportError as error:
+        raise Unavailable(
+            f"The command line is not installed: {error.name} is missing.",
+            next_call="Install it: pip install 'agentmemo[cli]'.",
+            retry_safe=False,
+        ) from error
     tokens = options_last(given)
     app = build()
+    if tokens in ([], ["--help"], ["-h"]):
+        for name in COMMANDS:
+            app[name]  # imports it, so that the list can say what it does
     try:
         result = app(tokens, print_error=False, exit_on_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -89,15 +97,15 @@ def build() -> App:
         name="agentmemo",
         help=HELP,
         help_format="markdown",
-        version=version("agentmemo"),
+        version=VERSION,
         version_flags=("--version", "-V"),
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,
         console=console(sys.stdout),
         error_console=console(sys.stderr),
     )
-    for name, (place, help_text) in COMMANDS.items():
-        app.command(f"agentmemo.cli.{place}", name=name, help=help_text)
+    for number, (name, place) in enumerate(COMMANDS.items()):
+        app.command(f"agentmemo.cli.{place}", name=name, sort_key=number)
     return app
 
 
@@ -119,7 +127,7 @@ def options_last(given: Sequence[str]) -> list[str]:
         takes = 2 if rest[0] in WITH_VALUE else 1
         leading += rest[:takes]
         del rest[:takes]
-    if not rest or (len(rest) == 1 and COMMANDS.get(rest[0], ("", ""))[0].endswith(":app")):
+    if not rest or (len(rest) == 1 and COMMANDS.get(rest[0], "").endswith(":app")):
         return rest  # a noun alone asks for its help, which takes no options
     end = rest.index("--") if "--" in rest else len(rest)
     return [*rest[:end], *leading, *rest[end:]]

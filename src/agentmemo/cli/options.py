@@ -21,12 +21,17 @@ COMMON = Group("Common options", sort_key=100)
 HTTP = ("http://", "https://")
 
 
+def flag(help: str) -> Parameter:  # noqa: A002 - cyclopts' word
+    """An option whose absence says enough, so that the help need not show its default."""
+    return Parameter(show_default=False, help=help)
+
+
 @Parameter(name="*", group=COMMON)
 @dataclass(frozen=True, kw_only=True)
 class Common:
     """Who asks which plane, and how the answer is printed."""
 
-    json: Annotated[bool, Parameter(help="Print JSON: one document, or JSON lines where it goes on.")] = False
+    json: Annotated[bool, flag("Print JSON: one document, or JSON lines where it goes on.")] = False
     url: Annotated[str | None, Parameter(help="Ask the plane at this address (also AGENTMEMO_URL).")] = None
     data: Annotated[
         str | None, Parameter(help="Open the store in this directory or file (also AGENTMEMO_DATA), without a server.")
@@ -113,4 +118,4 @@ EVERYWHERE = Common()
 
 def group_of_commands(name: str, help: str) -> App:  # noqa: A002 - cyclopts' word
     """The commands of one noun."""
-    return App(name=name, help=help, default_parameter=Parameter(negative=()), version_flags=())
+    return App(name=name, help=help, version_flags=())

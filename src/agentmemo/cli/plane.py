@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from agentmemo.cli import exits
-from agentmemo.cli.options import EVERYWHERE, HTTP, Common
+from agentmemo.cli.options import EVERYWHERE, HTTP, Common, flag
 from agentmemo.cli.output import report
 from agentmemo.clock import SystemClock
 from agentmemo.errors import InvalidInput, Unavailable
@@ -75,15 +75,15 @@ def doctor(*, common: Common = EVERYWHERE) -> int:
     return exits.FAILED if any(each.level == "fail" for each in found.findings) else exits.DONE
 
 
-def backup(file: Path, /, *, common: Common = EVERYWHERE) -> None:
+def backup(
+    file: Annotated[Path, Parameter(help="A new file; one that exists is never overwritten.")],
+    /,
+    *,
+    common: Common = EVERYWHERE,
+) -> None:
     """Write a consistent, checked copy of the store to a new file, while work goes on.
 
     Over HTTP the file is made on the plane's machine, so name it by its whole path.
-
-    Parameters
-    ----------
-    file
-        The new file; an existing one is never overwritten.
     """
     remote = common.target is not None and common.target.startswith(HTTP)
     place = file if remote else file.expanduser().absolute()
@@ -99,7 +99,7 @@ def restore(
     file: Annotated[Path, Parameter(help="What `agentmemo backup` wrote.")],
     /,
     *,
-    force: Annotated[bool, Parameter(help="Replace a store that holds something; it is kept aside.")] = False,
+    force: Annotated[bool, flag("Replace a store that holds something; it is kept aside.")] = False,
     common: Common = EVERYWHERE,
 ) -> None:
     """Put a backup in the place of the store.

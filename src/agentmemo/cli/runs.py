@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common, group_of_commands
+from agentmemo.cli.options import EVERYWHERE, Common, flag, group_of_commands
 from agentmemo.cli.output import brief, pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_time, read_value
 from agentmemo.clock import iso
@@ -132,7 +132,7 @@ def note(
     text: str,
     /,
     *,
-    because: Annotated[str, Parameter(help="Why.")] = "",
+    because: Annotated[str, flag("Why.")] = "",
     common: Common = EVERYWHERE,
 ) -> None:
     """Leave a note for whoever continues the run; its next briefing shows it."""
@@ -164,14 +164,16 @@ def explain(run: Id, /, *, common: Common = EVERYWHERE) -> None:
 
 
 @app.command
-def signal(run: Id, name: str, value: Json = "null", /, *, text: bool = False, common: Common = EVERYWHERE) -> None:
-    """Send a named signal with a value; it is kept until the run waits for it.
-
-    Parameters
-    ----------
-    text
-        The value is a text and is kept as it stands, not read as JSON.
-    """
+def signal(
+    run: Id,
+    name: str,
+    value: Json = "null",
+    /,
+    *,
+    text: Annotated[bool, flag("The value is a text and is kept as it stands, not read as JSON.")] = False,
+    common: Common = EVERYWHERE,
+) -> None:
+    """Send a named signal with a value; it is kept until the run waits for it."""
     given = read_value(value, text=text)
     with common.connect() as plane:
         found = plane.runs.signal(run, name, given)
@@ -192,7 +194,7 @@ def fork(
     *,
     from_step: Annotated[str | None, Parameter(help="Keep the finished steps before this one (default: all).")] = None,
     run_key: Annotated[str | None, Parameter(help="Key of the new run (default: a new one).")] = None,
-    reason: Annotated[str, Parameter(help="Why, for the trail.")] = "",
+    reason: Annotated[str, flag("Why, for the trail.")] = "",
     common: Common = EVERYWHERE,
 ) -> None:
     """Make a new run out of a run's finished steps; a rewind is a fork."""
@@ -212,7 +214,7 @@ def resolve(
     seconds: Seconds = None,
     tokens: Tokens = None,
     nanousd: Nanousd = None,
-    comment: Annotated[str, Parameter(help="Why, for the trail.")] = "",
+    comment: Annotated[str, flag("Why, for the trail.")] = "",
     common: Common = EVERYWHERE,
 ) -> None:
     """Decide, as a person, what a run asks. `runs explain` shows the question.

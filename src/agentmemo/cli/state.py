@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common, group_of_commands
+from agentmemo.cli.options import EVERYWHERE, Common, flag, group_of_commands
 from agentmemo.cli.output import brief, pretty, stamp
 from agentmemo.cli.values import read_value
 from agentmemo.model.state import Entry
@@ -17,7 +17,7 @@ Value = Annotated[
     str,
     Parameter(allow_leading_hyphen=True, help="JSON; - reads standard input, @FILE a file."),
 ]
-Text = Annotated[bool, Parameter(help="The value is a text and is kept as it stands, not read as JSON.")]
+Text = Annotated[bool, flag("The value is a text and is kept as it stands, not read as JSON.")]
 IfVersion = Annotated[int | None, Parameter(help="Only over this version; 0 means that the key must be absent.")]
 Limit = Annotated[int, Parameter(help="At most this many.")]
 Cursor = Annotated[str | None, Parameter(help="Go on where the page before ended.")]
@@ -54,7 +54,7 @@ def get(
     *,
     version: Annotated[int | None, Parameter(help="This version instead of the newest.")] = None,
     as_of: Annotated[int | None, Parameter(help="As it was at this revision.")] = None,
-    text: Annotated[bool, Parameter(help="Print a text as it stands, without JSON's quotes.")] = False,
+    text: Annotated[bool, flag("Print a text as it stands, without JSON's quotes.")] = False,
     common: Common = EVERYWHERE,
 ) -> None:
     """Print a value as JSON; --json prints its version, author, origin and times as well."""
@@ -82,7 +82,7 @@ def list_(
     namespace: str,
     /,
     *,
-    prefix: Annotated[str, Parameter(help="Only keys that begin like this.")] = "",
+    prefix: Annotated[str, flag("Only keys that begin like this.")] = "",
     limit: Limit = 100,
     cursor: Cursor = None,
     common: Common = EVERYWHERE,
@@ -101,7 +101,7 @@ def list_(
 @app.command
 def namespaces(
     *,
-    prefix: Annotated[str, Parameter(help="Only namespaces that begin like this.")] = "",
+    prefix: Annotated[str, flag("Only namespaces that begin like this.")] = "",
     common: Common = EVERYWHERE,
 ) -> None:
     """List the namespaces you may read."""
@@ -186,7 +186,7 @@ def watch(
     namespace: str,
     /,
     *,
-    prefix: Annotated[str, Parameter(help="Only keys that begin like this.")] = "",
+    prefix: Annotated[str, flag("Only keys that begin like this.")] = "",
     after: Annotated[int | None, Parameter(help="Begin after this revision; now, when left out.")] = None,
     common: Common = EVERYWHERE,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common
+from agentmemo.cli.options import EVERYWHERE, Common, flag
 from agentmemo.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ def up(
     tls_certificate: Annotated[str | None, Parameter(help="PEM file with the certificate.")] = None,
     tls_key: Annotated[str | None, Parameter(help="PEM file with its key.")] = None,
     allow_insecure: Annotated[
-        bool, Parameter(help="Listen beyond this machine without TLS, behind a proxy that speaks it.")
+        bool,
+        flag("Listen beyond this machine without TLS, behind a proxy that speaks it."),
     ] = False,
-    access_log: Annotated[bool, Parameter(help="Log every request.")] = False,
+    access_log: Annotated[bool, flag("Log every request.")] = False,
     common: Common = EVERYWHERE,
 ) -> None:
     """Start a plane that others reach over HTTP, until Ctrl-C or SIGTERM.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import TYPE_CHECKING, Any
 
 from agentmemo.api.operations import Operation
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECTIONS_MAX = 100
+LARGE_BYTES = 1024 * 1024
 
 
 class AsyncHttpTransport:
@@ -37,17 +39,18 @@ class AsyncHttpTransport:
                 "The connection is closed.", next_call="Call agentmemo.connect_async(...) again.", retry_safe=False
             )
         sending = self._wire.sending(operation, request, claim, worker)
-        lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
-        # Repeated once, as in the synchronous transport: the request is safe to repeat.
+        lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
         try:
-            status, body = await self._exchange(sending)
-        except (aiohttp.ClientConnectorError, TimeoutError) as error:
-            raise self._failed(operation, error) from error
-        except lost:
             try:
                 status, body = await self._exchange(sending)
-            except (*lost, TimeoutError) as error:
-                raise self._failed(operation, error) from error
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError) as error:
+                # Repeated once, as in the synchronous transport: the request is safe to repeat. aiohttp does so
+                # by itself for every method but POST.
+                if sending.method != "POST" or isinstance(error, aiohttp.ClientConnectorError):
+                    raise
+                status, body = await self._exchange(sending)
+        except lost as error:
+            raise self._failed(operation, error) from error
         return self._wire.answer(operation, status, body)
 
     def hold(self, worker: str) -> None:
@@ -73,7 +76,8 @@ class AsyncHttpTransport:
         async with self._session.request(
             sending.method,
             URL(self._wire.address + sending.target, encoded=True),
-            data=sending.body,
+            # aiohttp writes plain bytes in one go, and a file-like body in pieces that leave the loop its turn.
+            data=sending.body if len(sending.body or b"") < LARGE_BYTES else io.BytesIO(sending.body or b""),
             headers=sending.headers,
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=sending.timeout_seconds),
             allow_redirects=False,

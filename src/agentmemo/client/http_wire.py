@@ -15,7 +15,7 @@ from agentmemo.api.operations import BY_NAME, Operation
 from agentmemo.clock import Clock, SystemClock
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, Unavailable, rebuild
 from agentmemo.model.access import Claim
-from agentmemo.model.values import encode_result
+from agentmemo.model.values import encode, encode_result
 from agentmemo.model.wire import Request
 
 PREFIX = "/v1"
@@ -174,7 +174,8 @@ class Wire:
             if type(value) in _AS_THEY_ARE:
                 pieces[name] = value
             else:
-                pieces[name] = msgspec.Raw(encode_result(value))
+                # A value is kept exactly; results and inputs may hold what is read back into a type.
+                pieces[name] = msgspec.Raw(encode(value) if name == "value" else encode_result(value))
         try:
             body = msgspec.json.encode(pieces)
         except UnicodeEncodeError:

@@ -7,7 +7,7 @@ from typing import Any
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import run_title
 from agentmemo.model.audit import Event
-from agentmemo.model.runs import COMPLETED, FINISHED, IN_DOUBT, Note, Run, Step
+from agentmemo.model.runs import CANCELLED, COMPLETED, FINISHED, IN_DOUBT, Explanation, Note, Run, Step
 
 STEPS = 200
 EVENTS = 20
@@ -30,10 +30,12 @@ async def run(visit: Visit) -> Page:
     explanation = await runs.explain(found.id)
     notes = list((await runs.notes(found.id)).items)
     turns, events = await trail(visit, found.id)
+    said = last_words(found, turns)
     data = {
         "run": found,
         "explanation": explanation,
-        "why": explanation.text.removeprefix(f"{found.name}{'/' + found.key if found.key else ''} is {found.state}. "),
+        "why": why(found, explanation, said),
+        "said": said,
         "steps": rows(found, listed, turns, visit.now),
         "last_turn": last_turn(listed, turns) if steps.cursor is None else None,
         "steps_done": sum(step.state == COMPLETED for step in listed),
@@ -58,6 +60,27 @@ async def trail(visit: Visit, handle: str) -> tuple[list[Event], list[Event] | N
     turns = await audit.events(run=handle, type="run.*", newest_first=True, limit=TURNS)
     events = await audit.events(run=handle, newest_first=True, limit=EVENTS)
     return list(turns.items), list(events.items)
+
+
+def last_words(found: Run, turns: list[Event]) -> dict[str, str] | None:
+    """The error a run ended or paused with, or the reason of who cancelled it: somebody's words, with their name."""
+    if found.error:
+        return {"text": found.error, "author": found.agent, "trust": "agent"}
+    if found.state != CANCELLED or not found.reason:
+        return None
+    by = next((event.actor for event in turns if event.operation == "run.cancel"), found.agent)
+    return {"text": found.reason, "author": by, "trust": "verified" if by.startswith("person:") else "agent"}
+
+
+def why(found: Run, explanation: Explanation, said: dict[str, str] | None) -> str:
+    """The plane's explanation, without the title above it and without the words that are quoted below it."""
+    title = f"{found.name}{'/' + found.key if found.key else ''} is {found.state}."
+    text = explanation.text.removeprefix(title)
+    if said:
+        text = text.replace(said["text"], "")
+    if found.state in FINISHED:
+        text = f"It is {found.state}. {text}"
+    return " ".join(text.split())
 
 
 def span(found: Run, now: int) -> tuple[int, int]:
@@ -110,6 +133,7 @@ def question(
     return {
         "kind": found.waiting_for,
         "detail": found.reason,
+        "author": ask.actor if ask else found.agent,
         "step": step,
         "named": named,
         "idempotency_key": f"{found.id}/{named}" if named else None,

@@ -37,13 +37,15 @@ async def state(visit: Visit) -> Page:
 
 async def namespaces(visit: Visit) -> Page:
     text = visit.asked("text")
-    found = [item async for item in await visit.connection.state.namespaces()]
+    page = await visit.connection.state.namespaces()
+    found = list(page.items)
     matches = list((await visit.connection.state.search(text)).items) if text else None
     total = sum(item.entries for item in found)
+    headline = f"{sentence(count(total, 'entry', 'entries'))} in {count(len(found), 'namespace')}."
+    if page.cursor is not None:
+        headline = f"The first {len(found):,} namespaces."
     data = {
-        "headline": f"{sentence(count(total, 'entry', 'entries'))} in {count(len(found), 'namespace')}."
-        if found
-        else "Nothing is remembered here yet.",
+        "headline": headline if found else "Nothing is remembered here yet.",
         "namespaces": found,
         "text": text or "",
         "matches": matches,

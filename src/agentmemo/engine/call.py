@@ -29,7 +29,7 @@ class EngineContext(Protocol):
     names: Names
     presence: Presence
     incarnation: str
-    renewals: dict[str, Renewal]
+    renewals: dict[tuple[int, str], Renewal]
 
     def authorize(self, caller: Caller, operation: Any, request: Any) -> None: ...
     def perform(self, tx: Transaction, call: Call, prepared: Any) -> Any: ...

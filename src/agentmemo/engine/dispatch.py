@@ -44,7 +44,7 @@ class Engine:
         self.incarnation = ids.mint("wrk", clock.now_us())
         self.presence = Presence(database.capabilities.file)
         self.denials = access.Denials(self)
-        self.renewals: dict[str, Renewal] = {}
+        self.renewals: dict[tuple[int, str], Renewal] = {}
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()

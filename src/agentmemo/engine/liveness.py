@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from agentmemo import ids
 from agentmemo.clock import SECOND
-from agentmemo.engine.call import Call, EngineContext, Renewal
+from agentmemo.engine.call import Call, EngineContext, Renewal, not_found
+from agentmemo.errors import InvalidInput
 from agentmemo.store import runs as rows
 from agentmemo.store.database import Transaction
 
@@ -18,11 +20,11 @@ def renew(tx: Transaction, call: Call, worker: str) -> None:
     others under higher epochs, so nothing old can come back with it.
     """
     engine = call.engine
-    known = engine.renewals.get(worker)
+    known = engine.renewals.get((call.actor, worker))
     boot = engine.clock.boot_us()
     if known is not None and boot - known.written_at < known.lease_us // RENEWALS_PER_LEASE:
         return
-    row = rows.get_worker(tx, call.workspace, worker)
+    row = own_worker(tx, call, worker)
     lease_us = row.lease_us if row else round(engine.settings.lease_seconds * SECOND)
     if row is None:
         add(tx, call, worker, lease_us, host="", process=0)
@@ -30,7 +32,20 @@ def renew(tx: Transaction, call: Call, worker: str) -> None:
         tx.write("worker_renew", id=worker, lease_until=boot + lease_us, boot_id=engine.clock.boot_id)
         if row.stopped_at is not None:
             engine.presence.restore(worker)
-    engine.renewals[worker] = Renewal(boot, lease_us)
+    engine.renewals[call.actor, worker] = Renewal(boot, lease_us)
+
+
+def own_worker(tx: Transaction, call: Call, worker: str) -> rows.WorkerRow | None:
+    """The caller's worker, or None where it was never or is no longer known. Another's looks like a missing one."""
+    # The handle names a lock file as well, so nothing but a handle may pass.
+    if not ids.is_handle(worker, "wrk"):
+        raise InvalidInput(
+            f"{worker[:64]!r} is not a worker's handle.", next_call="Register one: worker.register returns its handle."
+        )
+    row = rows.get_worker(tx, call.workspace, worker)
+    if row is not None and (row.kind, row.name) != (call.caller.kind, call.caller.name):
+        raise not_found("worker", worker)
+    return row
 
 
 def add(tx: Transaction, call: Call, worker: str, lease_us: int, *, host: str, process: int) -> None:

@@ -72,7 +72,7 @@ def claim(
     """Raise the epoch: from here on only this worker's writes are accepted."""
     takeovers = run.takeovers + 1 if taken_over else run.takeovers
     if takeovers > model.TAKEOVERS_WITHOUT_STEP_MAX:
-        detail = f"{takeovers - 1} workers died on this run without finishing a step."
+        detail = f"{takeovers} workers died on this run without finishing a step."
         waits.ask(tx, call, run, "takeovers", detail)
         return claimed(tx, call, reload(tx, call, run), "waiting", lease_seconds)
     model.next_run_state(run.state, "claim", run.handle)

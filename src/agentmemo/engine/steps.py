@@ -12,7 +12,7 @@ from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, lost
 from agentmemo.engine.run_views import step_view
 from agentmemo.engine.state import check_limit
-from agentmemo.errors import InvalidInput
+from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model import runs as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.state import check_name
@@ -114,7 +114,10 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
 
 
 def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
-    """Record a failed attempt; its error is kept, what it buffered is not."""
+    """Record a failed attempt; its error is kept, what it buffered is not.
+
+    Raises InvalidTransition when this very attempt was recorded as completed and only its answer was lost.
+    """
     _check(request.name, request.key, request.effect)
     claim = call.claim_on(request.run)
     fenced = tx.one(
@@ -123,6 +126,13 @@ def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
     if fenced is None:
         raise lost(existing(tx, call, request.run), claim.epoch)
     run, steps, run_attempt = fenced
+    found = rows.get_step(tx, run, request.name, request.key)
+    if found and _is_result_of(found, request, claim.epoch):
+        raise InvalidTransition(
+            f"Step {request.name}/{request.key} is completed; its result stands.",
+            why="Its attempt was recorded before, even if the answer was lost.",
+            next_call="Read the step, or open the run again: it replays the result.",
+        )
     started_at = request.started_at or tx.now
     _put(
         tx,
@@ -169,6 +179,12 @@ def list_(tx: Transaction, call: Call, request: model.ListSteps) -> Page:
     items = [step_view(tx, call, run.handle, row) for row in found[:limit]]
     cursor = make_cursor("step.list", bound, found[limit - 1].id) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
+
+
+def _is_result_of(found: rows.StepRow, request: model.FailStep, epoch: int) -> bool:
+    """A rerun with other inputs may fail over an old result; the attempt that made the result may not."""
+    made = (found.state, found.epoch, found.attempt, found.fingerprint)
+    return made == (model.COMPLETED, epoch, request.attempt, request.fingerprint)
 
 
 def _check(name: str, key: str, effect: str) -> None:

@@ -21,14 +21,14 @@ def register(tx: Transaction, call: Call, request: model.RegisterWorker) -> mode
     handle = ids.mint("wrk", tx.now)
     lease_us = round(request.lease_seconds * SECOND)
     liveness.add(tx, call, handle, lease_us, host=request.host, process=request.process)
-    engine.renewals[handle] = Renewal(engine.clock.boot_us(), lease_us)
+    engine.renewals[call.actor, handle] = Renewal(engine.clock.boot_us(), lease_us)
     audit.record(tx, call, "worker.register", {"kind": "worker", "id": handle})
     return model.Worker(id=handle, lease_seconds=request.lease_seconds)
 
 
 def heartbeat(tx: Transaction, call: Call, request: model.Heartbeat) -> model.HeartbeatAnswer:
     """Renew now, show what each run is doing, and tell which runs the worker no longer holds."""
-    call.engine.renewals.pop(request.worker, None)
+    call.engine.renewals.pop((call.actor, request.worker), None)
     liveness.renew(tx, call, request.worker)
     lost: list[str] = []
     cancelled: list[str] = []
@@ -43,7 +43,7 @@ def heartbeat(tx: Transaction, call: Call, request: model.Heartbeat) -> model.He
 
 def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker:
     """A clean end: everything it holds is free at once, and counts as no failure."""
-    row = rows.get_worker(tx, call.workspace, request.worker)
+    row = liveness.own_worker(tx, call, request.worker)
     if row is None:
         raise not_found("worker", request.worker)
     if row.stopped_at is None:

@@ -152,7 +152,7 @@ def compose_key(kind: str, public_id: str, secret: bytes) -> str:
 
 def parse_key(text: str) -> tuple[str, str]:
     """(kind, public id) of a well-formed key; the checksum is verified before any look-up."""
-    match = _KEY.match(text)
+    match = _KEY.fullmatch(text)
     if not match or f"{zlib.crc32(text.rpartition('_')[0].encode()):08x}" != match[4]:
         raise NotAuthenticated(
             "The key is malformed.",
@@ -236,7 +236,7 @@ def _covers(pattern: str, other: str) -> bool:
 def check_actor(name: str, kind: str) -> None:
     if kind not in KINDS:
         raise InvalidInput(f"Unknown kind {kind!r}.", next_call=f"Use one of: {', '.join(KINDS)}.")
-    if not ACTOR.match(name):
+    if not ACTOR.fullmatch(name):
         raise InvalidInput(f"Bad actor name {name[:64]!r}.", next_call="Use 1 to 128 letters, digits and . @ : + - _.")
 
 

@@ -87,13 +87,8 @@ def check(value: Any, path: str = "$", depth: int = 0) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, int):
-        if value.bit_length() > INTEGER_BITS_MAX:
-            raise LimitExceeded(
-                f"The integer at {path[:_TEXT_SHOWN]} has more than {INTEGER_BITS_MAX} bits.",
-                next_call="Store it as text.",
-            )
-        return
-    if isinstance(value, float):
+        _check_integer(value, path)
+    elif isinstance(value, float):
         if not math.isfinite(value):
             raise _refused(path, f"{value!r} is not a JSON number", "Use null or a string instead.")
     elif isinstance(value, str):
@@ -105,6 +100,13 @@ def check(value: Any, path: str = "$", depth: int = 0) -> None:
         _check_object(value, path, depth)
     else:
         raise _refused(path, f"{type(value).__name__} is not a JSON type", "Convert it to JSON types first.")
+
+
+def _check_integer(value: int, path: str) -> None:
+    if value.bit_length() > INTEGER_BITS_MAX:
+        raise LimitExceeded(
+            f"The integer at {path[:_TEXT_SHOWN]} has more than {INTEGER_BITS_MAX} bits.", next_call="Store it as text."
+        )
 
 
 def _check_object(value: dict[Any, Any], path: str, depth: int) -> None:

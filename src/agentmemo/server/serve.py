@@ -141,8 +141,12 @@ def bind(host: str, port: int) -> socket.socket:
             plain, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         raise Unavailable(
@@ -152,7 +156,6 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
     except OverflowError:
         raise InvalidInput(f"{port} is not a port.", next_call="Use 0 to 65535.") from None
-    listener.set_inheritable(True)
     return listener
 
 

@@ -215,7 +215,14 @@ class SqliteDatabase:
         with self._listen_lock:
             self._listeners[id(callback)] = callback
             if self._pump is None and self._path:
-                self._pump = threading.Thread(target=self._watch_others, name="agentmemo-watch", daemon=True)
+                # Looked at here, not in the thread: a commit between this call and the thread's first look counts.
+                connection = self._open_reader()
+                self._pump = threading.Thread(
+                    target=self._watch_others,
+                    args=(connection, connection.pragma("data_version")),
+                    name="agentmemo-watch",
+                    daemon=True,
+                )
                 self._pump.start()
 
         def stop() -> None:
@@ -336,12 +343,10 @@ class SqliteDatabase:
             for callback in list(self._listeners.values()):
                 callback()
 
-    def _watch_others(self) -> None:
+    def _watch_others(self, connection: apsw.Connection, last: int) -> None:
         """Commits of other processes show in data_version; polling it is the truth, at 25 ms a microsecond's work."""
         assert self._hints is not None  # noqa: S101 - only a store in a file is watched
         self._hints.listen()
-        connection = self._open_reader()
-        last = connection.pragma("data_version")
         while not self._closed.is_set():
             self._hints.wait(POLL_SECONDS)
             if not self._listeners:

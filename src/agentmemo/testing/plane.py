@@ -15,7 +15,7 @@ from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
-from agentmemo.client.transport import Transport
+from agentmemo.client.transport import AsyncTransport, Transport
 from agentmemo.clock import SECOND, ManualClock
 from agentmemo.connect import AsyncEmbeddedTransport, EmbeddedTransport, LocalPlane, local_caller
 from agentmemo.engine.dispatch import Engine
@@ -189,9 +189,9 @@ class _Link:
 
 
 class ManualTransport:
-    """The embedded transport under a test's rule: waits that only need time or a scripted person end at once."""
+    """A transport under a test's rule: waits that only need time or a scripted person end at once."""
 
-    def __init__(self, link: _Link, inner: EmbeddedTransport) -> None:
+    def __init__(self, link: _Link, inner: Transport) -> None:
         self._link = link
         self._inner = inner
 
@@ -219,7 +219,7 @@ class ManualTransport:
 class AsyncManualTransport:
     """The same for asyncio."""
 
-    def __init__(self, link: _Link, inner: AsyncEmbeddedTransport) -> None:
+    def __init__(self, link: _Link, inner: AsyncTransport) -> None:
         self._link = link
         self._inner = inner
 
@@ -242,7 +242,7 @@ class AsyncManualTransport:
         self._inner.hold(worker)
 
     def blocking(self) -> Transport:
-        return ManualTransport(self._link, EmbeddedTransport(self._inner.plane, self._link.caller))
+        return ManualTransport(self._link, self._inner.blocking())
 
     async def close(self) -> None:
         self._link.beats = False

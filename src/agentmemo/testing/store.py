@@ -8,6 +8,7 @@ marker `needs`, so that a database without it selects other tests instead of ski
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -98,9 +99,12 @@ class StoreContract:
         seen: list[list[str]] = []
         done = threading.Event()
 
+        def read() -> None:
+            seen.append(names(database))
+            done.set()
+
         def look(_result: Any, _error: BaseException | None) -> None:
-            thread = threading.Thread(target=lambda: (seen.append(names(database)), done.set()))
-            thread.start()
+            threading.Thread(target=read).start()
 
         queued_together(database, lambda tx: add(tx, "a"), lambda tx: add(tx, "b"))
         database.submit(lambda tx: refuse(tx, "c"), look)
@@ -110,7 +114,8 @@ class StoreContract:
     def test_many_threads_write_and_none_is_lost(self, database: Database) -> None:
         def work(number: int) -> None:
             for index in range(25):
-                assert database.write(lambda tx, n=f"{number}-{index}": add(tx, n)) == f"{number}-{index}"
+                name = f"{number}-{index}"
+                assert database.write(partial(add, name=name)) == name
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:
@@ -122,8 +127,13 @@ class StoreContract:
     def test_an_expected_number_of_rows_is_enforced(self, database: Database) -> None:
         database.write(lambda tx: add(tx, "a"))
         parameters = {"workspace": 1, "kind": "agent", "name": "nobody", "disabled_at": 1}
+
+        def work(tx: Transaction) -> None:
+            add(tx, "b")
+            tx.write("actor_set_disabled", expect=1, **parameters)
+
         with pytest.raises(LeaseLost):
-            database.write(lambda tx: (add(tx, "b"), tx.write("actor_set_disabled", expect=1, **parameters)))
+            database.write(work)
         assert names(database) == ["a"]
         assert database.write(lambda tx: tx.run("actor_set_disabled", **parameters)) == 0
         assert database.write(lambda tx: tx.run("actor_set_disabled", **(parameters | {"name": "a"}))) == 1
@@ -303,10 +313,11 @@ class StoreContract:
     def test_a_closed_database_says_so(self, database: Database) -> None:
         database.close()
         database.close()
-        for call in (lambda: database.write(lambda tx: tx.now), lambda: database.read(lambda tx: tx.now)):
-            with pytest.raises(Unavailable) as caught:
-                call()
-            assert not caught.value.retry_safe
+        with pytest.raises(Unavailable) as caught:
+            database.write(lambda tx: tx.now)
+        assert not caught.value.retry_safe
+        with pytest.raises(Unavailable):
+            database.read(lambda tx: tx.now)
 
 
 def record(tx: Transaction, workspace: int, position: int, sequence: int | None = None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from agentmemo.api.operations import BY_REQUEST
+import msgspec
+
+from agentmemo.api.operations import BY_NAME, BY_REQUEST
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import InvalidInput
 from agentmemo.model.runs import AddNote, BufferedCall, SendSignal
@@ -106,5 +108,13 @@ class AsyncTransaction:
             self._results = []
             return
         answer = await self._plane.call(RunTransaction(calls=self._buffer.calls))
-        self._results = answer.results
+        self._results = [
+            _typed(call.operation, result) for call, result in zip(self._buffer.calls, answer.results, strict=True)
+        ]
         self.revision = answer.revision
+
+
+def _typed(operation: str, result: Any) -> Any:
+    """A result as its operation's response; over a wire it comes as plain data."""
+    response = BY_NAME[operation].response
+    return msgspec.convert(result, response) if response is not None and isinstance(result, dict) else result

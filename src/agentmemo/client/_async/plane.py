@@ -95,6 +95,8 @@ class AsyncPlane:
         self.flow.stop()
         if self._heart:
             self._heart.stop()
-        if self._worker:
-            await self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
-        await self.transport.close()
+        try:
+            if self._worker:
+                await self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+        finally:
+            await self.transport.close()

@@ -96,6 +96,8 @@ class Plane:
         self.flow.stop()
         if self._heart:
             self._heart.stop()
-        if self._worker:
-            self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
-        self.transport.close()
+        try:
+            if self._worker:
+                self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+        finally:
+            self.transport.close()

@@ -351,7 +351,9 @@ class Run:
                 # Left as started: whoever holds the run next finds it in doubt, and nobody repeats it silently.
                 raise unclear.error from unclear.error.__cause__
             except Exception as error:
-                self._fail(call, error, attempt)
+                kept = self._fail(call, error, attempt)
+                if kept is not None:
+                    return decode_as(encode_result(kept.result), call.returns)
                 retriable = call.effect != "irreversible" and not isinstance(error, InvalidInput)
                 if attempt >= call.retry.max_attempts or not retriable:
                     raise
@@ -420,18 +422,23 @@ class Run:
         if step.paused:
             self._suspend("The budget is spent.")
 
-    def _fail(self, call: StepCall, error: Exception, attempt: int) -> None:
-        self._call(
-            model.FailStep(
-                run=self.id,
-                name=call.name,
-                key=call.key,
-                error=_summary(error),
-                effect=call.effect,
-                fingerprint=call.fingerprint,
-                attempt=attempt,
-            )
+    def _fail(self, call: StepCall, error: Exception, attempt: int) -> model.Step | None:
+        """Record a failed attempt. Returns the step when it had been completed, and only the answer was lost."""
+        request = model.FailStep(
+            run=self.id,
+            name=call.name,
+            key=call.key,
+            error=_summary(error),
+            effect=call.effect,
+            fingerprint=call.fingerprint,
+            attempt=attempt,
         )
+        try:
+            self._call(request)
+        except InvalidTransition:
+            self._done.add((call.name, call.key))
+            return self._find(call)
+        return None
 
     def _stored(self, call: StepCall) -> model.Step | None:
         """The step's row, asked for only while the store may hold one that this process has not met."""

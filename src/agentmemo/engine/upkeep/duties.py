@@ -11,7 +11,7 @@ from agentmemo.engine.claims import existing
 from agentmemo.model.values import decode
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
-from agentmemo.store.database import Row, Transaction
+from agentmemo.store.database import Transaction
 from agentmemo.store.state import EntryHead
 
 if TYPE_CHECKING:
@@ -120,28 +120,32 @@ def tell_overdue(engine: Engine) -> int:
 def index_entries(engine: Engine) -> int:
     """Full-text search follows the trail; it is never in the path of a write.
 
-    What is to be indexed is read and taken apart on a reader, so the writer only puts finished texts in. A version
-    that comes in between has a later position, and so its own turn.
+    Nearly all of it is two statements in the writer. Values that have to be taken apart are so on a reader before. A
+    version that comes in between has a later position, and so its own turn.
     """
 
     def look(tx: Transaction) -> list[_Unindexed]:
         found = []
         for workspace, _, _, indexed in tx.all("workspace_all"):
             low, high = audit.position_range(workspace)
-            rows = tx.all("entry_unindexed", after=max(low, indexed), high=high, limit=BATCH)
-            if rows:
-                # Only the newest version is searchable; older ones of the batch would be replaced at once.
-                newest = [row for row in rows if row[0] == row[4]]
-                found.append(_Unindexed(workspace, rows[-1][0], [_text_of(tx, workspace, row) for row in newest]))
+            after = max(low, indexed)
+            row = tx.one("entry_unindexed_last", after=after, high=high, limit=BATCH)
+            if row and row[0]:
+                texts = [
+                    (entry, key, _words_of(blobs.unpack(tx, workspace, *packed)))
+                    for entry, key, *packed in tx.all("entry_unindexed", after=after, last=row[0])
+                ]
+                found.append(_Unindexed(workspace, after, row[0], texts))
         return found
 
     def work(tx: Transaction) -> None:
-        for workspace, position, texts in found:
+        for workspace, after, last, texts in found:
+            tx.write("entry_search_remove_all", after=after, last=last)
+            tx.write("entry_search_add_all", after=after, last=last)
             for entry, key, body in texts:
                 tx.write("entry_search_remove", id=entry)
-                if body is not None:
-                    tx.write("entry_search_add", id=entry, key=key, body=body)
-            tx.write("workspace_set_indexed", workspace=workspace, position=position)
+                tx.write("entry_search_add", id=entry, key=key, body=body)
+            tx.write("workspace_set_indexed", workspace=workspace, position=last)
 
     found = engine.database.read(look)
     if found:
@@ -166,16 +170,12 @@ def merge_index(engine: Engine) -> int:
 
 
 class _Unindexed(NamedTuple):
-    """The next entries of a workspace: up to which position, and (entry, key, text or None for a deleted one)."""
+    """What is next to be indexed in a workspace, and the (entry, key, text) of what had to be taken apart."""
 
     workspace: int
-    position: int
-    texts: list[tuple[int, str, str | None]]
-
-
-def _text_of(tx: Transaction, workspace: int, row: Row) -> tuple[int, str, str | None]:
-    _, entry, key, live, _, _, codec, value, blob = row
-    return entry, key, _words_of(blobs.unpack(tx, workspace, codec, value, blob)) if live else None
+    after: int
+    last: int
+    texts: list[tuple[int, str, str]]
 
 
 def prune(engine: Engine) -> int:
@@ -221,9 +221,6 @@ def _prune_versions(tx: Transaction, before: int, kept: int) -> int:
 
 def _words_of(content: bytes) -> str:
     """The text inside a JSON value: its strings and keys, for the index."""
-    # The index splits at punctuation, so JSON without escapes and null can go in as it stands.
-    if b"\\" not in content and b"null" not in content:
-        return content.decode()
     words: list[str] = []
 
     def walk(value: object) -> None:

@@ -103,10 +103,29 @@ WHERE entry_search MATCH :query AND n.workspace = :workspace
     ))
 ORDER BY s.rank LIMIT :limit OFFSET :offset;
 
+-- Of the versions not yet indexed, up to `limit`: the last. Their newest ones are searchable. JSON without escapes or null
+-- goes into the index as it stands, which splits at punctuation; the rest is taken apart first.
+
+-- name: entry_unindexed_last
+SELECT max(position) FROM (
+    SELECT position FROM entry_version WHERE position > :after AND position <= :high ORDER BY position LIMIT :limit);
+
 -- name: entry_unindexed
-SELECT v.position, e.id, e.key, e.live, e.position, v.size, v.codec, v.value, v.blob
+SELECT e.id, e.key, v.codec, v.value, v.blob
 FROM entry_version v JOIN entry e ON e.id = v.entry
-WHERE v.position > :after AND v.position <= :high ORDER BY v.position LIMIT :limit;
+WHERE v.position > :after AND v.position <= :last AND e.position = v.position AND e.live = 1
+    AND (v.codec <> 0 OR v.blob IS NOT NULL OR instr(v.value, x'5c') > 0 OR instr(v.value, x'6e756c6c') > 0);
+
+-- name: entry_search_remove_all
+DELETE FROM entry_search WHERE rowid IN (
+    SELECT e.id FROM entry_version v JOIN entry e ON e.id = v.entry
+    WHERE v.position > :after AND v.position <= :last AND e.position = v.position);
+
+-- name: entry_search_add_all
+INSERT INTO entry_search (rowid, key, body)
+SELECT e.id, e.key, CAST(v.value AS TEXT) FROM entry_version v JOIN entry e ON e.id = v.entry
+WHERE v.position > :after AND v.position <= :last AND e.position = v.position AND e.live = 1
+    AND v.codec = 0 AND v.blob IS NULL AND instr(v.value, x'5c') = 0 AND instr(v.value, x'6e756c6c') = 0;
 
 -- name: entry_search_remove
 DELETE FROM entry_search WHERE rowid = :id;

@@ -1,0 +1,60 @@
+"""A change that was committed while its answer got lost on the way back."""
+
+from __future__ import annotations
+
+import pytest
+
+import agentmemo
+from agentmemo.errors import InvalidTransition, Unavailable
+from agentmemo.model.runs import CompleteStep, FailStep
+
+
+class Losing:
+    """A transport that performs a call and then loses its answer, once."""
+
+    def __init__(self, inner, operation):
+        self._inner = inner
+        self._operation = operation
+
+    def call(self, operation, request, *, claim=None, worker=None):
+        answer = self._inner.call(operation, request, claim=claim, worker=worker)
+        if operation.name == self._operation:
+            self._operation = None
+            raise Unavailable("The connection was lost.", retry_safe=False)
+        return answer
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("retry", [None, 3])
+def test_a_step_whose_answer_was_lost_is_finished_once(plane, retry):
+    ran = []
+    agent = plane.connect()
+
+    def work():
+        ran.append(1)
+        agentmemo.current_step().state.set("facts", "done", len(ran))
+        return {"ran": len(ran)}
+
+    agent._plane.transport = Losing(agent._plane.transport, "step.complete")
+    with agent.run("job", "1") as run:
+        assert run.step("work", work, retry=retry) == {"ran": 1}
+        assert run.step("next", lambda: 2) == 2
+    assert ran == [1]
+    assert agent.state.entry("facts", "done").version == 1
+    assert [step.state for step in agent.runs.steps(run.id)] == ["completed", "completed"]
+
+
+def test_the_attempt_that_made_the_result_cannot_fail_afterwards(plane):
+    agent = plane.connect()
+    with agent.run("job", "1") as run:
+        run.step("work", lambda: 1)
+        done = agent.runs.steps(run.id)[0]
+        late = FailStep(run=run.id, name="work", key="1", error="lost", fingerprint=done.fingerprint, attempt=1)
+        with pytest.raises(InvalidTransition, match="its result stands"):
+            run._call(late)
+        # A rerun with other inputs is another attempt: it may fail.
+        run._call(FailStep(run=run.id, name="work", key="1", error="new", fingerprint="other", attempt=1))
+        assert agent.runs.steps(run.id)[0].state == "failed"
+        run._call(CompleteStep(run=run.id, name="work", key="1", result=2, fingerprint="other", attempt=2))

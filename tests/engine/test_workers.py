@@ -1,0 +1,45 @@
+"""Worker handles are also names of lock files, and belong to whoever registered them."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentmemo.api.operations import BY_REQUEST
+from agentmemo.connect import local_caller
+from agentmemo.errors import InvalidInput, NotFound
+from agentmemo.model.runs import Heartbeat, RegisterWorker, StartRun, StopWorker
+
+
+def call(plane, agent, request):
+    caller = local_caller(agent, None, "default")
+    return plane.engine.call(BY_REQUEST[type(request)], caller, request)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../../precious", "wrk_", "run_06h0e0asq759m7yp", "wrk_06h0e0asq759m7yp\n"]
+)
+def test_only_a_handle_is_taken_for_a_worker(plane, name):
+    precious = plane.path.parent / "precious"
+    precious.write_text("kept")
+    for request in (StopWorker(worker=name), Heartbeat(worker=name), StartRun(name="job", worker=name)):
+        with pytest.raises(InvalidInput, match="not a worker's handle"):
+            call(plane, "a", request)
+    assert precious.read_text() == "kept"
+
+
+def test_another_actors_worker_looks_like_a_missing_one(plane):
+    worker = call(plane, "a", RegisterWorker()).id
+    for request in (StopWorker(worker=worker), Heartbeat(worker=worker), StartRun(name="job", worker=worker)):
+        with pytest.raises(NotFound):
+            call(plane, "b", request)
+
+
+def test_a_worker_that_was_given_up_lives_again_when_it_calls(plane):
+    agent = plane.connect("a")
+    with agent.run("first", key="1") as run:
+        run.complete()
+    plane.pause(agent)
+    plane.advance(60)  # its lease is over, and upkeep retired it
+    with agent.run("second", key="2") as run:
+        assert plane.connect("b").runs.explain(run.id).held_by.startswith("agent:a")
+        run.complete()
