@@ -50,6 +50,7 @@ class Switchboard:
     def __init__(self):
         self.surface = None
         self._listener = bind("127.0.0.1", 0)
+        self._listener.listen()  # who calls before the server accepts is kept waiting, not refused
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(self, log_config=None, ws="none", lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)

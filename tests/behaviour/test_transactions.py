@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 
+
+@pytest.mark.promise("state.transaction")
 def test_a_transaction_leaves_no_gap_in_the_revisions(agent):
     with agent.transaction() as tx:
         tx.state.set("facts", "a", 1)
@@ -12,6 +15,7 @@ def test_a_transaction_leaves_no_gap_in_the_revisions(agent):
     assert agent.audit.verify().intact
 
 
+@pytest.mark.promise("state.transaction")
 def test_results_have_the_types_that_the_calls_have_outside(agent):
     with agent.run("job", "1") as run:
         pass

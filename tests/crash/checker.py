@@ -56,9 +56,8 @@ def check_positions(file: sqlite3.Connection) -> None:
 
 def check_entries_have_events(file: sqlite3.Connection) -> None:
     """A version's row id is its event's position: no change without an event, no event without its change."""
-    marks = ",".join("?" * len(CHANGES_OF_ENTRIES))
     events = dict(
-        file.execute(f"SELECT position, operation FROM event WHERE operation IN ({marks})", CHANGES_OF_ENTRIES)
+        file.execute("SELECT position, operation FROM event WHERE operation IN (?, ?, ?)", CHANGES_OF_ENTRIES)
     )
     versions = {
         position: f"state.{kind}" for position, kind in file.execute("SELECT position, kind FROM entry_version")
@@ -114,14 +113,15 @@ def check_epochs(file: sqlite3.Connection) -> None:
     for handle, epoch in file.execute("SELECT handle, epoch FROM run"):
         assert epochs.get(handle, 0) == epoch
     foreign = file.execute(
-        "SELECT v.position FROM entry_version v LEFT JOIN run r ON r.handle = v.run WHERE v.run IS NOT NULL AND r.id IS NULL"
+        "SELECT v.position FROM entry_version v LEFT JOIN run r ON r.handle = v.run"
+        " WHERE v.run IS NOT NULL AND r.id IS NULL"
     )
     assert foreign.fetchall() == []
 
 
 def check_runs_have_events(file: sqlite3.Connection, *, finished: bool) -> None:
     """One start per run, one end per finished run, and the other way round."""
-    runs = {handle: state for handle, state in file.execute("SELECT handle, state FROM run")}
+    runs = dict(file.execute("SELECT handle, state FROM run"))
     events: dict[str, Counter] = defaultdict(Counter)
     for stream, operation in file.execute(
         "SELECT stream, operation FROM event WHERE stream LIKE 'run\\_%' ESCAPE '\\'"
@@ -140,7 +140,8 @@ def check_runs_have_events(file: sqlite3.Connection, *, finished: bool) -> None:
 def check_steps(file: sqlite3.Connection, notes: list[dict]) -> None:
     """Finished steps ran no further time; announced ones no time more than somebody allowed; rows fit events."""
     rows = file.execute(
-        "SELECT r.handle, s.name, s.key, s.state, s.effect FROM step s JOIN run r ON r.id = s.run WHERE s.effect <> 'wait'"
+        "SELECT r.handle, s.name, s.key, s.state, s.effect FROM step s JOIN run r ON r.id = s.run"
+        " WHERE s.effect <> 'wait'"
     ).fetchall()
     counts: Counter = Counter()
     query = "SELECT stream, operation, leaf FROM event WHERE operation LIKE 'step.%' OR operation = 'run.resolve'"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +62,6 @@ class AsyncHttpTransport:
         self._closed = True
         if self._session is not None:
             await self._session.close()
-            # aiohttp hands closing TLS transports to the loop; a turn lets them go before the loop does.
-            await asyncio.sleep(0)
 
     async def _exchange(self, sending: Sending) -> tuple[int, bytes]:
         import aiohttp

@@ -12,7 +12,8 @@ from agentmemo.api.openapi import describe
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.clock import monotonic
 from agentmemo.connect import LocalPlane, connection_for_async, perform
-from agentmemo.errors import Error, InvalidInput, NotFound, Unavailable
+from agentmemo.console.app import create_console
+from agentmemo.errors import Error, InvalidInput, Unavailable
 from agentmemo.model.access import Caller
 from agentmemo.server import decoding, metrics, problems
 from agentmemo.server.auth import FORGETTING, Authenticator
@@ -45,7 +46,7 @@ class App:
         self._routes = Routes()
         self._keys = Authenticator(plane.engine, "http")
         self._console_keys = Authenticator(plane.engine, "console")
-        self._console = _console(self._connection)
+        self._console = create_console(self._connection, clock=plane.clock)
         self._description = b""
         self._plain: dict[bytes, Callable[[Scope, Headers, Receive, Send], Awaitable[None]]] = {
             b"/healthz": self._health,
@@ -67,10 +68,8 @@ class App:
                 await self._guarded(plain, scope, receive, send)
             elif path.startswith(PREFIX) or path == PREFIX[:-1]:
                 await self._operation(path, scope, receive, send)
-            elif self._console is not None:
-                await self._console(scope, receive, send)
             else:
-                await _refuse(send, NotFound("There is nothing here.", next_call=f"GET {DESCRIPTION}."), 404)
+                await self._console(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "websocket":
@@ -208,15 +207,6 @@ class App:
 def create_app(plane: LocalPlane) -> App:
     """The plane as an ASGI application: HTTP under /v1, health and metrics, and the console for everything else."""
     return App(plane)
-
-
-def _console(authenticate: Callable[[str], AsyncConnection]) -> Any:
-    """The console, where its packages are installed."""
-    try:
-        from agentmemo.console.app import create_console
-    except ImportError:
-        return None
-    return create_console(authenticate)
 
 
 def _with_headers(caller: Caller, headers: Headers) -> Caller:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from agentmemo.clock import SECOND
@@ -22,7 +24,7 @@ class Authenticator:
     def __init__(self, engine: Engine, door: str) -> None:
         self._engine = engine
         self._door = door
-        self._known: dict[str, tuple[Caller, int]] = {}
+        self._known: dict[bytes, tuple[Caller, int]] = {}
 
     def caller(self, header: bytes | None) -> Caller:
         """The caller of an Authorization header. Raises NotAuthenticated."""
@@ -41,15 +43,17 @@ class Authenticator:
         return self.caller_of(text[len(_SCHEME) :].strip())
 
     def caller_of(self, key: str) -> Caller:
-        known = self._known.get(key)
+        # Remembered by its hash: no readable key outlives the request that brought it.
+        digest = hashlib.sha256(key.encode()).digest()
+        known = self._known.get(digest)
         now = self._engine.clock.boot_us()
         if known is not None and 0 <= now - known[1] < VALID_US:
             return known[0]
-        self._known.pop(key, None)
+        self._known.pop(digest, None)
         caller = msgspec.structs.replace(self._engine.authenticate(key), door=self._door)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
-        self._known[key] = (caller, now)
+        self._known[digest] = (caller, now)
         return caller
 
     def forget(self) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agentmemo.engine.dispatch import Engine
 
 BATCH = 200
+INDEX_BATCH = 500
 MERGE_PAGES = 64
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -121,7 +122,8 @@ def index_entries(engine: Engine) -> int:
     """Full-text search follows the trail; it is never in the path of a write.
 
     Nearly all of it is two statements in the writer. Values that have to be taken apart are so on a reader before. A
-    version that comes in between has a later position, and so its own turn.
+    version that comes in between has a later position, and so its own turn. Returns 0 once less than a full batch is
+    left: chasing every write at once would cost a commit for each few of them.
     """
 
     def look(tx: Transaction) -> list[_Unindexed]:
@@ -129,17 +131,17 @@ def index_entries(engine: Engine) -> int:
         for workspace, _, _, indexed in tx.all("workspace_all"):
             low, high = audit.position_range(workspace)
             after = max(low, indexed)
-            row = tx.one("entry_unindexed_last", after=after, high=high, limit=BATCH)
-            if row and row[0]:
+            row = tx.one("entry_unindexed_last", after=after, high=high, limit=INDEX_BATCH)
+            if row and row[1]:
                 texts = [
                     (entry, key, _words_of(blobs.unpack(tx, workspace, *packed)))
                     for entry, key, *packed in tx.all("entry_unindexed", after=after, last=row[0])
                 ]
-                found.append(_Unindexed(workspace, after, row[0], texts))
+                found.append(_Unindexed(workspace, after, row[0], row[1], texts))
         return found
 
     def work(tx: Transaction) -> None:
-        for workspace, after, last, texts in found:
+        for workspace, after, last, _, texts in found:
             tx.write("entry_search_remove_all", after=after, last=last)
             tx.write("entry_search_add_all", after=after, last=last)
             for entry, key, body in texts:
@@ -151,7 +153,7 @@ def index_entries(engine: Engine) -> int:
     if found:
         engine.database.write(work)
         engine.index_grew = True
-    return len(found)
+    return sum(batch.count for batch in found if batch.count == INDEX_BATCH)
 
 
 def merge_index(engine: Engine) -> int:
@@ -175,6 +177,7 @@ class _Unindexed(NamedTuple):
     workspace: int
     after: int
     last: int
+    count: int
     texts: list[tuple[int, str, str]]
 
 

@@ -103,11 +103,11 @@ WHERE entry_search MATCH :query AND n.workspace = :workspace
     ))
 ORDER BY s.rank LIMIT :limit OFFSET :offset;
 
--- Of the versions not yet indexed, up to `limit`: the last. Their newest ones are searchable. JSON without escapes or null
+-- Of the versions not yet indexed, up to `limit`: the last, and how many. Their newest ones are searchable. JSON without escapes or null
 -- goes into the index as it stands, which splits at punctuation; the rest is taken apart first.
 
 -- name: entry_unindexed_last
-SELECT max(position) FROM (
+SELECT max(position), count(*) FROM (
     SELECT position FROM entry_version WHERE position > :after AND position <= :high ORDER BY position LIMIT :limit);
 
 -- name: entry_unindexed

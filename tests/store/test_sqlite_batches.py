@@ -1,0 +1,96 @@
+"""What is particular to SQLite: batches without savepoints, and parameters bound by position."""
+
+from __future__ import annotations
+
+import threading
+
+import apsw
+import pytest
+
+from agentmemo.clock import ManualClock
+from agentmemo.store import queries
+from agentmemo.store.sqlite import SqliteDatabase, statement
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = SqliteDatabase(tmp_path / "plane.db", ManualClock())
+    yield opened
+    opened.close()
+
+
+def _add(tx, name):
+    tx.one("workspace_add", name=name, blob_key=b"")
+    return name
+
+
+def _add_and_fail(tx, name):
+    _add(tx, name)
+    raise ValueError(name)
+
+
+def _break(tx):
+    _add(tx, "same")
+    _add(tx, "same")
+
+
+@pytest.mark.parametrize("failing", [lambda tx: _add_and_fail(tx, "bad"), _break], ids=["refusal", "constraint"])
+def test_a_request_that_fails_after_it_wrote_undoes_only_itself(database, failing):
+    answers = {}
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(_tx):
+        begun.set()
+        go.wait(10)
+
+    def keep(name):
+        def done(result, error):
+            answers[name] = (result, error)
+
+        return done
+
+    # While the first request holds the writer, the other three gather, and so share a batch.
+    holder = threading.Thread(target=database.write, args=[hold])
+    holder.start()
+    begun.wait(10)
+    database.submit(lambda tx: _add(tx, "before"), keep("before"))
+    database.submit(failing, keep("failing"))
+    database.submit(lambda tx: _add(tx, "after"), keep("after"))
+    go.set()
+    holder.join()
+    database.write(lambda _tx: None)
+
+    assert answers["before"] == ("before", None)
+    assert answers["after"] == ("after", None)
+    assert answers["failing"][0] is None
+    assert answers["failing"][1] is not None
+    assert [row[1] for row in database.read(lambda tx: tx.all("workspace_all"))] == ["before", "after"]
+
+
+def test_a_refusal_that_wrote_nothing_leaves_its_batch_alone(database):
+    def refuse(_tx):
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        database.write(refuse)
+    assert database.write(lambda tx: _add(tx, "next")) == "next"
+
+
+def test_parameters_are_bound_in_the_order_sqlite_gives_them(database):
+    connection = apsw.Connection(database.capabilities.file.as_posix())
+    for name, sql in queries.load("sqlite").items():
+        cursor = connection.cursor()
+        order = []
+        cursor.exec_trace = lambda cursor, _sql, _bindings, order=order: order.extend(cursor.bindings_names) or False
+        count = len(statement(sql).bind(_Every()))
+        with pytest.raises(apsw.ExecTraceAbort):
+            cursor.execute(sql, [None] * count)
+        assert list(statement(sql).bind(_Every())) == order, name
+    connection.close()
+
+
+class _Every(dict):
+    """Answers each name with itself."""
+
+    def __missing__(self, name):
+        return name
