@@ -20,6 +20,7 @@ DAY = 86_400 * SECOND
 KEY_DAYS_MAX = 3650.0
 OVERLAP_HOURS_MAX = 24.0 * 365
 USED_EVERY = 60 * SECOND
+NOBODYS_NAMESPACE = -1
 
 
 def authenticate(engine: EngineContext, text: str, pepper: bytes) -> model.Caller:
@@ -179,11 +180,22 @@ class Denials:
         subject = {"kind": "operation", "permission": BY_NAME[operation].permission or ""}
         if namespace is not None:
             subject["namespace"] = namespace[:256]
-        engine.database.write(
-            lambda tx: audit.record(
-                tx, call, operation, subject, stream=engine.incarnation, outcome="denied", count=count
+
+        def write(tx: Transaction) -> None:
+            # A name nobody has written to has no number; only who may read everything sees that it was asked for.
+            number = None if namespace is None else call.namespace(tx, namespace) or NOBODYS_NAMESPACE
+            audit.record(
+                tx,
+                call,
+                operation,
+                subject,
+                stream=engine.incarnation,
+                namespace=number,
+                outcome="denied",
+                count=count,
             )
-        )
+
+        engine.database.write(write)
 
 
 def _issue(

@@ -22,7 +22,7 @@ from agentmemo.model.audit import leaf_hash
 from agentmemo.store import queries
 from agentmemo.store.database import Capabilities, Head, Read, Row
 from agentmemo.store.migrate import check_file, check_version, migrate
-from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system
+from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system, sync_directory
 from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
 
@@ -251,6 +251,7 @@ class SqliteDatabase:
                 os.fsync(file.fileno())
             reach("backup.before_name")
             partial.replace(path)
+            sync_directory(path.parent)
         except apsw.Error as error:
             raise map_error(error, str(path)) from error
         finally:

@@ -56,6 +56,15 @@ class FileLock:
             self._file = None
 
 
+def sync_directory(path: Path) -> None:
+    """Make a new name in a directory as durable as the file it names."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
     """Take a file's lock without waiting: its descriptor, or None while another holds it or there is no file.
 

@@ -153,7 +153,7 @@ def index_entries(engine: Engine) -> int:
     if found:
         engine.database.write(work)
         engine.index_grew = True
-    return sum(batch.count for batch in found if batch.count == INDEX_BATCH)
+    return sum(batch.rows for batch in found if batch.rows == INDEX_BATCH)
 
 
 def merge_index(engine: Engine) -> int:
@@ -177,7 +177,7 @@ class _Unindexed(NamedTuple):
     workspace: int
     after: int
     last: int
-    count: int
+    rows: int
     texts: list[tuple[int, str, str]]
 
 
