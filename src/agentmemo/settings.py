@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import msgspec
-from platformdirs import user_data_path
 
 from agentmemo.errors import InvalidInput
 
@@ -35,7 +34,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def data_directory() -> Path:
     """AGENTMEMO_DATA, or the platform's place for the user's data."""
     given = os.environ.get("AGENTMEMO_DATA")
-    return Path(given) if given else user_data_path("agentmemo", appauthor=False)
+    if given:
+        return Path(given)
+    from platformdirs import user_data_path
+
+    return user_data_path("agentmemo", appauthor=False)
 
 
 def default_target() -> str | None:

@@ -14,8 +14,10 @@ from agentmemo.model.state import PAGE_MAX
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import access as access_rows
 from agentmemo.store import audit as rows
+from agentmemo.store.blobs import Packed
 from agentmemo.store.database import Head, Row, Transaction
 
+Content = bytes | Packed
 POSITION_BITS = 40
 VERIFY_BATCH = 5000
 CHANGES_OUTCOME = "ok"
@@ -38,7 +40,7 @@ def record(
     namespace: int | None = None,
     from_version: int | None = None,
     to_version: int | None = None,
-    contents: dict[str, bytes] | None = None,
+    contents: dict[str, Content] | None = None,
     reason: str = "",
     outcome: str = CHANGES_OUTCOME,
     step: str | None = None,
@@ -113,14 +115,17 @@ def _append(
     return position
 
 
-def _commit(contents: dict[str, bytes], reason: str) -> tuple[dict[str, str], dict[str, tuple[bytes, str | None]]]:
+def _commit(contents: dict[str, Content], reason: str) -> tuple[dict[str, str], dict[str, tuple[bytes, str | None]]]:
     """(field -> commitment in canonical order, field -> what lies beside the leaf and may be erased)."""
     commitments: dict[str, str] = {}
     beside: dict[str, tuple[bytes, str | None]] = {}
-    texts = {"reason": reason.encode()} if reason else {}
-    for field, content in sorted((contents | texts).items()):
-        salt = ids.salt()
-        commitments[field] = model.commit(field, content, salt)
+    for field, content in sorted(({**contents, "reason": reason.encode()} if reason else contents).items()):
+        if isinstance(content, Packed) and content.commitment:
+            commitments[field], salt = content.commitment, content.salt
+        else:
+            salt = ids.salt()
+            source = content.source if isinstance(content, Packed) else content
+            commitments[field] = model.commit(field, source, salt)
         beside[field] = (salt, reason if field == "reason" else None)
     return commitments, beside
 

@@ -28,7 +28,8 @@ from agentmemo.store.database import Database, Transaction, wait_for
 
 SYSTEM = Caller(kind="service", name="agentmemo", grants=(Grant(permissions=("*",)),), door="upkeep")
 Done = Callable[[Any, BaseException | None], None]
-_SHOWN = 400
+# Its answer repeats the value of its request, which a repeated request brings along: it is not stored twice.
+REPEATS_ITS_VALUE = "state.set"
 # The hot ones carry the epoch in the WHERE of their first write; for all others the claim is looked at first.
 SELF_FENCED = frozenset({"step.start", "step.complete", "step.fail"})
 
@@ -170,7 +171,7 @@ class Engine:
         call.events = 0
         if fingerprint and (answered := _answered(tx, operation, call, fingerprint)) is not None:
             call.replayed = True
-            return answered
+            return _whole(operation, request, answered)
         if call.caller.claim and operation.name not in SELF_FENCED:
             held(tx, call, call.caller.claim.run)
         if call.caller.worker:
@@ -200,10 +201,6 @@ def _fingerprint(operation: Operation, request: Request) -> bytes:
     return hashlib.sha256(operation.name.encode() + msgspec.json.encode(request, order="sorted")).digest()
 
 
-def _summary(request: Request) -> str:
-    return msgspec.json.encode(request, order="sorted").decode()[:_SHOWN]
-
-
 def _answered(tx: Transaction, operation: Operation, call: Call, fingerprint: bytes) -> Any:
     """The stored answer to a request id seen in the last 24 hours; the same id with other content is refused."""
     row = tx.one("request_find", workspace=call.workspace, actor=call.actor, key=call.caller.request_id)
@@ -220,9 +217,18 @@ def _answered(tx: Transaction, operation: Operation, call: Call, fingerprint: by
     return msgspec.json.decode(answer, type=operation.response or Response)
 
 
+def _whole(operation: Operation, request: Any, answer: Any) -> Any:
+    """The stored answer with what it left out because the repeated request brings it again."""
+    if operation.name == REPEATS_ITS_VALUE:
+        return msgspec.structs.replace(answer, value=request.value.original)
+    return answer
+
+
 def _keep_answer(tx: Transaction, operation: Operation, call: Call, fingerprint: bytes, response: Any) -> None:
+    if operation.name == REPEATS_ITS_VALUE:
+        response = msgspec.structs.replace(response, value=None)
     # A secret is shown once and never kept: a repeated request gets the key without it.
-    if getattr(response, "secret", None) is not None:
+    elif getattr(response, "secret", None) is not None:
         response = msgspec.structs.replace(response, secret=None)
     tx.write(
         "request_add",

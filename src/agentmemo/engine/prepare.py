@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model import runs, state, system
+from agentmemo.model.audit import commit
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode, encode_result
 from agentmemo.model.wire import Request, as_request
@@ -62,7 +64,9 @@ def pack(call: Call, value: Any, field: str) -> blobs.Packed:
             details={"bytes": len(content), "limit": limit},
         )
     _, blob_key = call.engine.names.workspace(call.caller.workspace)
-    return blobs.pack(call.engine.database, call.workspace, blob_key, content, value)
+    packed = blobs.pack(call.engine.database, call.workspace, blob_key, content, value)
+    salt = ids.salt()
+    return msgspec.structs.replace(packed, salt=salt, commitment=commit(field, packed.source, salt))
 
 
 class Prepared(msgspec.Struct, frozen=True):

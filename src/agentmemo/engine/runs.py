@@ -121,7 +121,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteRun) -> model.R
     reach("run.before_complete")
     packed: Packed = request.result
     rows.set_value(tx, run.id, "result", packed)
-    finish(tx, call, run, model.COMPLETED, percent=100.0, contents={"result": packed.source})
+    finish(tx, call, run, model.COMPLETED, percent=100.0, contents={"result": packed})
     reach("run.after_complete")
     return view(tx, call, reload(tx, call, run))
 
@@ -200,7 +200,7 @@ def finish(
     error: str | None = None,
     reason: str = "",
     percent: float | None = None,
-    contents: dict[str, bytes] | None = None,
+    contents: dict[str, audit.Content] | None = None,
 ) -> None:
     """End a run, and wake the parent that waits for it."""
     act = {model.COMPLETED: "complete", model.FAILED: "fail", model.CANCELLED: "cancel"}[state]
@@ -328,7 +328,7 @@ def create(
         from_version=0,
         to_version=int(running),
         epoch=int(running),
-        contents={"inputs": inputs.source} if inputs.source else None,
+        contents={"inputs": inputs} if inputs.source else None,
         reason=reason,
     )
     run = existing(tx, call, handle)

@@ -39,7 +39,7 @@ def set_(tx: Transaction, call: Call, request: model.SetEntry) -> model.Entry:
         namespace=namespace,
         from_version=before,
         to_version=before + 1,
-        contents={"value": packed.source},
+        contents={"value": packed},
     )
     run = call.caller.claim.run if call.caller.claim else None
     version = rows.append_version(

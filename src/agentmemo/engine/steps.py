@@ -90,7 +90,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
         packed=packed,
         started_at=started_at,
     )
-    _record(tx, call, request, "step.complete", packed.source or None)
+    _record(tx, call, request, "step.complete", packed if packed.source else None)
     for prepared in request.calls:
         call.engine.perform(tx, call, prepared)
     paused = _pause_if_overspent(tx, call, request.run, counted)
@@ -232,7 +232,7 @@ def _record(
     call: Call,
     request: model.StartStep | model.CompleteStep,
     operation: str,
-    source: bytes | None,
+    packed: Packed | None,
 ) -> None:
     audit.record(
         tx,
@@ -242,7 +242,7 @@ def _record(
         stream=request.run,
         step=f"{request.name}/{request.key}",
         to_version=request.attempt,
-        contents={"result": source} if source else None,
+        contents={"result": packed} if packed else None,
     )
 
 

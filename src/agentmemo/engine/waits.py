@@ -53,7 +53,7 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
             stream=run.handle,
             epoch=run.epoch,
             step=f"{request.name}/{request.key}",
-            contents={"value": packed.source} if packed.source else None,
+            contents={"value": packed} if packed.source else None,
         )
         return model.Parked(done=True, value=packed.original, epoch=run.epoch)
     _put_wait(tx, run, (request.name, request.key), model.STARTED, started_at, NOTHING)
@@ -135,7 +135,7 @@ def signal(tx: Transaction, call: Call, request: model.SendSignal) -> model.Run:
         "run.signal",
         {"kind": "signal", "id": run.handle, "name": request.name},
         stream=run.handle,
-        contents={"value": packed.source},
+        contents={"value": packed},
     )
     if run.state == model.WAITING and run.wake == "signal" and run.waiting_for == request.name:
         _end_wait(tx, call, run, _take_signal(tx, run.id, request.name) or NOTHING, f"signal {request.name} came")
@@ -183,7 +183,7 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
         {"kind": "run", "id": run.handle, "question": question, "decision": request.decision},
         stream=run.handle,
         step=f"{run.wait_name}/{run.wait_key}" if run.wait_name else None,
-        contents={"result": packed.source} if packed.source else None,
+        contents={"result": packed} if packed.source else None,
         reason=request.comment,
     )
     wake(tx, call, run, f"{call.caller.actor} decided: {request.decision}")

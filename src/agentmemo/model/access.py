@@ -164,6 +164,8 @@ def parse_key(text: str) -> tuple[str, str]:
 
 def allows(grants: tuple[Grant, ...], permission: str, namespace: str | None = None) -> bool:
     """True if some grant covers the permission and, where one is named, the namespace."""
+    if EVERYTHING in grants:
+        return True
     return any(
         any(_matches(pattern, permission) for pattern in grant.permissions)
         and (namespace is None or any(_matches(pattern, namespace) for pattern in grant.namespaces))

@@ -23,7 +23,10 @@ _LEVEL = 1
 
 
 class Packed(msgspec.Struct, frozen=True):
-    """A value ready for its row. `source` is what commitments and fingerprints are made of; `original` the value."""
+    """A value ready for its row. `source` is what fingerprints are made of; `original` the value.
+
+    `commitment` (under `salt`) is made with it, on the caller's thread, for the event that will tell of the value.
+    """
 
     size: int
     codec: int
@@ -31,6 +34,8 @@ class Packed(msgspec.Struct, frozen=True):
     blob: bytes | None
     source: bytes
     original: Any = None
+    salt: bytes = b""
+    commitment: str = ""
 
     def columns(self) -> dict[str, Any]:
         return {"size": self.size, "codec": self.codec, "value": self.value, "blob": self.blob}
