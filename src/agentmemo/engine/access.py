@@ -229,11 +229,13 @@ def _issue(
 
 
 def _check_handing_on(call: Call, kind: str, grants: list[model.Grant]) -> None:
-    """Refuse a key with more rights than the caller's, and a person's key to an agent, which could answer with it."""
-    if kind == "person" and call.caller.kind == "agent":
+    """Refuse a key with more rights than the caller's, and a person's key to whoever is no person."""
+    # The plane itself makes the first person's key when it starts; no credential stands for the plane.
+    the_plane = call.caller.kind == "service" and call.caller.key is None
+    if kind == "person" and call.caller.kind != "person" and not the_plane:
         raise PermissionDenied(
-            "An agent cannot make a person's key.",
-            why="An agent can never answer for a person.",
+            f"{call.caller.actor} cannot make a person's key.",
+            why="Only a person can: an agent or a service must never answer for one.",
             next_call="Let the person make it: agentmemo keys create.",
         )
     if not model.attenuates(grants, call.caller.grants):

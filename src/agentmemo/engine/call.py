@@ -40,10 +40,11 @@ class EngineContext(Protocol):
 class Call:
     """What every handler gets beside the transaction and the request. `events` counts what it recorded.
 
-    `replayed` is True where the answer was stored by an earlier request with the same request id.
+    `replayed` is True where the answer was stored by an earlier request with the same request id. `renewed` holds
+    leases written by the transaction, believed only once it has committed.
     """
 
-    __slots__ = ("actor", "caller", "engine", "events", "replayed", "workspace")
+    __slots__ = ("actor", "caller", "engine", "events", "renewed", "replayed", "workspace")
 
     def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
@@ -52,6 +53,7 @@ class Call:
         self.actor = actor
         self.events = 0
         self.replayed = False
+        self.renewed: list[tuple[str, Renewal]] = []
 
     def namespace(self, tx: Transaction, name: str) -> int | None:
         """The interned namespace, or None where nothing was ever written."""

@@ -31,10 +31,15 @@ def reload(tx: Transaction, call: Call, run: rows.RunRow) -> rows.RunRow:
 
 
 def held(tx: Transaction, call: Call, handle: str) -> rows.RunRow:
-    """The run, if the caller holds it at the current epoch. Raises LeaseLost otherwise."""
+    """The run, if the caller holds it at the current epoch. Raises LeaseLost otherwise.
+
+    A claim names its run in full: the trail's stream is made of it.
+    """
     claim_ = call.claim_on(handle)
-    run = existing(tx, call, handle)
-    if run.epoch != claim_.epoch or run.state != model.RUNNING:
+    run = rows.get(tx, call.workspace, handle)
+    if run is None:
+        raise not_found("run", handle)
+    if run.epoch != claim_.epoch or run.state != model.RUNNING or run.holder != call.actor:
         raise lost(run, claim_.epoch)
     return run
 

@@ -69,13 +69,19 @@ class Engine:
             handler = HANDLERS[operation.name]
             return self.database.read(lambda tx: handler(tx, call, request), snapshot=not operation.quick)
         answer = self.database.write(self._work(operation, call, request))
-        self._after(operation, request)
+        self._after(operation, call, request)
         return answer
 
     def submit(self, operation: Operation, caller: Caller, request: Any, done: Done) -> Call:
         """A mutating operation without waiting; `done(response, error)` runs on the writer's thread."""
         call = self.admit(operation, caller, request)
-        self.database.submit(self._work(operation, call, request), done)
+
+        def committed(result: Any, error: BaseException | None) -> None:
+            if error is None:
+                self._believe(call)
+            done(result, error)
+
+        self.database.submit(self._work(operation, call, request), committed)
         return call
 
     def admit(self, operation: Operation, caller: Caller, request: Any) -> Call:
@@ -109,8 +115,14 @@ class Engine:
             details={"permission": permission, "namespace": namespace},
         )
 
-    def _after(self, operation: Operation, request: Any) -> None:
+    def _believe(self, call: Call) -> None:
+        """The leases that the commit of a call renewed."""
+        for worker, renewal in call.renewed:
+            self.renewals[call.actor, worker] = renewal
+
+    def _after(self, operation: Operation, call: Call, request: Any) -> None:
         """What this process must learn from a commit of its own."""
+        self._believe(call)
         if operation.name == "actor.disable":
             self.refresh_disabled()
         elif operation.name == "worker.stop":
@@ -169,6 +181,7 @@ class Engine:
     def _apply(self, tx: Transaction, operation: Operation, call: Call, request: Any, fingerprint: bytes) -> Any:
         """The inside of the transaction: answer a repeated request, fence, perform, insist on the event."""
         call.events = 0
+        call.renewed.clear()
         if fingerprint and (answered := _answered(tx, operation, call, fingerprint)) is not None:
             call.replayed = True
             return _whole(operation, request, answered)

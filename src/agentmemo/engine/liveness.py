@@ -27,13 +27,12 @@ def renew(tx: Transaction, call: Call, worker: str) -> None:
     row = own_worker(tx, call, worker)
     lease_us = row.lease_us if row else round(engine.settings.lease_seconds * SECOND)
     if row is None:
-        # Not remembered: should this transaction be undone, the next call adds it again.
         add(tx, call, worker, lease_us, host="", process=0)
-        return
-    tx.write("worker_renew", id=worker, lease_until=boot + lease_us, boot_id=engine.clock.boot_id)
-    if row.stopped_at is not None:
+    else:
+        tx.write("worker_renew", id=worker, lease_until=boot + lease_us, boot_id=engine.clock.boot_id)
+    if row is not None and row.stopped_at is not None:
         engine.presence.restore(worker)
-    engine.renewals[call.actor, worker] = Renewal(boot, lease_us)
+    call.renewed.append((worker, Renewal(boot, lease_us)))
 
 
 def own_worker(tx: Transaction, call: Call, worker: str) -> rows.WorkerRow | None:

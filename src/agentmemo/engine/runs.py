@@ -84,6 +84,7 @@ def claim(
         epoch=run.epoch,
         attempt=run.attempt,
         worker=worker,
+        holder=call.actor,
         task_version=None,
         takeovers=takeovers,
         now=tx.now,
@@ -287,6 +288,9 @@ def create(
     """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key."""
     handle = ids.mint("run", tx.now)
     running = worker is not None
+    if parent is not None:
+        # By its whole handle, and only if it exists: it is woken and cancels by it.
+        parent = existing(tx, call, parent).handle
     if worker is not None:
         liveness.renew(tx, call, worker)
     row = tx.one(
@@ -311,6 +315,7 @@ def create(
         parent=parent,
         forked_from=forked_from,
         budget=msgspec.json.encode(budget or model.Budget()).decode(),
+        holder=call.actor if running else None,
         claimed_at=tx.now if running else None,
         now=tx.now,
     )
@@ -376,7 +381,7 @@ def hash_inputs(inputs: Packed) -> str:
 
 
 def _cancel(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
-    for (handle,) in tx.all("run_children", parent=run.handle):
+    for (handle,) in tx.all("run_children", parent=run.handle, workspace=call.workspace):
         _cancel(tx, call, existing(tx, call, handle), f"its parent {run.handle} was cancelled: {reason}")
     finish(tx, call, run, model.CANCELLED, reason=reason)
 

@@ -34,6 +34,7 @@ def start(tx: Transaction, call: Call, request: model.StartStep) -> model.Step:
         handle=request.run,
         workspace=call.workspace,
         epoch=claim.epoch,
+        holder=call.actor,
         current_step=f"{request.name}/{request.key}",
         now=tx.now,
     )
@@ -70,6 +71,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
         handle=request.run,
         workspace=call.workspace,
         epoch=claim.epoch,
+        holder=call.actor,
         tokens=request.tokens,
         nanousd=request.nanousd,
         now=tx.now,
@@ -121,7 +123,13 @@ def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
     _check(request.name, request.key, request.effect)
     claim = call.claim_on(request.run)
     fenced = tx.one(
-        "run_fence", handle=request.run, workspace=call.workspace, epoch=claim.epoch, current_step=None, now=tx.now
+        "run_fence",
+        handle=request.run,
+        workspace=call.workspace,
+        epoch=claim.epoch,
+        holder=call.actor,
+        current_step=None,
+        now=tx.now,
     )
     if fenced is None:
         raise lost(existing(tx, call, request.run), claim.epoch)

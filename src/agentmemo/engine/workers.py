@@ -21,7 +21,7 @@ def register(tx: Transaction, call: Call, request: model.RegisterWorker) -> mode
     handle = ids.mint("wrk", tx.now)
     lease_us = round(request.lease_seconds * SECOND)
     liveness.add(tx, call, handle, lease_us, host=request.host, process=request.process)
-    engine.renewals[call.actor, handle] = Renewal(engine.clock.boot_us(), lease_us)
+    call.renewed.append((handle, Renewal(engine.clock.boot_us(), lease_us)))
     audit.record(tx, call, "worker.register", {"kind": "worker", "id": handle})
     return model.Worker(id=handle, lease_seconds=request.lease_seconds)
 
@@ -54,6 +54,9 @@ def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker
 def retire(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bool) -> list[str]:
     """End an incarnation and give its runs back. Returns their handles."""
     tx.write("worker_stop", id=worker, now=tx.now)
+    # Whoever calls as this worker again must renew on disk, not in memory.
+    for known in [key for key in call.engine.renewals if key[1] == worker]:
+        call.engine.renewals.pop(known, None)
     audit.record(tx, call, "worker.stop", {"kind": "worker", "id": worker}, reason=reason)
     freed = []
     for handle, _ in tx.all("run_of_worker", worker=worker):

@@ -50,6 +50,7 @@ class RunRow(NamedTuple):
     updated_at: int
     finished_at: int | None
     pruned: int
+    holder: int | None
 
 
 class StepRow(NamedTuple):

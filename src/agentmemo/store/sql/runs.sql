@@ -4,21 +4,21 @@
 SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
     takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
-    created_at, updated_at, finished_at, pruned
+    created_at, updated_at, finished_at, pruned, holder
 FROM run WHERE handle = :handle AND workspace = :workspace;
 
 -- name: run_find
 SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
     takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
-    created_at, updated_at, finished_at, pruned
+    created_at, updated_at, finished_at, pruned, holder
 FROM run WHERE workspace = :workspace AND name = :name AND key = :key;
 
 -- name: run_list
 SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
     takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
-    created_at, updated_at, finished_at, pruned
+    created_at, updated_at, finished_at, pruned, holder
 FROM run
 WHERE workspace = :workspace AND id < :before
     AND (:name IS NULL OR name = :name)
@@ -39,14 +39,14 @@ WHERE workspace = :workspace AND wake IS NOT NULL ORDER BY updated_at LIMIT 1;
 
 -- name: run_add
 INSERT INTO run (handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
-    deadline, worker, task, task_version, priority, parent, forked_from, budget, claimed_at, created_at, updated_at)
+    deadline, worker, task, task_version, priority, parent, forked_from, budget, claimed_at, holder, created_at, updated_at)
 VALUES (:handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_attempts, :agent, :inputs_hash, :wake, :wake_at,
-    :deadline, :worker, :task, :task_version, :priority, :parent, :forked_from, :budget, :claimed_at, :now, :now)
+    :deadline, :worker, :task, :task_version, :priority, :parent, :forked_from, :budget, :claimed_at, :holder, :now, :now)
 RETURNING id;
 
 -- name: run_claim
 UPDATE run SET state = 'running', epoch = epoch + 1, attempt = :attempt, wake = 'lease', wake_at = NULL,
-    waiting_for = NULL, wait_name = NULL, wait_key = NULL, deadline = NULL, overdue_at = NULL, worker = :worker,
+    waiting_for = NULL, wait_name = NULL, wait_key = NULL, deadline = NULL, overdue_at = NULL, worker = :worker, holder = :holder,
     task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '', claimed_at = :now,
     updated_at = :now
 WHERE id = :id AND epoch = :epoch;
@@ -84,12 +84,12 @@ WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 -- name: run_count_step
 UPDATE run SET steps = steps + 1, takeovers = 0, current_step = NULL, tokens = tokens + :tokens,
     nanousd = nanousd + :nanousd, updated_at = :now
-WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running'
+WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running' AND holder = :holder
 RETURNING id, steps, attempt, budget, worked_us + :now - claimed_at, tokens, nanousd;
 
 -- name: run_fence
 UPDATE run SET current_step = coalesce(:current_step, current_step), updated_at = :now
-WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running'
+WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running' AND holder = :holder
 RETURNING id, steps, attempt;
 
 -- name: run_set_progress
@@ -108,7 +108,7 @@ UPDATE run SET budget = :budget WHERE id = :id;
 SELECT handle, state FROM run WHERE worker = :worker ORDER BY id;
 
 -- name: run_children
-SELECT handle FROM run WHERE parent = :parent AND wake IS NOT NULL ORDER BY id;
+SELECT handle FROM run WHERE parent = :parent AND workspace = :workspace AND wake IS NOT NULL ORDER BY id;
 
 -- name: run_due
 SELECT handle, workspace FROM run WHERE wake_at IS NOT NULL AND wake_at <= :now ORDER BY wake_at LIMIT :limit;

@@ -158,6 +158,8 @@ CREATE TABLE run (
     updated_at INTEGER NOT NULL,
     finished_at INTEGER,
     pruned INTEGER NOT NULL DEFAULT 0,
+    -- The actor whose claim is or was the newest: an epoch is no secret, so it alone does not prove a holder.
+    holder INTEGER,
     -- Nothing waits unseen: whatever is unfinished has the one thing that will wake it.
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (wake IS NULL)),
     CHECK ((state = 'running') = (worker IS NOT NULL))
