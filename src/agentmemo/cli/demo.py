@@ -39,7 +39,7 @@ def demo(
     Each step pretends to work for two seconds; its result and one value under agentmemo-demo commit together.
     """
     if not 0 <= seconds <= SECONDS_MAX:
-        raise InvalidInput(f"--seconds is 0 to {SECONDS_MAX:.0f}, not {seconds}.")
+        raise InvalidInput(f"--seconds is 0 to {SECONDS_MAX:.0f}, not {seconds}.", next_call="Try --seconds 10.")
     out = common.out
     with common.connect() as plane:
         run, outcome = _perform(plane, _key(plane, again=again), seconds / len(STEPS), out)

@@ -60,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return exits.BROKEN_PIPE
-        report(Unavailable(f"The operating system refused: {error}."), json=json)
+        report(
+            Unavailable(f"The operating system refused: {error}.", next_call="Mend that, then repeat the command."),
+            json=json,
+        )
         return exits.UNAVAILABLE
     return status
 

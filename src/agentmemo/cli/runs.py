@@ -369,5 +369,5 @@ def _budget(steps: int | None, seconds: float | None, tokens: int | None, nanous
         return None
     for name, bound in (("steps", steps), ("seconds", seconds), ("tokens", tokens), ("nanousd", nanousd)):
         if bound is not None and bound < 0:
-            raise InvalidInput(f"--{name} is not negative.")
+            raise InvalidInput(f"--{name} is not negative.", next_call="Give 0 or more, or leave it out.")
     return Budget(steps=steps, seconds=seconds, tokens=tokens, nanousd=nanousd)

@@ -49,5 +49,7 @@ def retry_policy(retry: model.Retry | int | None) -> model.Retry:
         return model.Retry(max_attempts=1)
     policy = model.Retry(max_attempts=retry) if isinstance(retry, int) else retry
     if policy.max_attempts < 1:
-        raise InvalidInput(f"retry is at least one attempt, not {policy.max_attempts}.")
+        raise InvalidInput(
+            f"retry is at least one attempt, not {policy.max_attempts}.", next_call="Leave it out for one."
+        )
     return policy

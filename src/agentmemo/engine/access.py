@@ -60,7 +60,9 @@ def create_key(tx: Transaction, call: Call, request: model.CreateKey) -> model.K
     _check_handing_on(call, request.kind, grants)
     days = request.expires_in_days
     if days is not None and not 0 < days <= KEY_DAYS_MAX:
-        raise InvalidInput(f"expires_in_days is above 0 and at most {KEY_DAYS_MAX:.0f}, not {days}.")
+        raise InvalidInput(
+            f"expires_in_days is above 0 and at most {KEY_DAYS_MAX:.0f}, not {days}.", next_call="Send None for no end."
+        )
     expires_at = None if days is None else tx.now + round(days * DAY)
     return _issue(tx, call, request.kind, request.actor, request.label, grants, expires_at=expires_at)
 
@@ -89,7 +91,9 @@ def rotate_key(tx: Transaction, call: Call, request: model.RotateKey) -> model.K
     # The successor's secret is shown to the caller, so it is handed on as a new key would be.
     _check_handing_on(call, old.kind, old.grants)
     if not 0 <= request.overlap_hours <= OVERLAP_HOURS_MAX:
-        raise InvalidInput(f"overlap_hours is 0 to {OVERLAP_HOURS_MAX:.0f}, not {request.overlap_hours}.")
+        raise InvalidInput(
+            f"overlap_hours is 0 to {OVERLAP_HOURS_MAX:.0f}, not {request.overlap_hours}.", next_call="Use 24."
+        )
     lifetime = old.expires_at - old.created_at if old.expires_at else None
     end = tx.now + round(request.overlap_hours * 3600 * SECOND)
     tx.write("credential_expire", workspace=call.workspace, id=old.id, at=end)

@@ -164,7 +164,7 @@ def start_after(tx: Transaction, call: Call, after: int | None) -> int:
 
 def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
     if not 1 <= request.limit <= PAGE_MAX:
-        raise InvalidInput(f"limit is 1 to {PAGE_MAX}, not {request.limit}.")
+        raise InvalidInput(f"limit is 1 to {PAGE_MAX}, not {request.limit}.", next_call="Use the cursor for more.")
     low, high = position_range(call.workspace)
     bound = _filter(request)
     position = read_cursor(request.cursor, "audit.events", bound)

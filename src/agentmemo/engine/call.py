@@ -81,5 +81,7 @@ class Call:
 def not_found(what: str, name: str) -> NotFound:
     """Missing and forbidden look the same."""
     return NotFound(
-        f"There is no {what} {name!r}, or you may not see it.", next_call=f"List what there is: {what} list."
+        f"There is no {what} {name!r}, or you may not see it.",
+        why="What is missing and what is forbidden look the same.",
+        next_call=f"List what there is: {what} list.",
     )

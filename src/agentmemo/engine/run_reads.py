@@ -59,7 +59,7 @@ def list_(tx: Transaction, call: Call, request: model.ListRuns) -> Page:
 def progress(tx: Transaction, call: Call, request: model.SetProgress) -> model.Run:
     run = held(tx, call, request.run)
     if request.percent is not None and not 0 <= request.percent <= PERCENT_MAX:
-        raise InvalidInput(f"percent is 0 to 100, not {request.percent}.")
+        raise InvalidInput(f"percent is 0 to 100, not {request.percent}.", next_call="Send a part of a hundred.")
     tx.write(
         "run_set_progress",
         expect=1,
@@ -79,7 +79,7 @@ def note(tx: Transaction, call: Call, request: model.AddNote) -> model.Note:
     model.check_choice(request.kind, NOTE_KINDS, "kind of note")
     run = existing(tx, call, request.run)
     if not request.text:
-        raise InvalidInput("A note needs a text.")
+        raise InvalidInput("A note needs a text.", next_call="Say what was decided, found or tried.")
     if request.key is not None:
         row = tx.one("note_find", run=run.id, kind=request.kind, key=request.key)
         if row is not None:

@@ -236,7 +236,9 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
     """A new pending run with the inputs and the completed steps before `from_step`."""
     source = existing(tx, call, request.run)
     if source.pruned:
-        raise InvalidTransition(f"Run {source.handle} was pruned; its steps are gone.")
+        raise InvalidTransition(
+            f"Run {source.handle} was pruned; its steps are gone.", next_call="Start a new run under another key."
+        )
     before: int | None = 1 << 60
     if request.from_step is not None:
         row = tx.one("step_first_named", run=source.id, name=request.from_step)
@@ -357,7 +359,7 @@ def check_new(name: str, key: str | None, max_attempts: int) -> None:
     if key is not None:
         check_name(key, "run key", model.RUN_KEY_MAX)
     if not 1 <= max_attempts <= ATTEMPTS_MAX:
-        raise InvalidInput(f"max_attempts is 1 to {ATTEMPTS_MAX}, not {max_attempts}.")
+        raise InvalidInput(f"max_attempts is 1 to {ATTEMPTS_MAX}, not {max_attempts}.", next_call="Leave it out for 3.")
 
 
 def check_same_inputs(tx: Transaction, call: Call, run: rows.RunRow, inputs: Packed) -> None:

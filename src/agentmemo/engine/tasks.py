@@ -29,7 +29,9 @@ def start(tx: Transaction, call: Call, request: model.StartTask) -> model.Starte
     """A pending run that a worker with this task will claim; with `cron`, a schedule that makes such runs."""
     runs.check_new(request.name, request.key, request.max_attempts)
     if abs(request.priority) > PRIORITY_MAX:
-        raise InvalidInput(f"priority is -{PRIORITY_MAX} to {PRIORITY_MAX}, not {request.priority}.")
+        raise InvalidInput(
+            f"priority is -{PRIORITY_MAX} to {PRIORITY_MAX}, not {request.priority}.", next_call="Leave it out for 0."
+        )
     if request.cron is not None:
         return model.StartedTask(schedule=_schedule(tx, call, request))
     found = rows.find(tx, call.workspace, request.name, request.key) if request.key is not None else None

@@ -264,7 +264,7 @@ def _wake_at(request: model.ParkRun, started_at: int) -> int | None:
             raise InvalidInput("A timer needs seconds.", next_call="Send seconds=...")
         return None
     if not 0 <= request.seconds <= SECONDS_MAX:
-        raise InvalidInput(f"seconds is 0 to {SECONDS_MAX:.0f}, not {request.seconds}.")
+        raise InvalidInput(f"seconds is 0 to {SECONDS_MAX:.0f}, not {request.seconds}.", next_call="Wait less long.")
     return started_at + round(request.seconds * SECOND)
 
 

@@ -16,7 +16,10 @@ LEASE_SECONDS_MAX = 86_400.0
 
 def register(tx: Transaction, call: Call, request: model.RegisterWorker) -> model.Worker:
     if not 0 < request.lease_seconds <= LEASE_SECONDS_MAX:
-        raise InvalidInput(f"lease_seconds is above 0 and at most {LEASE_SECONDS_MAX}, not {request.lease_seconds}.")
+        raise InvalidInput(
+            f"lease_seconds is above 0 and at most {LEASE_SECONDS_MAX}, not {request.lease_seconds}.",
+            next_call="Use 10 with heartbeats, 600 without.",
+        )
     engine = call.engine
     handle = ids.mint("wrk", tx.now)
     lease_us = round(request.lease_seconds * SECOND)

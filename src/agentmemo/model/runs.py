@@ -506,7 +506,9 @@ def next_step_state(state: str, act: str, step: str) -> str:
     try:
         return STEP_TRANSITIONS[state, act]
     except KeyError:
-        raise InvalidTransition(f"Step {step} is {state}; it cannot {act}.") from None
+        raise InvalidTransition(
+            f"Step {step} is {state}; it cannot {act}.", next_call="Read the step again with step.find."
+        ) from None
 
 
 def check_choice(value: str, choices: tuple[str, ...], what: str) -> str:

@@ -48,7 +48,9 @@ def encode_result(value: Any) -> bytes:
             plain = msgspec.to_builtins(_plain_models(value))
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             check(value)
-            raise InvalidInput(f"The result cannot be stored as JSON: {error}.") from None
+            raise InvalidInput(
+                f"The result cannot be stored as JSON: {error}.", next_call="Return JSON types."
+            ) from None
         return encode(plain)
 
 

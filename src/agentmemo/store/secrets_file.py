@@ -31,7 +31,7 @@ def read(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Unavailable(f"{path} cannot be read: {error.strerror}.") from error
+        raise Unavailable(f"{path} cannot be read: {error.strerror}.", next_call="Make it readable by you.") from error
 
 
 def write(path: Path, content: str) -> None:

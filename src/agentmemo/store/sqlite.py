@@ -244,7 +244,9 @@ class SqliteDatabase:
                 reach("backup.after_copy")
                 target.pragma("journal_mode", "DELETE")
                 if (answer := target.pragma("integrity_check")) != "ok":
-                    raise Unavailable(f"The copy does not pass its integrity check: {answer}.")
+                    raise Unavailable(
+                        f"The copy does not pass its integrity check: {answer}.", next_call="Run agentmemo doctor."
+                    )
             finally:
                 target.close()
             with partial.open("rb+") as file:

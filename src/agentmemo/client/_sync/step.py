@@ -51,7 +51,7 @@ class StepContext:
     def charge(self, *, tokens: int = 0, nanousd: int = 0) -> None:
         """Add to what this step cost; it is charged to the run's budget in the step's commit."""
         if tokens < 0 or nanousd < 0:
-            raise InvalidInput("A charge is not negative.")
+            raise InvalidInput("A charge is not negative.", next_call="Charge 0 or more.")
         self.tokens += tokens
         self.nanousd += nanousd
 
