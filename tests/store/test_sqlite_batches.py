@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from agentmemo.clock import ManualClock
+from agentmemo.errors import Unavailable
 from agentmemo.store import queries
 from agentmemo.store.sqlite import SqliteDatabase, statement
 
@@ -94,3 +95,31 @@ class _Every(dict):
 
     def __missing__(self, name):
         return name
+
+
+class _CloseBeforePut:
+    """A queue that lets `close` run between the look whether the writer is closing and the queuing itself."""
+
+    def __init__(self, inner, closer):
+        self.inner, self.closer = inner, closer
+        self.get, self.get_nowait = inner.get, inner.get_nowait
+
+    def put(self, job):
+        if job is not None:
+            self.closer.start()
+            self.closer.join(0.2)
+        self.inner.put(job)
+
+
+def test_nothing_is_queued_behind_the_end(database):
+    writer = database._writer
+    closer = threading.Thread(target=writer.close, daemon=True)
+    writer._queue = _CloseBeforePut(writer._queue, closer)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(database.write(lambda tx: _add(tx, "last"))), daemon=True)
+    asking.start()
+    asking.join(10)
+    closer.join(10)
+    assert answers == ["last"]
+    with pytest.raises(Unavailable):
+        database.write(lambda tx: _add(tx, "too late"))

@@ -146,35 +146,75 @@ def whoami(_tx: Transaction, call: Call, _request: model.Identify) -> model.Iden
 
 
 class Denials:
-    """Records denials in commits of their own. Repeated read denials are counted and written once a window."""
+    """Records denials in commits of their own. Repeated read denials are counted and written once a window.
+
+    The names of namespaces are the caller's choice: a window keeps `NAMES_MAX` of them for each caller and operation,
+    and counts what comes under further ones together, without a name. A count that could not be written is kept.
+    """
+
+    NAMES_MAX = 20
 
     def __init__(self, engine: EngineContext) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._counted: dict[tuple[model.Caller, str, str | None], tuple[int, int]] = {}
+        # (caller, operation) -> namespace -> when its window began, and how many came since the last was written.
+        self._counted: dict[tuple[model.Caller, str], dict[str | None, tuple[int, int]]] = {}
 
     def record(self, caller: model.Caller, operation: Operation, namespace: str | None) -> None:
-        count = 1
-        if not operation.mutating:
-            plain = _identity_of(caller)
-            with self._lock:
-                now = self._engine.clock.now_us()
-                window = round(self._engine.settings.denial_window_seconds * SECOND)
-                since, waiting = self._counted.get((plain, operation.name, namespace), (0, 0))
-                if now - since < window:
-                    self._counted[plain, operation.name, namespace] = (since, waiting + 1)
-                    return
-                self._counted[plain, operation.name, namespace] = (now, 0)
-                count += waiting
-        self._write(caller, operation.name, namespace, count)
+        if operation.mutating:
+            self._write(caller, operation.name, namespace, 1)
+            return
+        who = (_identity_of(caller), operation.name)
+        with self._lock:
+            now = self._engine.clock.now_us()
+            names = self._counted.setdefault(who, {})
+            if namespace not in names and not self._has_room(names, now):
+                namespace = None
+            since, waiting = names.get(namespace, (0, 0))
+            if not self._is_over(since, now):
+                names[namespace] = (since, waiting + 1)
+                return
+            names[namespace] = (now, 0)
+        self._write_or_keep(caller, who, namespace, waiting + 1)
 
     def flush(self) -> None:
-        """Write what was counted; called by upkeep and at the end."""
+        """Write what was counted; called by upkeep and at the end. Raises what the store raises, and loses nothing."""
         with self._lock:
-            waiting = {key: value for key, value in self._counted.items() if value[1]}
-            self._counted = {key: (since, 0) for key, (since, _) in self._counted.items()}
-        for (caller, operation, namespace), (_, count) in waiting.items():
-            self._write(caller, operation, namespace, count)
+            keys = [(who, namespace) for who, names in self._counted.items() for namespace in names]
+        for who, namespace in keys:
+            if count := self._take(who, namespace):
+                self._write_or_keep(who[0], who, namespace, count)
+
+    def _is_over(self, since: int, now: int) -> bool:
+        return now - since >= round(self._engine.settings.denial_window_seconds * SECOND)
+
+    def _has_room(self, names: dict[str | None, tuple[int, int]], now: int) -> bool:
+        for name in [name for name, (since, waiting) in names.items() if not waiting and self._is_over(since, now)]:
+            del names[name]
+        return len(names) < self.NAMES_MAX
+
+    def _take(self, who: tuple[model.Caller, str], namespace: str | None) -> int:
+        """What was counted and is to be written now; a key whose window is over is forgotten."""
+        with self._lock:
+            names = self._counted.get(who, {})
+            since, waiting = names.pop(namespace, (0, 0))
+            if not self._is_over(since, self._engine.clock.now_us()):
+                names[namespace] = (since, 0)
+            elif not names:
+                self._counted.pop(who, None)
+            return waiting
+
+    def _write_or_keep(
+        self, caller: model.Caller, who: tuple[model.Caller, str], namespace: str | None, count: int
+    ) -> None:
+        try:
+            self._write(caller, who[1], namespace, count)
+        except BaseException:
+            with self._lock:
+                names = self._counted.setdefault(who, {})
+                since, waiting = names.get(namespace, (0, 0))
+                names[namespace] = (since, waiting + count)
+            raise
 
     def _write(self, caller: model.Caller, operation: str, namespace: str | None, count: int) -> None:
         engine = self._engine

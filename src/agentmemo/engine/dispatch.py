@@ -169,9 +169,11 @@ class Engine:
     def close(self) -> None:
         if not self._closed.is_set():
             self._closed.set()
-            self.denials.flush()
-            self.database.close()
-            self.presence.close()
+            try:
+                self.denials.flush()
+            finally:
+                self.database.close()
+                self.presence.close()
 
     def _work(self, operation: Operation, call: Call, request: Any) -> Callable[[Transaction], Any]:
         prepared = prepare(call, request)

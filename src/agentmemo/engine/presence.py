@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from pathlib import Path
 
 from agentmemo.store.sqlite_files import try_lock
+
+_presences: weakref.WeakSet[Presence] = weakref.WeakSet()
 
 
 class Presence:
@@ -16,6 +19,7 @@ class Presence:
         self._directory = database.with_name(database.name + "-workers") if database else None
         self._held: dict[str, int] = {}
         self._process = os.getpid()
+        _presences.add(self)
 
     def hold(self, incarnation: str) -> None:
         """Announce a worker that lives as long as this process does. Idempotent."""
@@ -73,6 +77,15 @@ class Presence:
             with contextlib.suppress(OSError):
                 self.forget(incarnation)
 
+    def _leave_to_the_parent(self) -> None:
+        """In a forked child: the locks are the parent's, and must end with it. From here on nothing is done."""
+        self._directory = None
+        for descriptor in self._held.values():
+            # Closed and not unlocked: unlocking would take the lock from the parent.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._held = {}
+
 
 def _is_free(path: Path) -> bool:
     """Whether the file is there and nobody holds its lock."""
@@ -81,3 +94,12 @@ def _is_free(path: Path) -> bool:
         return False
     os.close(descriptor)
     return True
+
+
+def _after_fork() -> None:
+    for presence in _presences:
+        presence._leave_to_the_parent()  # noqa: SLF001 - the same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

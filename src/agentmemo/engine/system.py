@@ -66,7 +66,7 @@ def diagnose(call: Call, _request: model.Diagnose) -> model.Diagnosis:
     findings = [
         _finding("versions", "ok", f"AgentMemo {VERSION}, Python {sys.version.split()[0]}."),
         _sqlite(str(facts["sqlite"]), str(facts["apsw"])),
-        _journal(str(facts["journal_mode"]), int(facts["synchronous"]), durable=path is not None),
+        _journal(str(facts["journal_mode"]), str(facts["synchronous"]), durable=path is not None),
         _clock(call.engine.clock.now_us()),
     ]
     if path:
@@ -88,12 +88,14 @@ def _sqlite(library: str, binding: str) -> model.Finding:
     return _finding("sqlite", "ok", f"SQLite {library} through apsw {binding}.")
 
 
-def _journal(mode: str, synchronous: int, *, durable: bool) -> model.Finding:
+def _journal(mode: str, synchronous: str, *, durable: bool) -> model.Finding:
     if not durable:
         return _finding("journal", "warn", "The store is in memory: nothing survives this process.")
     if mode != "wal":
         return _finding("journal", "fail", f"journal_mode is {mode}, not wal.", "Run agentmemo doctor again.")
-    return _finding("journal", "ok", f"journal_mode wal; synchronous {synchronous} on this reader, FULL on the writer.")
+    if synchronous in ("OFF", "NORMAL"):
+        return _finding("journal", "fail", f"synchronous is {synchronous}: a power cut can lose commits.", "Reopen it.")
+    return _finding("journal", "ok", f"journal_mode wal, synchronous {synchronous}.")
 
 
 def _clock(now: int) -> model.Finding:

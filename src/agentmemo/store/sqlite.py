@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -32,8 +33,10 @@ REVISION_MASK = (1 << POSITION_BITS) - 1
 BUSY_MS = 30_000
 CHECKPOINT_PAGES = 10_000
 POLL_SECONDS = 0.025
+WATCH_AGAIN_SECONDS = 1.0
 _LITERAL = re.compile(r"'[^']*'")
 _PARAMETER = re.compile(r":(\w+)")
+_log = logging.getLogger("agentmemo.store")
 
 _open_databases: weakref.WeakSet[SqliteDatabase] = weakref.WeakSet()
 
@@ -273,12 +276,19 @@ class SqliteDatabase:
                 "apsw": apsw.apsw_version(),
                 "path": str(self._path or ":memory:"),
                 "journal_mode": pragma("journal_mode"),
-                "synchronous": pragma("synchronous"),
                 "bytes": pragma("page_count") * pragma("page_size"),
                 "quick_check": pragma("quick_check"),
             }
 
-        return self.read(look)
+        return self.read(look) | {"synchronous": self._writers_synchronous()}
+
+    def _writers_synchronous(self) -> str:
+        """What the connection that commits has set, asked where it lives; "unknown" while it cannot work."""
+        try:
+            level = self._writer.write(lambda transaction: transaction._connection.pragma("synchronous"))  # noqa: SLF001
+        except Error:
+            return "unknown"
+        return {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}.get(level, "unknown")
 
     def close(self) -> None:
         if self._closed.is_set() or self._forked:
@@ -342,19 +352,26 @@ class SqliteDatabase:
             self._hints.send()
 
     def _notify(self) -> None:
-        if self._listeners:
-            for callback in list(self._listeners.values()):
+        for callback in list(self._listeners.values()):
+            try:
                 callback()
+            except Exception:  # noqa: BLE001 - whose event loop is closed must not silence the others
+                _log.debug("a listener failed", exc_info=True)
 
     def _watch_others(self, connection: apsw.Connection, last: int) -> None:
         """Commits of other processes show in data_version; polling it is the truth, at 25 ms a microsecond's work."""
         assert self._hints is not None  # noqa: S101 - only a store in a file is watched
         self._hints.listen()
         while not self._closed.is_set():
-            self._hints.wait(POLL_SECONDS)
-            if not self._listeners:
+            try:
+                self._hints.wait(POLL_SECONDS)
+                if not self._listeners:
+                    continue
+                version = connection.pragma("data_version")
+            except Exception:  # noqa: BLE001 - without this thread nobody would hear of other processes again
+                _log.warning("looking for commits of other processes failed; it is tried again", exc_info=True)
+                self._closed.wait(WATCH_AGAIN_SECONDS)
                 continue
-            version = connection.pragma("data_version")
             if version != last:
                 last = version
                 self._notify()
@@ -395,6 +412,10 @@ def _prepare_directory(path: Path) -> None:
 def _after_fork() -> None:
     for database in _open_databases:
         database._forked = True  # noqa: SLF001 - the child must never touch the parent's connections
+        # The descriptor is the parent's lock too: were it open here, the lock would outlive the parent. It is closed
+        # and not unlocked, for unlocking would take it from the parent.
+        with contextlib.suppress(OSError):
+            database._lock.close()  # noqa: SLF001 - as above
 
 
 if hasattr(os, "register_at_fork"):

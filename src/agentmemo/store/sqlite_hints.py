@@ -48,7 +48,10 @@ class Hints:
         if self._box is None:
             select.select([], [], [], seconds)
             return
-        if select.select([self._box], [], [], seconds)[0]:
+        # Not `select`: it refuses descriptors above 1023, which a busy server has.
+        poller = select.poll()
+        poller.register(self._box, select.POLLIN)
+        if poller.poll(seconds * 1000):
             with contextlib.suppress(BlockingIOError):
                 while self._box.recv(16):
                     pass

@@ -67,6 +67,8 @@ class GroupCommit:
         self._data_version = connection.pragma("data_version")
         self._thread = threading.Thread(target=self._loop, name="agentmemo-writer", daemon=True)
         self._closing = False
+        # Nothing may be queued behind the None that ends the thread: its caller would wait for ever.
+        self._gate = threading.Lock()
         self.commits = 0
         self.writes = 0
         self._thread.start()
@@ -87,14 +89,16 @@ class GroupCommit:
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
-        self._closing = True
-        self._queue.put(None)
+        with self._gate:
+            self._closing = True
+            self._queue.put(None)
         self._thread.join()
 
     def _put(self, job: _Job) -> None:
-        if self._closing:
-            raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
-        self._queue.put(job)
+        with self._gate:
+            if self._closing:
+                raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
+            self._queue.put(job)
 
     def _loop(self) -> None:
         while True:

@@ -190,7 +190,7 @@ def prune(engine: Engine) -> int:
         done = _prune_runs(tx, calls, tx.now - round(settings.finished_runs_days * DAY))
         done += _prune_versions(tx, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
         before = tx.now - round(settings.request_hours * HOUR)
-        done += tx.run("request_remove_old", before=before)
+        done += tx.run("request_remove_old", before=before, limit=BATCH)
         done += tx.run("worker_remove_stopped", before=before)
         return done + blobs.sweep(tx, tx.now - round(settings.blob_hours * HOUR), BATCH)
 

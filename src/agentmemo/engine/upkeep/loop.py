@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agentmemo.clock import SECOND
@@ -33,6 +34,8 @@ class Upkeep:
         self._thread: threading.Thread | None = None
         self._led_until = 0
         self._slow_at = 0
+        self._slow_behind = False
+        self._denials_at = 0
         self._behind = False
 
     def start(self) -> None:
@@ -54,21 +57,44 @@ class Upkeep:
         self._behind = False
         for duty in DUTIES:
             reach("upkeep.before_duty")
-            rounds = 0
-            while rounds < ROUNDS_MAX and (count := duty(self._engine)):
-                done += count
-                rounds += 1
-                if self._stop.is_set():
-                    return done
-            self._behind = self._behind or rounds == ROUNDS_MAX
+            done += self._repeat(duty)
+            if self._stop.is_set():
+                return done
             reach("upkeep.after_duty")
-        now = self._engine.clock.boot_us()
-        if now - self._slow_at >= SLOW_EVERY_US:
-            self._slow_at = now
-            done += sum(duty(self._engine) for duty in SLOW_DUTIES)
-            self._engine.denials.flush()
+        done += self._run_slow()
+        self._write_denials()
         self._engine.refresh_disabled()
         return done
+
+    def _run_slow(self) -> int:
+        """The slow duties, once their interval is over or while the last round left some of their work."""
+        now = self._engine.clock.boot_us()
+        if not self._slow_behind and now - self._slow_at < SLOW_EVERY_US:
+            return 0
+        self._slow_at = now
+        others_behind, self._behind = self._behind, False
+        done = sum(self._repeat(duty) for duty in SLOW_DUTIES)
+        self._slow_behind = self._behind
+        self._behind = self._behind or others_behind
+        return done
+
+    def _repeat(self, duty: Callable[[Engine], int]) -> int:
+        """Do a duty until nothing is left, it had its ROUNDS_MAX batches, or upkeep is stopped."""
+        done = 0
+        for _ in range(ROUNDS_MAX):
+            count = duty(self._engine)
+            done += count
+            if not count or self._stop.is_set():
+                return done
+        self._behind = True
+        return done
+
+    def _write_denials(self) -> None:
+        """Each process counts its own denials, so each writes them, whoever leads."""
+        now = self._engine.clock.boot_us()
+        if now - self._denials_at >= SLOW_EVERY_US:
+            self._denials_at = now
+            self._engine.denials.flush()
 
     def _loop(self) -> None:
         interval = self._engine.settings.upkeep_interval_seconds
@@ -77,6 +103,7 @@ class Upkeep:
                 if self._lead():
                     self.run_once()
                 else:
+                    self._write_denials()
                     self._engine.refresh_disabled()
             except Error as error:
                 # The store is full, read-only or away: duties stay due, and are done when it is back.

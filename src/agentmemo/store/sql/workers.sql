@@ -61,4 +61,4 @@ INSERT INTO request (workspace, actor, key, fingerprint, summary, answer, at)
 VALUES (:workspace, :actor, :key, :fingerprint, :summary, :answer, :now);
 
 -- name: request_remove_old
-DELETE FROM request WHERE at < :before;
+DELETE FROM request WHERE id IN (SELECT id FROM request WHERE at < :before ORDER BY at LIMIT :limit);

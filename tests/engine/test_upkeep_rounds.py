@@ -1,0 +1,52 @@
+"""Slow duties go on in batches until nothing is left, and never keep the others waiting for long."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentmemo.engine.upkeep import duties, loop
+
+REQUESTS = 7
+
+
+@pytest.fixture
+def old_requests(plane, monkeypatch):
+    """Answers kept long enough, more than a batch of them. Returns how many are left."""
+    monkeypatch.setattr(duties, "BATCH", 2)
+    plane.advance(61)
+
+    def add(tx):
+        for number in range(REQUESTS):
+            tx.write(
+                "request_add", workspace=1, actor=1, key=str(number), fingerprint=b"", summary="", answer=b"", now=0
+            )
+
+    plane.engine.database.write(add)
+
+    def left():
+        find = [("request_find", {"workspace": 1, "actor": 1, "key": str(number)}) for number in range(REQUESTS)]
+        return sum(row is not None for row in plane.engine.database.read(lambda tx: tx.fetch(*find)))
+
+    return left
+
+
+def test_a_batch_has_a_limit(plane, old_requests):
+    assert duties.prune(plane.engine) == 2
+    assert old_requests() == REQUESTS - 2
+
+
+def test_a_slow_duty_is_repeated_until_nothing_is_left(plane, old_requests):
+    plane.advance(61)
+    assert old_requests() == 0
+
+
+def test_what_many_batches_left_is_done_in_the_next_round(plane, old_requests, monkeypatch):
+    monkeypatch.setattr(loop, "ROUNDS_MAX", 2)
+    plane.advance(61)
+    assert old_requests() == REQUESTS - 4
+    plane.upkeep()
+    assert old_requests() == 0
+    plane.upkeep()
+    # That round found nothing left, so the duty rests until its interval is over.
+    monkeypatch.setattr(loop, "SLOW_DUTIES", (lambda _engine: pytest.fail("too early"),))
+    plane.upkeep()
