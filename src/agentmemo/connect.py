@@ -22,6 +22,7 @@ from agentmemo.clock import Clock, SystemClock
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, is_ready
+from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
@@ -119,6 +120,8 @@ class LocalPlane:
 
 # Writes after which this process must do something itself.
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
+# Characters of values up to which they fit into a row of 4 KiB, whatever their encoding.
+SMALL_BYTES = 1000
 _planes: dict[tuple[int, Path], LocalPlane] = {}
 _planes_lock = threading.Lock()
 
@@ -181,7 +184,8 @@ class AsyncEmbeddedTransport:
     async def call(
         self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
     ) -> Any:
-        return await perform(self._engine, operation, under(self._caller, claim, worker), request)
+        caller = under(self._caller, claim, worker)
+        return await perform(self._engine, operation, caller, request, large=not _is_small(request))
 
     def hold(self, worker: str) -> None:
         self._engine.presence.hold(worker)
@@ -236,6 +240,29 @@ async def perform(
             wake.clear()
     finally:
         stop()
+
+
+def _is_small(request: Any) -> bool:
+    """Whether the values of a request surely fit into their row: then nothing is stored before its transaction."""
+    left = SMALL_BYTES
+    waiting = [getattr(request, field) for field in VALUE_FIELDS if hasattr(request, field)]
+    if getattr(request, "calls", None):
+        return False
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            left -= len(value)
+        elif isinstance(value, dict):
+            left -= sum(len(key) if isinstance(key, str) else SMALL_BYTES for key in value)
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+        elif not isinstance(value, bool | int | float | type(None)):
+            return False
+        left -= 8
+        if left < 0 or len(waiting) > SMALL_BYTES:
+            return False
+    return True
 
 
 def _may_block(operation: Operation, caller: Caller, request: Any) -> bool:

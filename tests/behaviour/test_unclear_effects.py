@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from agentmemo import InvalidInput, TimedOut
+from agentmemo import Budget, InvalidInput, InvalidTransition, TimedOut
 
 promise = pytest.mark.promise
 
@@ -113,3 +113,43 @@ def test_a_write_that_failed_is_tried_again(surface, agent):
     assert agent.runs.steps(run.id)[0].state == "failed"
     with surface.connect().run("r", key="1") as run:
         assert run.step("send", send, effect="write") == "sent"
+
+
+@promise("step.doubt")
+def test_the_same_process_does_not_repeat_an_irreversible_step_either(plane, agent):
+    """A loop that catches the timeout meets the doubt, as it would after a restart."""
+    charged, release = [], threading.Event()
+
+    def charge():
+        charged.append(1)
+        release.wait(5)
+
+    plane.person("ada").will("in_doubt", "happened", result="receipt")
+    with agent.run("r", key="1") as run:
+        with pytest.raises(TimedOut):
+            run.step("charge", charge, key="c", effect="irreversible", timeout_seconds=0.05)
+        release.set()
+        assert run.step("charge", charge, key="c", effect="irreversible", timeout_seconds=0.05) == "receipt"
+    assert charged == [1]
+
+
+@promise("step.doubt")
+def test_a_decision_never_lands_on_a_later_question(plane):
+    agent, ada = plane.connect("worker"), plane.connect(person="ada")
+
+    @agent.task("job")
+    def job(run):
+        for number in range(9):
+            run.step("spend", lambda number=number: number)
+
+    run = agent.start("job", budget={"steps": 1})
+    agent.work(concurrency=1, until_idle=True)
+    first = ada.runs.get(run.id)
+    plane.advance(1)
+    ada.runs.resolve(run.id, "continue", budget=Budget(steps=3), asked=first)
+    agent.work(concurrency=1, until_idle=True)
+    second = ada.runs.get(run.id)
+    assert (first.wake, second.wake, second.spent.steps) == ("person", "person", 4)
+    with pytest.raises(InvalidTransition, match="something else"):
+        ada.runs.resolve(run.id, "continue", budget=Budget(steps=99), asked=first)
+    assert ada.runs.get(run.id).budget.steps == 3

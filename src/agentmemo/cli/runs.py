@@ -215,6 +215,9 @@ def resolve(
     tokens: Tokens = None,
     nanousd: Nanousd = None,
     comment: Annotated[str, flag("Why, for the trail.")] = "",
+    asked: Annotated[
+        int | None, flag("The run's updated_at as you saw it; another question is then left alone.")
+    ] = None,
     common: Common = EVERYWHERE,
 ) -> None:
     """Decide, as a person, what a run asks. `runs explain` shows the question.
@@ -225,7 +228,12 @@ def resolve(
     value = None if result is None else read_value(result)
     with common.connect(deciding=True) as plane:
         found = plane.runs.resolve(
-            run, decision, result=value, budget=_budget(steps, seconds, tokens, nanousd), comment=comment
+            run,
+            decision,
+            result=value,
+            budget=_budget(steps, seconds, tokens, nanousd),
+            comment=comment,
+            asked=asked,
         )
     _changed(common, found, f"Decided: {decision}; the run is {found.state}.")
 

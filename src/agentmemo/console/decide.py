@@ -29,6 +29,7 @@ async def answer(visit: Visit) -> str:
         result=stored_result(form.get("result", "")) if decision == "happened" else None,
         budget=raised(form, run) if run.waiting_for == "budget" else None,
         comment=form.get("comment", "").strip(),
+        asked=run,
     )
     return f"/runs/{segment(run.id)}"
 

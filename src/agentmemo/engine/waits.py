@@ -166,6 +166,13 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
         raise InvalidTransition(
             f"Run {run.handle} asks nothing now; it is {run.state}.", next_call=f"See runs.explain('{run.handle}')."
         )
+    if request.asked is not None and request.asked != run.updated_at:
+        raise InvalidTransition(
+            f"Run {run.handle} asks something else by now.",
+            why="The decision was for the question as it was seen; it was not saved.",
+            next_call=f"See runs.explain('{run.handle}'), then decide again.",
+            details={"asked": request.asked, "current": run.updated_at},
+        )
     question = run.waiting_for or ""
     fitting = {
         "in_doubt": ("happened", "retry"),

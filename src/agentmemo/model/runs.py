@@ -297,10 +297,14 @@ class ForkRun(Request, kw_only=True):
 
 
 class ResolveRun(Request, kw_only=True):
-    """A person's decision on the question a run waits for."""
+    """A person's decision on the question a run waits for.
+
+    `asked` is the run's `updated_at` as the person saw it: a decision never lands on a later question.
+    """
 
     run: str
     decision: str
+    asked: int | None = None
     result: Any = None
     budget: Budget | None = None
     comment: str = ""

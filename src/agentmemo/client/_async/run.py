@@ -208,7 +208,10 @@ class AsyncRun:
         """Wait for a child, holding nothing, and return its result. Raises StepFailed when it did not complete."""
         parked = await self._park(f"join:{child}", "child", child=child, seconds=timeout_seconds)
         if parked.timed_out:
-            raise TimedOut(f"The child {child} did not end within {timeout_seconds} s.")
+            raise TimedOut(
+                f"The child {child} did not end within {timeout_seconds} s.",
+                next_call=f"See runs.explain('{child}'), or wait longer.",
+            )
         if parked.value["state"] != model.COMPLETED:
             raise StepFailed(
                 f"The child {child} is {parked.value['state']}: {parked.value['error']}.",
@@ -364,6 +367,8 @@ class AsyncRun:
         self._plane.heart().at_step(self.id, f"{call.name}/{call.key}")
         started_at = self._plane.clock.now_us()
         if call.effect in model.ANNOUNCED_EFFECTS:
+            # From now on the store knows more of this step than this process: the same key again must ask it.
+            self._done.add((call.name, call.key))
             await self._call(
                 model.StartStep(
                     run=self.id,
@@ -423,6 +428,7 @@ class AsyncRun:
 
     async def _fail(self, call: StepCall, error: Exception, attempt: int) -> model.Step | None:
         """Record a failed attempt. Returns the step when it had been completed, and only the answer was lost."""
+        self._done.add((call.name, call.key))
         request = model.FailStep(
             run=self.id,
             name=call.name,
@@ -435,7 +441,6 @@ class AsyncRun:
         try:
             await self._call(request)
         except InvalidTransition:
-            self._done.add((call.name, call.key))
             return await self._find(call)
         return None
 
@@ -515,7 +520,10 @@ class AsyncRun:
             if claimed.outcome != "waiting":
                 break
             if self._plane.flow.stopping:
-                raise LeaseLost(f"The connection was closed while run {self.id} waited; it goes on waiting.")
+                raise LeaseLost(
+                    f"The connection was closed while run {self.id} waited; it goes on waiting.",
+                    next_call="Open the run again by its key.",
+                )
         unmet, holding = self._unmet, self._holding
         self._accept(claimed)
         if holding is not None:

@@ -117,10 +117,22 @@ class AsyncRuns:
         result: Any = None,
         budget: Budget | None = None,
         comment: str = "",
+        asked: Run | int | None = None,
     ) -> Run:
-        """A person decides what the run asks: happened, retry (in doubt), reuse, rerun (mismatch), continue."""
+        """A person decides what the run asks: happened, retry (in doubt), reuse, rerun (mismatch), continue.
+
+        With `asked`, the run (or its `updated_at`) as it was seen, the decision is refused when the run asks
+        something else by now.
+        """
         return await self._plane.call(
-            ResolveRun(run=id, decision=decision, result=result, budget=budget, comment=comment)
+            ResolveRun(
+                run=id,
+                decision=decision,
+                result=result,
+                budget=budget,
+                comment=comment,
+                asked=asked.updated_at if isinstance(asked, Run) else asked,
+            )
         )
 
     async def schedules(self) -> AsyncPage[Schedule]:

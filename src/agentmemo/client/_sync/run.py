@@ -209,7 +209,10 @@ class Run:
         """Wait for a child, holding nothing, and return its result. Raises StepFailed when it did not complete."""
         parked = self._park(f"join:{child}", "child", child=child, seconds=timeout_seconds)
         if parked.timed_out:
-            raise TimedOut(f"The child {child} did not end within {timeout_seconds} s.")
+            raise TimedOut(
+                f"The child {child} did not end within {timeout_seconds} s.",
+                next_call=f"See runs.explain('{child}'), or wait longer.",
+            )
         if parked.value["state"] != model.COMPLETED:
             raise StepFailed(
                 f"The child {child} is {parked.value['state']}: {parked.value['error']}.",
@@ -365,6 +368,8 @@ class Run:
         self._plane.heart().at_step(self.id, f"{call.name}/{call.key}")
         started_at = self._plane.clock.now_us()
         if call.effect in model.ANNOUNCED_EFFECTS:
+            # From now on the store knows more of this step than this process: the same key again must ask it.
+            self._done.add((call.name, call.key))
             self._call(
                 model.StartStep(
                     run=self.id,
@@ -424,6 +429,7 @@ class Run:
 
     def _fail(self, call: StepCall, error: Exception, attempt: int) -> model.Step | None:
         """Record a failed attempt. Returns the step when it had been completed, and only the answer was lost."""
+        self._done.add((call.name, call.key))
         request = model.FailStep(
             run=self.id,
             name=call.name,
@@ -436,7 +442,6 @@ class Run:
         try:
             self._call(request)
         except InvalidTransition:
-            self._done.add((call.name, call.key))
             return self._find(call)
         return None
 
@@ -516,7 +521,10 @@ class Run:
             if claimed.outcome != "waiting":
                 break
             if self._plane.flow.stopping:
-                raise LeaseLost(f"The connection was closed while run {self.id} waited; it goes on waiting.")
+                raise LeaseLost(
+                    f"The connection was closed while run {self.id} waited; it goes on waiting.",
+                    next_call="Open the run again by its key.",
+                )
         unmet, holding = self._unmet, self._holding
         self._accept(claimed)
         if holding is not None:

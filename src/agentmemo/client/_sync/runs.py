@@ -118,9 +118,23 @@ class Runs:
         result: Any = None,
         budget: Budget | None = None,
         comment: str = "",
+        asked: Run | int | None = None,
     ) -> Run:
-        """A person decides what the run asks: happened, retry (in doubt), reuse, rerun (mismatch), continue."""
-        return self._plane.call(ResolveRun(run=id, decision=decision, result=result, budget=budget, comment=comment))
+        """A person decides what the run asks: happened, retry (in doubt), reuse, rerun (mismatch), continue.
+
+        With `asked`, the run (or its `updated_at`) as it was seen, the decision is refused when the run asks
+        something else by now.
+        """
+        return self._plane.call(
+            ResolveRun(
+                run=id,
+                decision=decision,
+                result=result,
+                budget=budget,
+                comment=comment,
+                asked=asked.updated_at if isinstance(asked, Run) else asked,
+            )
+        )
 
     def schedules(self) -> Page[Schedule]:
         """The cron schedules."""
