@@ -7,8 +7,6 @@ import shutil
 import subprocess
 from fnmatch import fnmatch
 
-import pytest
-
 # third-party package -> the only files of src/agentmemo that may import it
 HOMES = {
     "aiohttp": ("client/*",),
@@ -26,8 +24,7 @@ HOMES = {
 
 def test_layers(root):
     program = shutil.which("lint-imports", path=f"{root}/.venv/bin") or shutil.which("lint-imports")
-    if not program:
-        pytest.skip("import-linter is not installed")
+    assert program, "make test installs import-linter"
     result = subprocess.run([program, "--no-logo"], cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
