@@ -120,8 +120,9 @@ class LocalPlane:
 
 # Writes after which this process must do something itself.
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
-# Characters of values up to which they fit into a row of 4 KiB, whatever their encoding.
-SMALL_BYTES = 1000
+# Characters of values up to which they fit into a row of 4 KiB: JSON writes a control character as six bytes.
+SMALL_BYTES = 650
+SMALL_INTEGER_BITS = 64
 _planes: dict[tuple[int, Path], LocalPlane] = {}
 _planes_lock = threading.Lock()
 
@@ -257,7 +258,9 @@ def _is_small(request: Any) -> bool:
             waiting.extend(value.values())
         elif isinstance(value, list | tuple):
             waiting.extend(value)
-        elif not isinstance(value, bool | int | float | type(None)):
+        elif (isinstance(value, int) and value.bit_length() > SMALL_INTEGER_BITS) or not isinstance(
+            value, bool | int | float | type(None)
+        ):
             return False
         left -= 8
         if left < 0 or len(waiting) > SMALL_BYTES:

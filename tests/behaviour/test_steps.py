@@ -534,3 +534,20 @@ def test_a_stale_step_commits_nothing_of_what_it_buffered(surface, agent):
         run.step("s", work)
     assert other.state.get("n", "k") is None
     assert [s.result for s in other.runs.steps(run.id)] == ["heir's"]
+
+
+@promise("step.once")
+def test_steps_made_after_a_resume_do_not_hide_the_stored_ones(surface, agent):
+    """Asking again for a step of one's own must not count as having met a stored one."""
+    ran = []
+    with pytest.raises(ConnectionError), agent.run("r", key="1") as run:
+        for name in "ab":
+            run.step(name, lambda name=name: ran.append(name), key="k")
+        raise ConnectionError
+    with surface.connect().run("r", key="1") as run:
+        for name in "cd":
+            for _ in range(2):
+                assert run.step(name, lambda: 5, key="k", effect="write") == 5
+        for name in "ab":
+            run.step(name, lambda name=name: ran.append(name), key="k")
+    assert ran == ["a", "b"]

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from agentmemo.console.sessions import IDLE_SECONDS, LIFETIME_SECONDS
+from agentmemo.errors import Unavailable
 
 
 def test_a_persons_key_opens_the_console(world, open_tab):
@@ -132,3 +133,23 @@ def run_in_thread(function):
     """Playwright keeps an event loop in this thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, function()).result(timeout=10)
+
+
+def test_a_store_that_cannot_answer_does_not_sign_anybody_out(world, tab, monkeypatch):
+    def away(key):
+        raise Unavailable("The store cannot answer now.", next_call="Try again.")
+
+    console = world.app.state.console
+    known = console.authenticate
+    monkeypatch.setattr(console, "authenticate", away)
+    assert tab.page.goto(f"{world.url}/runs").status == 503
+    assert "The store cannot answer now." in tab.page.content()
+    monkeypatch.setattr(console, "authenticate", known)
+    assert tab.page.goto(f"{world.url}/runs").status == 200
+    assert tab.page.url.endswith("/runs")
+
+
+def test_a_disabled_person_is_signed_out_with_the_reason(world, tab):
+    world.admin.keys.disable("ada", kind="person", reason="left")
+    tab.go("/runs")
+    assert "/sign-in" in tab.page.url

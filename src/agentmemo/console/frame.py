@@ -95,6 +95,9 @@ class Console:
                 visit = await self.visit(request)
             except NotAuthenticated as error:
                 return self.not_signed_in(request, error)
+            except Error as error:
+                # The store cannot answer now; the session is as good as before.
+                return self.render(request, error_page(error))
             try:
                 page = await handler(visit)
             except Error as error:
@@ -113,6 +116,9 @@ class Console:
                 visit = await self.visit(request)
             except NotAuthenticated as error:
                 return self.not_signed_in(request, error)
+            except Error as error:
+                # The store cannot answer now; the session is as good as before.
+                return self.render(request, error_page(error))
             try:
                 visit.form = await read_form(request)
                 check_token(visit.form, visit.session.csrf)
@@ -134,7 +140,10 @@ class Console:
         session, key = found
         try:
             connection, identity = await self.identify(key)
-        except Error:
+        except PermissionDenied as error:
+            self.sessions.close(token)
+            raise NotAuthenticated(error.message, why=error.why, next_call=error.next_call) from error
+        except NotAuthenticated:
             self.sessions.close(token)
             raise
         return Visit(request, session, connection, identity, self.clock.now_us())

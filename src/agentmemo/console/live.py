@@ -26,6 +26,8 @@ class Live:
             visit = await self._console.visit(request, touch=False)
         except NotAuthenticated:
             return Response(status_code=204)  # tells the browser not to come back
+        except Error as error:
+            return self._console.render(request, error_page(error))
         after = request.headers.get("last-event-id") or visit.asked("after") or "0"
         try:
             run = await visit.connection.runs.get(request.path_params["run"])

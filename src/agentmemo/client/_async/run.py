@@ -450,7 +450,8 @@ class AsyncRun:
         if self._unmet <= 0 and pair not in self._done and not self._replaying:
             return None
         found = await self._find(call)
-        if found is not None and pair not in self._met:
+        # A step that this process made is none of those stored before; counting it would hide one that was.
+        if found is not None and pair not in self._met and pair not in self._done:
             self._met.add(pair)
             self._unmet -= 1
         return found

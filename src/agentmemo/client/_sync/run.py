@@ -451,7 +451,8 @@ class Run:
         if self._unmet <= 0 and pair not in self._done and not self._replaying:
             return None
         found = self._find(call)
-        if found is not None and pair not in self._met:
+        # A step that this process made is none of those stored before; counting it would hide one that was.
+        if found is not None and pair not in self._met and pair not in self._done:
             self._met.add(pair)
             self._unmet -= 1
         return found
