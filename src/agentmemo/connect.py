@@ -27,6 +27,7 @@ from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
+from agentmemo.store.blobs import INLINE_BYTES_MAX
 from agentmemo.store.open import database_path, open_database
 
 
@@ -120,8 +121,8 @@ class LocalPlane:
 
 # Writes after which this process must do something itself.
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
-# Characters of values up to which they fit into a row of 4 KiB: JSON writes a control character as six bytes.
-SMALL_BYTES = 650
+# Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
+SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
 _planes: dict[tuple[int, Path], LocalPlane] = {}
 _planes_lock = threading.Lock()
@@ -243,29 +244,42 @@ async def perform(
         stop()
 
 
+def _is_short_scalar(value: Any) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() <= SMALL_INTEGER_BITS
+    return value is None or isinstance(value, float)
+
+
 def _is_small(request: Any) -> bool:
     """Whether the values of a request surely fit into their row: then nothing is stored before its transaction."""
-    left = SMALL_BYTES
-    waiting = [getattr(request, field) for field in VALUE_FIELDS if hasattr(request, field)]
     if getattr(request, "calls", None):
         return False
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            left -= len(value)
-        elif isinstance(value, dict):
-            left -= sum(len(key) if isinstance(key, str) else SMALL_BYTES for key in value)
-            waiting.extend(value.values())
-        elif isinstance(value, list | tuple):
-            waiting.extend(value)
-        elif (isinstance(value, int) and value.bit_length() > SMALL_INTEGER_BITS) or not isinstance(
-            value, bool | int | float | type(None)
-        ):
-            return False
-        left -= 8
-        if left < 0 or len(waiting) > SMALL_BYTES:
-            return False
-    return True
+    values = [getattr(request, field) for field in VALUE_FIELDS if hasattr(request, field)]
+    characters = sum(_characters(value) for value in values)
+    if SURELY_SMALL < characters <= INLINE_BYTES_MAX:
+        try:
+            return all(len(msgspec.json.encode(value)) <= INLINE_BYTES_MAX for value in values)
+        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
+            return False  # refused on the other thread, with the reason
+    return characters <= SURELY_SMALL
+
+
+def _characters(value: Any) -> int:
+    """About how long a value is; more than a row holds as soon as that is clear, or it is nothing plain."""
+    total, waiting = 0, [value]
+    while waiting and total <= INLINE_BYTES_MAX:
+        found = waiting.pop()
+        total += 8
+        if isinstance(found, str):
+            total += len(found)
+        elif isinstance(found, dict):
+            total += sum(len(key) if isinstance(key, str) else INLINE_BYTES_MAX for key in found)
+            waiting.extend(found.values())
+        elif isinstance(found, list | tuple):
+            waiting.extend(found)
+        elif not _is_short_scalar(found):
+            return INLINE_BYTES_MAX + 1
+    return total
 
 
 def _may_block(operation: Operation, caller: Caller, request: Any) -> bool:

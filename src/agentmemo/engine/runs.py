@@ -323,13 +323,34 @@ def create(
     )
     assert row is not None  # noqa: S101 - RETURNING always returns
     rows.set_value(tx, row[0], "inputs", inputs)
+    _record_start(
+        tx, call, handle, name, key, running=running, forked=forked_from is not None, inputs=inputs, reason=reason
+    )
+    run = existing(tx, call, handle)
+    if task:
+        make_ready(tx, call, run, at or tx.now)
+    return view(tx, call, run)
+
+
+def _record_start(
+    tx: Transaction,
+    call: Call,
+    handle: str,
+    name: str,
+    key: str | None,
+    *,
+    running: bool,
+    forked: bool,
+    inputs: Packed,
+    reason: str,
+) -> None:
     subject = {"kind": "run", "id": handle, "name": name}
     if key is not None:
         subject["key"] = key
     audit.record(
         tx,
         call,
-        "run.fork" if forked_from else "run.start",
+        "run.fork" if forked else "run.start",
         subject,
         stream=handle,
         from_version=0,
@@ -338,10 +359,6 @@ def create(
         contents={"inputs": inputs} if inputs.source else None,
         reason=reason,
     )
-    run = existing(tx, call, handle)
-    if task:
-        make_ready(tx, call, run, at or tx.now)
-    return view(tx, call, run)
 
 
 def claimed(tx: Transaction, call: Call, run: rows.RunRow, outcome: str, lease_seconds: float) -> model.Claimed:
