@@ -5,7 +5,7 @@ answers and refusals. A lone caller pays no delay; under load one fsync serves m
 
 One request never undoes another. A refusal that wrote nothing, which is nearly every one, is simply its answer. A
 request that fails after it wrote spoils the batch: all of it is rolled back and runs again with a savepoint around
-each. Savepoints from the start would cost every write 40 % more, for SQLite keeps a copy of each page they touch.
+each. Savepoints from the start cost every write (decision 10), for SQLite keeps a copy of each page they touch.
 """
 
 from __future__ import annotations
