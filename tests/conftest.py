@@ -8,6 +8,8 @@ from fnmatch import fnmatch
 
 import pytest
 
+from agentmemo.testing.postgres import PostgresServer
+
 # node id pattern -> why CI may skip it. Everything else that skips makes a CI run fail.
 ALLOWED_SKIPS: dict[str, str] = {}
 
@@ -23,6 +25,22 @@ def _own_data(tmp_path_factory):
             patch.delenv(name)
         patch.setenv("AGENTMEMO_DATA", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL of this session's own."""
+    with PostgresServer(fsync="off", synchronous_commit="off", full_page_writes="off") as server:
+        server.make_database("tests")
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres, monkeypatch):
+    """The address of an empty database. It is not durable: what durability is worth is shown elsewhere."""
+    monkeypatch.setenv("AGENTMEMO_POSTGRES_ALLOW_LOSSY", "true")
+    postgres.clean("tests")
+    return postgres.url("tests")
 
 
 @pytest.fixture(scope="session")

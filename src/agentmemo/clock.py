@@ -7,10 +7,15 @@ import contextlib
 import datetime
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from agentmemo.errors import Error
+
 SECOND = 1_000_000
+SAMPLES = 3
+MEASURE_EVERY_US = 30 * SECOND
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -40,6 +45,60 @@ class SystemClock:
 
     async def sleep_async(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class DatabaseClock:
+    """The time of a database that many machines share: this machine's steady clock, and how far the database's is ahead.
+
+    Leases of all machines are compared in this time, whatever their own clocks say. The offset is measured again now and
+    then, on another thread; in between nothing is asked. It never goes backwards by itself.
+    """
+
+    boot_id = "database"
+
+    def __init__(self, inner: Clock, sample: Callable[[], int]) -> None:
+        """`sample` asks the database for its time, in microseconds; the quickest answer of a few is the truest."""
+        self._inner = inner
+        self._sample = sample
+        self._last = 0
+        self._measured_at = 0
+        self._measuring = threading.Lock()
+        self._ahead = self._measure()
+
+    def now_us(self) -> int:
+        steady = self._inner.boot_us()
+        if steady - self._measured_at > MEASURE_EVERY_US and self._measuring.acquire(blocking=False):
+            self._measured_at = steady
+            threading.Thread(target=self._measure_again, daemon=True).start()
+        self._last = max(self._last, steady + self._ahead)
+        return self._last
+
+    def boot_us(self) -> int:
+        return self.now_us()
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(seconds)
+
+    async def sleep_async(self, seconds: float) -> None:
+        await self._inner.sleep_async(seconds)
+
+    def _measure(self) -> int:
+        samples = []
+        for _ in range(SAMPLES):
+            before = self._inner.boot_us()
+            theirs = self._sample()
+            after = self._inner.boot_us()
+            samples.append((after - before, theirs - (before + after) // 2))
+        self._measured_at = self._inner.boot_us()
+        return min(samples)[1]
+
+    def _measure_again(self) -> None:
+        try:
+            # While the database is away the old offset serves on.
+            with contextlib.suppress(Error):
+                self._ahead = self._measure()
+        finally:
+            self._measuring.release()
 
 
 class ManualClock:

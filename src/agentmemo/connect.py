@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import msgspec
@@ -28,7 +27,7 @@ from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
 from agentmemo.store.blobs import INLINE_BYTES_MAX
-from agentmemo.store.open import database_path, open_database
+from agentmemo.store.open import database_path, is_postgres, open_database
 
 
 def connect(
@@ -41,8 +40,8 @@ def connect(
 ) -> Connection:
     """Connect to a plane: embedded in this process, or a server over HTTP.
 
-    `target` is None (AGENTMEMO_URL, else the user's data directory), a path, `sqlite:///path`, or `http(s)://...`
-    with `key` (or AGENTMEMO_KEY). Embedded, the caller is `agent` (default: the operating-system user) or `person`.
+    `target` is None (AGENTMEMO_URL, else the user's data directory), a path, `sqlite:///path`, `postgresql://...` (the
+    engine here, the database shared with other processes), or `http(s)://...` with `key` (or AGENTMEMO_KEY). Embedded, the caller is `agent` (default: the operating-system user) or `person`.
     Raises InvalidInput, NotAuthenticated or Unavailable.
     """
     return open_connection(target, agent=agent, person=person, key=key, workspace=workspace, door="python")
@@ -104,9 +103,11 @@ class LocalPlane:
     """An engine with its upkeep in this process, shared by all connections to one store."""
 
     def __init__(self, target: str | None, clock: Clock, settings: Settings, *, upkeep: bool = True) -> None:
-        self.clock = clock
+        database = open_database(target, clock, settings)
+        # A database that many machines share has a time of its own.
+        self.clock = database.clock
         self.settings = settings
-        self.engine = Engine(open_database(target, clock), clock, settings)
+        self.engine = Engine(database, settings)
         self.upkeep = Upkeep(self.engine)
         self.users = 0
         # A server keeps its plane until it stops, whoever comes and goes.
@@ -124,19 +125,19 @@ BLOCKING = frozenset({"actor.disable", "worker.stop"})
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
-_planes: dict[tuple[int, Path], LocalPlane] = {}
+_planes: dict[tuple[int, str], LocalPlane] = {}
 _planes_lock = threading.Lock()
 
 
 def shared_plane(target: str | None) -> LocalPlane:
     """The plane of a store in this process, opened on first use; a store in memory is never shared."""
-    path = database_path(target)
+    place = target if is_postgres(target) else str(database_path(target) or "")
     with _planes_lock:
-        plane = _planes.get((os.getpid(), path)) if path else None
+        plane = _planes.get((os.getpid(), place)) if place else None
         if plane is None:
             plane = LocalPlane(target, SystemClock(), from_environment())
-            if path:
-                _planes[os.getpid(), path] = plane
+            if place:
+                _planes[os.getpid(), place] = plane
         plane.users += 1
         return plane
 
@@ -296,7 +297,7 @@ def _may_block(operation: Operation, caller: Caller, request: Any) -> bool:
 async def _once(
     engine: Engine, operation: Operation, caller: Caller, request: Any, seen: list[Call] | None = None
 ) -> Any:
-    if operation.quick:
+    if operation.quick and engine.database.capabilities.local:
         return engine.call(operation, caller, request)
     if not operation.mutating or operation.name in DIRECT or operation.name in BLOCKING:
         return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)

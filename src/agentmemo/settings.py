@@ -29,6 +29,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     versions_days: float = 90.0
     versions_kept: int = 100
     denial_window_seconds: float = 60.0
+    postgres_writers: int = 4
+    postgres_readers: int = 8
+    postgres_patience_seconds: float = 30.0
+    postgres_idle_seconds: float = 5.0
+    postgres_statement_seconds: float = 30.0
+    postgres_prepare: bool = True
+    postgres_notify: bool = True
+    postgres_allow_lossy: bool = False
 
 
 def data_directory() -> Path:

@@ -60,7 +60,7 @@ def test_a_count_is_kept_until_it_can_be_written(plane, monkeypatch):
     nosy = plane.connect("nosy", grants=READER)
     _ask(nosy, "a", "a", "b", "b", "b")
 
-    def full(_work):
+    def full(_work, **_where):
         raise Unavailable("The disk is full.", retry_safe=False)  # else the client asks again
 
     with monkeypatch.context() as broken:

@@ -14,11 +14,12 @@ def old_requests(plane, monkeypatch):
     """Answers kept long enough, more than a batch of them. Returns how many are left."""
     monkeypatch.setattr(duties, "BATCH", 2)
     plane.advance(61)
+    workspace, _ = plane.engine.names.workspace("default")
 
     def add(tx):
         for number in range(REQUESTS):
             tx.write(
-                "request_add", workspace=1, actor=1, key=str(number), fingerprint=b"", summary="", answer=b"", now=0
+                "request_add", workspace=workspace, actor=1, key=str(number), fingerprint=b"", summary="", answer=b"", now=0
             )
 
     plane.engine.database.write(add)

@@ -8,6 +8,7 @@ from agentmemo.testing.store import StoreContract
 class TestContract(StoreContract):
     def test_capabilities_are_those_declared(self, kind, database):
         able = database.capabilities
-        assert (able.durable, able.concurrent_reads) == (kind == "sqlite file", kind == "sqlite file")
-        assert able.exclusive_writer
-        assert (able.file is None) == (kind == "sqlite memory")
+        kept = kind != "sqlite memory"
+        assert (able.durable, able.concurrent_reads, able.beside is not None) == (kept, kept, kept)
+        assert able.local == kind.startswith("sqlite")
+        assert (able.file is None) == (kind != "sqlite file")

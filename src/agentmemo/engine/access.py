@@ -41,7 +41,9 @@ def authenticate(engine: EngineContext, text: str, pepper: bytes) -> model.Calle
             next_call="Ask for a new one: agentmemo keys create.",
         )
     if credential.last_used_at is None or now - credential.last_used_at > USED_EVERY:
-        engine.database.submit(lambda tx: tx.write("credential_used", id=public_id, now=tx.now), _ignore)
+        engine.database.submit(
+            lambda tx: tx.write("credential_used", id=public_id, now=tx.now), _ignore, lane=credential.workspace
+        )
     return model.Caller(
         workspace=credential.workspace_name,
         kind=kind,
@@ -233,13 +235,13 @@ class Denials:
                 call,
                 operation,
                 subject,
-                stream=engine.incarnation,
+                stream=engine.stream_of(workspace),
                 namespace=number,
                 outcome="denied",
                 count=count,
             )
 
-        engine.database.write(write)
+        engine.database.write(write, lane=workspace)
 
 
 def _issue(

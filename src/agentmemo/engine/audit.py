@@ -57,7 +57,7 @@ def record(
     caller = call.caller
     claim = caller.claim
     if stream is None:
-        stream = claim.run if claim else call.engine.incarnation
+        stream = claim.run if claim else call.engine.stream_of(call.workspace)
     if claim and stream == claim.run and epoch is None:
         epoch, step = claim.epoch, step or claim.step
     head = tx.head(stream)
@@ -175,7 +175,7 @@ def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
     patterns = call.readable()
     parameters: dict[str, Any] = {
         "actor": actor,
-        "operation": request.type,
+        "operation": request.type or None,
         "outcome": request.outcome,
         "namespace": namespace,
         "since": request.since,

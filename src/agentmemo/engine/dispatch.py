@@ -15,6 +15,7 @@ from agentmemo.clock import Clock
 from agentmemo.engine import access, liveness, workers
 from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
+from agentmemo.engine.foresight import foresee
 from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_numbers, prepare
@@ -37,19 +38,20 @@ SELF_FENCED = frozenset({"step.start", "step.complete", "step.fail"})
 class Engine:
     """The plane in one process. `call` waits for the answer, `submit` calls back; both are the same path."""
 
-    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
-        self.clock = clock
+        self.clock: Clock = database.clock
         self.settings = settings
         self.names = Names(database)
-        self.incarnation = ids.mint("wrk", clock.now_us())
-        self.presence = Presence(database.capabilities.file)
+        self.incarnation = ids.mint("wrk", self.clock.now_us())
+        self.presence = Presence(database.capabilities.beside)
         self.denials = access.Denials(self)
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
         self._pepper: bytes | None = None
+        self._streams: dict[int, str] = {}
         self._closed = threading.Event()
         self.refresh_disabled()
 
@@ -68,7 +70,8 @@ class Engine:
         if not operation.mutating:
             handler = HANDLERS[operation.name]
             return self.database.read(lambda tx: handler(tx, call, request), snapshot=not operation.quick)
-        answer = self.database.write(self._work(operation, call, request))
+        work = self._work(operation, call, request)
+        answer = self.database.write(work, lane=call.workspace, reads=foresee(call, request))
         self._after(operation, call, request)
         return answer
 
@@ -81,7 +84,8 @@ class Engine:
                 self._believe(call)
             done(result, error)
 
-        self.database.submit(self._work(operation, call, request), committed)
+        work = self._work(operation, call, request)
+        self.database.submit(work, committed, lane=call.workspace, reads=foresee(call, request))
         return call
 
     def admit(self, operation: Operation, caller: Caller, request: Any) -> Call:
@@ -147,8 +151,19 @@ class Engine:
     def pepper(self) -> bytes:
         """The secret under which credentials are hashed: a 0600 file beside the store, never in it."""
         if self._pepper is None:
-            self._pepper = secrets_file.pepper(self.database.capabilities.file)
+            self._pepper = secrets_file.pepper(self.database.capabilities.beside)
         return self._pepper
+
+    def stream_of(self, workspace: int) -> str:
+        """The stream of what this process does in a workspace beside runs; each has one writer, so it has one order.
+
+        The first workspace's is the incarnation itself.
+        """
+        stream = self._streams.get(workspace)
+        if stream is None:
+            made = self.incarnation if not self._streams else ids.mint("wrk", self.clock.now_us())
+            stream = self._streams.setdefault(workspace, made)
+        return stream
 
     def authenticate(self, key: str) -> Caller:
         return access.authenticate(self, key, self.pepper())

@@ -32,7 +32,7 @@ class Names:
         found = self._actors.get(key)
         if found is None:
             found = self._database.read(lambda tx: rows.find_actor(tx, *key)) or self._database.write(
-                lambda tx: rows.find_actor(tx, *key) or rows.add_actor(tx, *key)
+                lambda tx: rows.find_actor(tx, *key) or rows.add_actor(tx, *key), lane=workspace
             )
             self._actors[key] = found
             self._actor_names[found] = f"{kind}:{name}"
@@ -62,13 +62,17 @@ class Names:
         # Not cached from here: what this transaction sees may still be undone.
         return found if found is not None else rows.find_namespace(tx, workspace, name)
 
+    def known_namespace(self, workspace: int, name: str) -> int | None:
+        """The namespace's id, if this process has met it; asks nobody."""
+        return self._namespaces.get((workspace, name))
+
     def intern_namespace(self, workspace: int, name: str) -> int:
         """The namespace's id, made in a commit of its own when it is new."""
         key = (workspace, name)
         found = self._namespaces.get(key)
         if found is None:
             found = self._database.read(lambda tx: rows.find_namespace(tx, *key)) or self._database.write(
-                lambda tx: rows.find_namespace(tx, *key) or rows.add_namespace(tx, *key)
+                lambda tx: rows.find_namespace(tx, *key) or rows.add_namespace(tx, *key), lane=workspace
             )
             self._namespaces[key] = found
         return found

@@ -295,8 +295,12 @@ def create(
         parent = existing(tx, call, parent).handle
     if worker is not None:
         liveness.renew(tx, call, worker)
-    row = tx.one(
+    position = _record_start(
+        tx, call, handle, name, key, running=running, forked=forked_from is not None, inputs=inputs, reason=reason
+    )
+    tx.write(
         "run_add",
+        id=position,
         handle=handle,
         workspace=call.workspace,
         name=name,
@@ -321,11 +325,7 @@ def create(
         claimed_at=tx.now if running else None,
         now=tx.now,
     )
-    assert row is not None  # noqa: S101 - RETURNING always returns
-    rows.set_value(tx, row[0], "inputs", inputs)
-    _record_start(
-        tx, call, handle, name, key, running=running, forked=forked_from is not None, inputs=inputs, reason=reason
-    )
+    rows.set_value(tx, position, "inputs", inputs)
     run = existing(tx, call, handle)
     if task:
         make_ready(tx, call, run, at or tx.now)
@@ -343,11 +343,12 @@ def _record_start(
     forked: bool,
     inputs: Packed,
     reason: str,
-) -> None:
+) -> int:
+    """The position of the event; it is the run's number in the store too."""
     subject = {"kind": "run", "id": handle, "name": name}
     if key is not None:
         subject["key"] = key
-    audit.record(
+    return audit.record(
         tx,
         call,
         "run.fork" if forked else "run.start",

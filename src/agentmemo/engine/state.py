@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from agentmemo.clock import SECOND
@@ -18,7 +17,6 @@ from agentmemo.store.blobs import NOTHING, Packed
 from agentmemo.store.database import Transaction
 
 DIFF_MAX = 10_000
-_WORD = re.compile(r"\w+")
 _SNIPPET_AROUND = 60
 TTL_SECONDS_MAX = 10 * 365 * 86400
 
@@ -163,14 +161,14 @@ def namespaces(tx: Transaction, call: Call, request: model.ListNamespaces) -> Pa
 def search(tx: Transaction, call: Call, request: model.SearchEntries) -> Page:
     """Words match as prefixes, all of them must occur; the index lags by less than a second."""
     limit = check_limit(request.limit)
-    words = _WORD.findall(request.text)
+    words = model.words_of(request.text, fold=not call.engine.database.capabilities.search_folds)
     if not words:
         raise InvalidInput("The search text holds no word.", next_call="Search for at least one word.")
     bound = [request.text, request.namespace]
     offset = read_cursor(request.cursor, "state.search", bound) or 0
     found = tx.all(
         "entry_search",
-        query=" ".join(f'"{word}"*' for word in words),
+        words=encode_sorted(words).decode(),
         workspace=call.workspace,
         namespace=request.namespace,
         now=tx.now,

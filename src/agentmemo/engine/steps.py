@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, waits
 from agentmemo.engine.call import Call, not_found
@@ -18,7 +17,7 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.state import check_name
 from agentmemo.store import runs as rows
 from agentmemo.store.blobs import NOTHING, Packed
-from agentmemo.store.database import Row, Transaction
+from agentmemo.store.database import Transaction
 
 _budget_decoder = msgspec.json.Decoder(model.Budget)
 UNBOUNDED = "{}"
@@ -28,91 +27,39 @@ def start(tx: Transaction, call: Call, request: model.StartStep) -> model.Step:
     """Announce a step; durable before its function runs, so that a crash leaves it in doubt and never unseen."""
     reach("step.before_start")
     _check(request.name, request.key, request.effect)
-    claim = call.claim_on(request.run)
-    fenced = tx.one(
-        "run_fence",
-        handle=request.run,
-        workspace=call.workspace,
-        epoch=claim.epoch,
-        holder=call.actor,
-        current_step=f"{request.name}/{request.key}",
-        now=tx.now,
-    )
-    if fenced is None:
-        raise lost(existing(tx, call, request.run), claim.epoch)
-    run, steps, run_attempt = fenced
-    found = rows.get_step(tx, run, request.name, request.key)
+    run = _held(tx, call, request.run)
+    found = rows.get_step(tx, run.id, request.name, request.key)
     model.next_step_state(found.state if found else "absent", "start", request.name)
-    _put(
-        tx,
-        call,
-        run,
-        request,
-        model.STARTED,
-        number=steps + 1,
-        run_attempt=run_attempt,
-        packed=NOTHING,
-        started_at=tx.now,
-    )
+    _set_current(tx, call, run, f"{request.name}/{request.key}")
+    made = _put(tx, call, run, request, model.STARTED, NOTHING, started_at=tx.now)
     _record(tx, call, request, "step.start", None)
     reach("step.after_start")
-    row = rows.get_step(tx, run, request.name, request.key)
-    assert row is not None  # noqa: S101 - just written
-    return step_view(tx, call, request.run, row)
+    return made
 
 
 def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.Step:
     """One commit: the epoch check, the result, the buffered calls, the charge and the events."""
     reach("step.before_complete")
     _check(request.name, request.key, request.effect)
-    claim = call.claim_on(request.run)
-    counted = tx.one(
+    run = _held(tx, call, request.run)
+    tx.write(
         "run_count_step",
+        expect=1,
         handle=request.run,
-        workspace=call.workspace,
-        epoch=claim.epoch,
+        epoch=call.claim_on(request.run).epoch,
         holder=call.actor,
         tokens=request.tokens,
         nanousd=request.nanousd,
         now=tx.now,
     )
-    if counted is None:
-        raise lost(existing(tx, call, request.run), claim.epoch)
-    run, number, run_attempt, *_ = counted
     packed: Packed = request.result
-    started_at = request.started_at or tx.now
-    _put(
-        tx,
-        call,
-        run,
-        request,
-        model.COMPLETED,
-        number=number,
-        run_attempt=run_attempt,
-        packed=packed,
-        started_at=started_at,
-    )
+    made = _put(tx, call, run, request, model.COMPLETED, packed, started_at=request.started_at or tx.now)
     _record(tx, call, request, "step.complete", packed if packed.source else None)
     for prepared in request.calls:
         call.engine.perform(tx, call, prepared)
-    paused = _pause_if_overspent(tx, call, request.run, counted)
+    paused = _pause_if_overspent(tx, call, request, run)
     reach("step.after_complete")
-    return model.Step(
-        run=request.run,
-        name=request.name,
-        key=request.key,
-        number=number,
-        state=model.COMPLETED,
-        effect=request.effect,
-        attempt=request.attempt,
-        epoch=claim.epoch,
-        run_attempt=run_attempt,
-        fingerprint=request.fingerprint,
-        started_at=started_at,
-        finished_at=tx.now,
-        size_bytes=packed.size,
-        paused=paused,
-    )
+    return msgspec.structs.replace(made, paused=paused) if paused else made
 
 
 def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
@@ -121,38 +68,17 @@ def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
     Raises InvalidTransition when this very attempt was recorded as completed and only its answer was lost.
     """
     _check(request.name, request.key, request.effect)
-    claim = call.claim_on(request.run)
-    fenced = tx.one(
-        "run_fence",
-        handle=request.run,
-        workspace=call.workspace,
-        epoch=claim.epoch,
-        holder=call.actor,
-        current_step=None,
-        now=tx.now,
-    )
-    if fenced is None:
-        raise lost(existing(tx, call, request.run), claim.epoch)
-    run, steps, run_attempt = fenced
-    found = rows.get_step(tx, run, request.name, request.key)
-    if found and _is_result_of(found, request, claim.epoch):
+    run = _held(tx, call, request.run)
+    found = rows.get_step(tx, run.id, request.name, request.key)
+    if found and _is_result_of(found, request, call.claim_on(request.run).epoch):
         raise InvalidTransition(
             f"Step {request.name}/{request.key} is completed; its result stands.",
             why="Its attempt was recorded before, even if the answer was lost.",
             next_call="Read the step, or open the run again: it replays the result.",
         )
-    started_at = request.started_at or tx.now
-    _put(
-        tx,
-        call,
-        run,
-        request,
-        model.FAILED,
-        number=steps + 1,
-        run_attempt=run_attempt,
-        packed=NOTHING,
-        started_at=started_at,
-        error=request.error,
+    _set_current(tx, call, run, None)
+    made = _put(
+        tx, call, run, request, model.FAILED, NOTHING, started_at=request.started_at or tx.now, error=request.error
     )
     audit.record(
         tx,
@@ -164,9 +90,7 @@ def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
         to_version=request.attempt,
         reason=request.error,
     )
-    row = rows.get_step(tx, run, request.name, request.key)
-    assert row is not None  # noqa: S101 - just written
-    return step_view(tx, call, request.run, row)
+    return made
 
 
 def find(tx: Transaction, call: Call, request: model.FindStep) -> model.Step:
@@ -202,37 +126,75 @@ def _check(name: str, key: str, effect: str) -> None:
         raise InvalidInput(f"Unknown effect {effect!r}.", next_call=f"Use one of: {', '.join(model.EFFECTS)}.")
 
 
+def _held(tx: Transaction, call: Call, handle: str) -> rows.HeldRun:
+    """The run under the caller's claim, read as little as a step needs of it. Raises LeaseLost."""
+    claim = call.claim_on(handle)
+    row = tx.one("run_held", handle=handle, workspace=call.workspace, epoch=claim.epoch, holder=call.actor)
+    if row is None:
+        raise lost(existing(tx, call, handle), claim.epoch)
+    return rows.HeldRun(*row)
+
+
+def _set_current(tx: Transaction, call: Call, run: rows.HeldRun, step: str | None) -> None:
+    claim = call.caller.claim
+    assert claim is not None  # noqa: S101 - `_held` asked for it
+    tx.write(
+        "run_at_step",
+        expect=1,
+        handle=claim.run,
+        epoch=claim.epoch,
+        holder=call.actor,
+        current_step=step,
+        now=tx.now,
+    )
+
+
 def _put(
     tx: Transaction,
     call: Call,
-    run: int,
+    run: rows.HeldRun,
     request: model.StartStep | model.CompleteStep | model.FailStep,
     state: str,
-    *,
-    number: int,
-    run_attempt: int,
     packed: Packed,
+    *,
     started_at: int,
     error: str | None = None,
-) -> None:
-    columns: dict[str, Any] = packed.columns()
-    tx.write(
-        "step_put",
-        run=run,
+) -> model.Step:
+    """Write the step's row, and return what a reader of it would see, without its result."""
+    made = model.Step(
+        run=request.run,
         name=request.name,
         key=request.key,
-        number=number,
+        number=run.steps + 1,
         state=state,
         effect=request.effect,
         attempt=request.attempt,
         epoch=call.claim_on(request.run).epoch,
-        run_attempt=run_attempt,
+        run_attempt=run.attempt,
         fingerprint=request.fingerprint,
         started_at=started_at,
         finished_at=None if state == model.STARTED else tx.now,
         error=error,
-        **columns,
+        size_bytes=packed.size,
     )
+    tx.write(
+        "step_put",
+        run=run.id,
+        name=made.name,
+        key=made.key,
+        number=made.number,
+        state=state,
+        effect=made.effect,
+        attempt=made.attempt,
+        epoch=made.epoch,
+        run_attempt=made.run_attempt,
+        fingerprint=made.fingerprint,
+        started_at=started_at,
+        finished_at=made.finished_at,
+        error=error,
+        **packed.columns(),
+    )
+    return made
 
 
 def _record(
@@ -254,14 +216,18 @@ def _record(
     )
 
 
-def _pause_if_overspent(tx: Transaction, call: Call, handle: str, counted: Row) -> str | None:
+def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep, run: rows.HeldRun) -> str | None:
     """A step may overshoot a bound once; then the run waits for a person."""
-    _, steps, _, budget, worked_us, tokens, nanousd = counted
-    if budget == UNBOUNDED:
+    if run.budget == UNBOUNDED:
         return None
-    spent = model.Spent(steps=steps, seconds=worked_us / 1_000_000, tokens=tokens, nanousd=nanousd)
-    over = model.overspent(_budget_decoder.decode(budget), spent)
+    spent = model.Spent(
+        steps=run.steps + 1,
+        seconds=(run.worked_us + tx.now - run.claimed_at) / SECOND,
+        tokens=run.tokens + request.tokens,
+        nanousd=run.nanousd + request.nanousd,
+    )
+    over = model.overspent(_budget_decoder.decode(run.budget), spent)
     if not over:
         return None
-    waits.ask(tx, call, existing(tx, call, handle), "budget", f"The budget is spent: {', '.join(over)}.")
+    waits.ask(tx, call, existing(tx, call, request.run), "budget", f"The budget is spent: {', '.join(over)}.")
     return "budget"

@@ -84,7 +84,7 @@ def unschedule(tx: Transaction, call: Call, request: model.DeleteSchedule) -> mo
 
 def fire(tx: Transaction, call: Call, row: tuple) -> None:  # type: ignore[type-arg]
     """Make the run of a due schedule and move the schedule on. Missed times collapse into one run."""
-    schedule, _, task, cron, inputs, options, next_at, *_ = row
+    _, schedule, task, cron, inputs, options, next_at, *_ = row
     choices = msgspec.json.decode(options.encode())
     value = decode(inputs.encode())
     content = encode(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 
@@ -13,6 +14,8 @@ TRUST_BY_ORIGIN = {"human": "verified", "agent": "agent", "tool": "agent", "exte
 NAMESPACE_MAX = 256
 KEY_MAX = 1024
 PAGE_MAX = 1000
+_WORD = re.compile(r"[^\W_]+")
+_ACCENT = re.compile("(?<=[A-Za-z])[\u0300-\u036f]+")
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, surrogates, line and paragraph separators
 
 
@@ -172,3 +175,11 @@ def trust_of(origin: str, actor_kind: str) -> str:
             next_call="Write with origin='agent', 'tool' or 'external'.",
         )
     return TRUST_BY_ORIGIN[origin]
+
+
+def words_of(text: str, *, fold: bool) -> list[str]:
+    """The words of a text for search, split at everything else; `fold` takes case and accents off them."""
+    if fold and not text.isascii():
+        plain = unicodedata.normalize("NFD", text)
+        text = unicodedata.normalize("NFC", _ACCENT.sub("", plain))
+    return _WORD.findall(text.lower() if fold else text)

@@ -34,7 +34,7 @@ def ensure_credentials(engine: Engine) -> Credentials:
     Several servers may start on one store at once: one of them makes the keys. A key file that belongs to another
     store is replaced; one whose key was revoked is left alone, because that was somebody's decision.
     """
-    path = key_file(engine.database.capabilities.file)
+    path = key_file(engine.database.capabilities.beside)
     kept = secrets_file.read(path) if path else None
     if kept and _is_ours(engine, kept):
         return Credentials(agent_key_file=path)

@@ -95,7 +95,7 @@ def _store_blob(database: Database, workspace: int, blob: bytes, content: bytes)
         return None if found[3] else (found[0], found[2])
 
     codec, stored = compress(content)
-    begun = database.write(begin)
+    begun = database.write(begin, lane=workspace)
     if begun is None:
         return
     number, begun_codec = begun
@@ -104,19 +104,20 @@ def _store_blob(database: Database, workspace: int, blob: bytes, content: bytes)
         stored = zlib.compress(content, _LEVEL) if begun_codec == ZLIB else content
     for index, chunk in enumerate(_chunks(stored)):
         reach("blob.before_chunk")
-        database.write(partial(_add_chunk, number=number, index=index, chunk=chunk))
+        database.write(partial(_add_chunk, number=number, index=index, chunk=chunk), lane=workspace)
         reach("blob.after_chunk")
     reach("blob.before_complete")
-    database.write(lambda tx: tx.write("blob_complete", number=number, now=tx.now))
+    database.write(lambda tx: tx.write("blob_complete", number=number, now=tx.now), lane=workspace)
 
 
 def _add_chunk(tx: Transaction, number: int, index: int, chunk: bytes) -> None:
     tx.write("blob_chunk_add", blob=number, chunk=index, content=chunk)
 
 
-def sweep(tx: Transaction, before: int, limit: int) -> int:
-    """Remove blobs that nothing refers to and nobody touched since `before`."""
-    numbers = [number for (number,) in tx.all("blob_unreferenced", before=before, limit=limit)]
+def sweep(tx: Transaction, before: int, limit: int, workspace: int | None = None) -> int:
+    """Remove blobs that nothing refers to and nobody touched since `before`; of one workspace or of all."""
+    found = tx.all("blob_unreferenced", before=before, limit=limit, workspace=workspace)
+    numbers = [number for (number,) in found]
     for number in numbers:
         tx.write("blob_remove_chunks", number=number)
         tx.write("blob_remove", number=number)

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from agentmemo.clock import monotonic
+from agentmemo.clock import Clock, monotonic
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Read = tuple[str, dict[str, Any]]
+Done = Callable[[Any, BaseException | None], None]
+# The lane of what belongs to no workspace: making one, leading upkeep.
+COMMON_LANE = 0
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +27,12 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     durable: bool
-    exclusive_writer: bool  # one writer at a time: heads of streams may be cached, revisions assigned in the commit
     concurrent_reads: bool
+    local: bool  # reads never leave the process: a point read may be made on an event loop
+    search_folds: bool  # the index itself takes case and accents off what it is given
     file: Path | None = None
+    # What this machine keeps for the store lies beside this path: locks of workers, the pepper, key files.
+    beside: Path | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -76,17 +82,23 @@ class Transaction(Protocol):
 
 
 class Database(Protocol):
+    """A store. `lane` is the workspace that a write is about, or COMMON_LANE; writes of one lane happen one by one."""
+
     capabilities: Capabilities
+    clock: Clock
 
     def read(self, work: Callable[[Transaction], T], *, snapshot: bool = True) -> T:
         """Run `work` on a consistent snapshot; `snapshot=False` is for a single query."""
         ...
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` and return once it is durable. An exception from `work` undoes all it did."""
+    def write(self, work: Callable[[Transaction], T], *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> T:
+        """Run `work` and return once it is durable. An exception from `work` undoes all it did.
+
+        `reads` are point reads that `work` will probably ask for; a database with round trips makes them beforehand.
+        """
         ...
 
-    def submit(self, work: Callable[[Transaction], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    def submit(self, work: Callable[[Transaction], Any], done: Done, *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> None:
         """Like `write`, without waiting: `done(result, error)` is called after the commit, on another thread."""
         ...
 

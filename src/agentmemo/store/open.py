@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeGuard
 
 from agentmemo.clock import Clock
-from agentmemo.errors import InvalidInput
-from agentmemo.settings import data_directory
+from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.settings import Settings, data_directory
 from agentmemo.store.database import Database
 from agentmemo.store.sqlite import SqliteDatabase
 
@@ -24,12 +25,26 @@ def database_path(target: str | None) -> Path | None:
         scheme = text.partition("://")[0]
         raise InvalidInput(
             f"Unknown target {scheme}://.",
-            next_call="Use a path, sqlite:///path, http://host:port or https://host:port.",
+            next_call="Use a path, sqlite:///path, postgresql://host/name, http://host:port or https://host:port.",
         )
     path = Path(text).expanduser()
     is_directory = path.is_dir() or (not path.suffix and not path.exists())
     return (path / FILE_NAME if is_directory else path).absolute()
 
 
-def open_database(target: str | None, clock: Clock) -> Database:
+def is_postgres(target: str | None) -> TypeGuard[str]:
+    return target is not None and target.startswith(("postgresql://", "postgres://"))
+
+
+def open_database(target: str | None, clock: Clock, settings: Settings | None = None) -> Database:
+    if is_postgres(target):
+        try:
+            from agentmemo.store.postgres import PostgresDatabase
+        except ImportError as error:
+            raise Unavailable(
+                f"PostgreSQL needs the package {error.name}.",
+                next_call="Install it: pip install 'agentmemo[postgres]'.",
+                retry_safe=False,
+            ) from error
+        return PostgresDatabase(target, clock, settings)
     return SqliteDatabase(database_path(target), clock)

@@ -5,30 +5,42 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import resources
+from typing import NamedTuple
 
-_NAME = re.compile(r"^-- name: (?P<name>\w+)\s*$", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (?P<name>\w+)(?:; by (?P<by>[a-z_, ]+))?[ ]*$", re.MULTILINE)
 
 
-def parse(text: str) -> dict[str, str]:
+class Query(NamedTuple):
+    """One named statement. `by` names the parameters that say which row it is about, where it is about one.
+
+    Two statements on one table whose `by` is the same and whose values differ do not meet: a database with round trips
+    reads rows beforehand and writes many at once by that (`postgres_transaction.py`).
+    """
+
+    sql: str
+    by: tuple[str, ...] = ()
+
+
+def parse(text: str) -> dict[str, Query]:
     """The statements of one file, by name; comment lines are dropped."""
     parts = _NAME.split(text)
     return {
-        name: "\n".join(line for line in body.splitlines() if line.strip() and not line.lstrip().startswith("--"))
-        .strip()
-        .rstrip(";")
-        for name, body in zip(parts[1::2], parts[2::2], strict=True)
+        name: Query(_body(body), tuple(by.replace(" ", "").split(",")) if by else ())
+        for name, by, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
     }
 
 
 @cache
-def load(database: str) -> dict[str, str]:
-    """All queries for a database: the portable ones with its overrides on top."""
+def load(database: str) -> dict[str, Query]:
+    """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`."""
     root = resources.files("agentmemo.store") / "sql"
-    queries: dict[str, str] = {}
+    queries: dict[str, Query] = {}
     for folder in (root, root / database):
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.name.endswith(".sql"):
-                queries.update(parse(file.read_text(encoding="utf-8")))
+                for name, query in parse(file.read_text(encoding="utf-8")).items():
+                    known = queries.get(name)
+                    queries[name] = Query(query.sql, query.by or (known.by if known else ()))
     return queries
 
 
@@ -37,3 +49,8 @@ def migrations(database: str) -> list[tuple[int, str]]:
     folder = resources.files("agentmemo.store") / "sql" / database / "migrations"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     return [(int(item.name.partition("_")[0]), item.read_text(encoding="utf-8")) for item in files]
+
+
+def _body(text: str) -> str:
+    kept = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("--"))
+    return "\n".join(kept).strip().rstrip(";")

@@ -53,6 +53,19 @@ class RunRow(NamedTuple):
     holder: int | None
 
 
+class HeldRun(NamedTuple):
+    """What a step needs of the run it belongs to."""
+
+    id: int
+    steps: int
+    attempt: int
+    budget: str
+    worked_us: int
+    claimed_at: int
+    tokens: int
+    nanousd: int
+
+
 class StepRow(NamedTuple):
     id: int
     name: str

@@ -21,7 +21,7 @@ from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, LeaseLost, Unavailable
 from agentmemo.model.audit import leaf_hash
 from agentmemo.store import queries
-from agentmemo.store.database import Capabilities, Head, Read, Row
+from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Head, Read, Row
 from agentmemo.store.migrate import check_file, check_version, migrate
 from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system, sync_directory
 from agentmemo.store.sqlite_hints import Hints
@@ -158,8 +158,8 @@ class SqliteDatabase:
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self._path = path
-        self._clock = clock
-        self._statements = {name: statement(sql) for name, sql in queries.load("sqlite").items()}
+        self.clock = clock
+        self._statements = {name: statement(query.sql) for name, query in queries.load("sqlite").items()}
         self._readers: deque[SqliteTransaction] = deque()
         self._listeners: dict[int, Callable[[], None]] = {}
         self._listen_lock = threading.Lock()
@@ -176,9 +176,11 @@ class SqliteDatabase:
         self.capabilities = Capabilities(
             name="sqlite",
             durable=path is not None,
-            exclusive_writer=True,
             concurrent_reads=path is not None,
+            local=True,
+            search_folds=True,
             file=path,
+            beside=path,
         )
         self._writer_connection = connection
         self._writer = GroupCommit(
@@ -196,9 +198,9 @@ class SqliteDatabase:
             return self._writer.write(work, kind="read")
         try:
             transaction = self._readers.pop()
-            transaction.now = self._clock.now_us()
+            transaction.now = self.clock.now_us()
         except IndexError:
-            transaction = SqliteTransaction(self._open_reader(), self._statements, self._clock.now_us())
+            transaction = SqliteTransaction(self._open_reader(), self._statements, self.clock.now_us())
         try:
             return work(transaction) if not snapshot else transaction.on_snapshot(work)
         except apsw.Error as error:
@@ -206,11 +208,14 @@ class SqliteDatabase:
         finally:
             self._readers.append(transaction)
 
-    def write(self, work: Callable[[Any], T]) -> T:
+    def write(self, work: Callable[[Any], T], *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> T:
+        # One file has one writer, and a read costs no round trip: lanes and announced reads change nothing.
+        del lane, reads
         self._check_open()
         return self._writer.write(work)
 
-    def submit(self, work: Callable[[Any], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    def submit(self, work: Callable[[Any], Any], done: Done, *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> None:
+        del lane, reads
         self._check_open()
         self._writer.submit(work, done)
 

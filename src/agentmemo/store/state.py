@@ -62,21 +62,18 @@ def append_version(
     """Add the next version of a key and point its row there. Returns the version."""
     live = int(kind == "set")
     version = found.version + 1 if found else 1
-    if found:
-        entry = found.id
-        tx.write("entry_update", id=entry, version=version, position=position, live=live, expires_at=expires_at)
-    else:
-        row = tx.one(
-            "entry_add",
-            namespace=namespace,
-            key=key,
-            version=version,
-            position=position,
-            live=live,
-            expires_at=expires_at,
-        )
-        assert row is not None  # noqa: S101 - RETURNING always returns
-        entry = row[0]
+    # A new key's id is the position of its first event: unique, and known without asking the database.
+    entry = found.id if found else position
+    tx.write(
+        "entry_update" if found else "entry_add",
+        id=entry,
+        namespace=namespace,
+        key=key,
+        version=version,
+        position=position,
+        live=live,
+        expires_at=expires_at,
+    )
     tx.write(
         "entry_version_add",
         position=position,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit, liveness, state, tasks, waits, workers
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
+from agentmemo.model.state import words_of
 from agentmemo.model.values import decode
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 from agentmemo.store.state import EntryHead
 
 if TYPE_CHECKING:
@@ -26,38 +29,22 @@ DAY = 24 * HOUR
 
 def expire_entries(engine: Engine) -> int:
     """Entries whose time is over get their last version, kind `expire`."""
-    calls = engine.system_calls()
 
-    def work(tx: Transaction) -> int:
-        found = tx.all("entry_expired", now=tx.now, limit=BATCH)
-        for entry, workspace, namespace, name, key, version in found:
-            call = calls[workspace]
-            state.remove(
-                tx,
-                call,
-                EntryHead(entry, version, 1, None),
-                namespace=namespace,
-                namespace_name=name,
-                key=key,
-                kind="expire",
-            )
-        return len(found)
+    def expire(tx: Transaction, call: Call, row: Row) -> None:
+        _, namespace, name, key, *head = row
+        found = EntryHead(*head, live=1, expires_at=None)
+        state.remove(tx, call, found, namespace=namespace, namespace_name=name, key=key, kind="expire")
 
-    return engine.database.write(work) if _any(engine, "entry_expired", limit=1) else 0
+    return _each_due(engine, "entry_expired", expire)
 
 
 def fire_timers(engine: Engine) -> int:
     """Runs whose timer, or whose time to wait for something, is over."""
-    calls = engine.system_calls()
 
-    def work(tx: Transaction) -> int:
-        found = tx.all("run_due", now=tx.now, limit=BATCH)
-        for handle, workspace in found:
-            call = calls[workspace]
-            waits.time_came(tx, call, existing(tx, call, handle))
-        return len(found)
+    def fire(tx: Transaction, call: Call, row: Row) -> None:
+        waits.time_came(tx, call, existing(tx, call, row[1]))
 
-    return engine.database.write(work) if _any(engine, "run_due", limit=1) else 0
+    return _each_due(engine, "run_due", fire)
 
 
 def free_the_dead(engine: Engine) -> int:
@@ -65,57 +52,43 @@ def free_the_dead(engine: Engine) -> int:
     rows = engine.database.read(lambda tx: tx.all("worker_live", limit=BATCH))
     gone = [row for row in rows if liveness.is_dead(engine, row[0], row[2], row[3])]
     calls = engine.system_calls()
-
-    def work(tx: Transaction) -> list[str]:
-        retired = []
-        for worker, workspace, *_ in gone:
-            call = calls[workspace]
-            row = run_rows.get_worker(tx, workspace, worker)
-            # Looked at again inside the transaction: it may have renewed meanwhile.
-            if row and row.stopped_at is None and liveness.is_dead(engine, worker, row.boot_id, row.lease_until):
-                workers.retire(tx, call, worker, f"worker {worker} is gone", lost=True)
-                retired.append(worker)
-        return retired
-
-    retired = engine.database.write(work) if gone else []
-    for worker in retired:
-        engine.presence.forget(worker)
+    retired: list[str] = []
+    for worker, workspace, *_ in gone:
+        if engine.database.write(partial(_retire, engine, calls[workspace], worker), lane=workspace):
+            engine.presence.forget(worker)
+            retired.append(worker)
     return len(retired)
 
 
+def _retire(engine: Engine, call: Call, worker: str, tx: Transaction) -> bool:
+    """Looked at again inside the transaction: it may have renewed meanwhile."""
+    row = run_rows.get_worker(tx, call.workspace, worker)
+    if row is None or row.stopped_at is not None or not liveness.is_dead(engine, worker, row.boot_id, row.lease_until):
+        return False
+    workers.retire(tx, call, worker, f"worker {worker} is gone", lost=True)
+    return True
+
+
 def run_schedules(engine: Engine) -> int:
-    calls = engine.system_calls()
-
-    def work(tx: Transaction) -> int:
-        found = tx.all("schedule_due", now=tx.now, limit=BATCH)
-        for row in found:
-            tasks.fire(tx, calls[row[1]], row)
-        return len(found)
-
-    return engine.database.write(work) if _any(engine, "schedule_due", limit=1) else 0
+    return _each_due(engine, "schedule_due", tasks.fire)
 
 
 def tell_overdue(engine: Engine) -> int:
     """What waited past its deadline is told: an event, and a place in status, briefing and console."""
-    calls = engine.system_calls()
 
-    def work(tx: Transaction) -> int:
-        found = tx.all("run_past_deadline", now=tx.now, limit=BATCH)
-        for handle, workspace in found:
-            call = calls[workspace]
-            run = existing(tx, call, handle)
-            tx.write("run_set_overdue", id=run.id, now=tx.now)
-            audit.record(
-                tx,
-                call,
-                "run.overdue",
-                {"kind": "run", "id": handle, "wake": run.wake or ""},
-                stream=handle,
-                reason=f"{run.state} since {run.updated_at}, waiting for {run.wake} {run.waiting_for or ''}".strip(),
-            )
-        return len(found)
+    def tell(tx: Transaction, call: Call, row: Row) -> None:
+        run = existing(tx, call, row[1])
+        tx.write("run_set_overdue", id=run.id, now=tx.now)
+        audit.record(
+            tx,
+            call,
+            "run.overdue",
+            {"kind": "run", "id": run.handle, "wake": run.wake or ""},
+            stream=run.handle,
+            reason=f"{run.state} since {run.updated_at}, waiting for {run.wake} {run.waiting_for or ''}".strip(),
+        )
 
-    return engine.database.write(work) if _any(engine, "run_past_deadline", limit=1) else 0
+    return _each_due(engine, "run_past_deadline", tell)
 
 
 def index_entries(engine: Engine) -> int:
@@ -126,34 +99,36 @@ def index_entries(engine: Engine) -> int:
     left: chasing every write at once would cost a commit for each few of them.
     """
 
+    fold = not engine.database.capabilities.search_folds
+
     def look(tx: Transaction) -> list[_Unindexed]:
         found = []
-        for workspace, _, _, indexed in tx.all("workspace_all"):
+        for workspace, indexed in tx.all("workspace_unindexed", limit=BATCH):
             low, high = audit.position_range(workspace)
             after = max(low, indexed)
             row = tx.one("entry_unindexed_last", after=after, high=high, limit=INDEX_BATCH)
             if row and row[1]:
                 texts = [
-                    (entry, key, _words_of(blobs.unpack(tx, workspace, *packed)))
+                    (entry, " ".join(words_of(key, fold=fold)), _text_of(blobs.unpack(tx, workspace, *packed), fold=fold))
                     for entry, key, *packed in tx.all("entry_unindexed", after=after, last=row[0])
                 ]
                 found.append(_Unindexed(workspace, after, row[0], row[1], texts))
         return found
 
-    def work(tx: Transaction) -> None:
-        for workspace, after, last, _, texts in found:
-            tx.write("entry_search_remove_all", after=after, last=last)
-            tx.write("entry_search_add_all", after=after, last=last)
-            for entry, key, body in texts:
-                tx.write("entry_search_remove", id=entry)
-                tx.write("entry_search_add", id=entry, key=key, body=body)
-            tx.write("workspace_set_indexed", workspace=workspace, position=last)
-
     found = engine.database.read(look)
-    if found:
-        engine.database.write(work)
+    for batch in found:
+        engine.database.write(partial(_index, batch), lane=batch.workspace)
         engine.index_grew = True
     return sum(batch.rows for batch in found if batch.rows == INDEX_BATCH)
+
+
+def _index(batch: _Unindexed, tx: Transaction) -> None:
+    tx.write("entry_search_remove_all", after=batch.after, last=batch.last)
+    tx.write("entry_search_add_all", after=batch.after, last=batch.last)
+    for entry, key, body in batch.texts:
+        tx.write("entry_search_remove", id=entry)
+        tx.write("entry_search_add", id=entry, key=key, body=body)
+    tx.write("workspace_set_indexed", workspace=batch.workspace, position=batch.last)
 
 
 def merge_index(engine: Engine) -> int:
@@ -183,24 +158,23 @@ class _Unindexed(NamedTuple):
 
 def prune(engine: Engine) -> int:
     """Retention: finished runs keep a tombstone, old versions go, and the floor says from where history is whole."""
-    settings = engine.settings
     calls = engine.system_calls()
-
-    def work(tx: Transaction) -> int:
-        done = _prune_runs(tx, calls, tx.now - round(settings.finished_runs_days * DAY))
-        done += _prune_versions(tx, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
-        before = tx.now - round(settings.request_hours * HOUR)
-        done += tx.run("request_remove_old", before=before, limit=BATCH)
-        done += tx.run("worker_remove_stopped", before=before)
-        return done + blobs.sweep(tx, tx.now - round(settings.blob_hours * HOUR), BATCH)
-
-    return engine.database.write(work)
+    return sum(engine.database.write(partial(_prune, engine, call), lane=call.workspace) for call in calls.values())
 
 
-def _prune_runs(tx: Transaction, calls: dict[int, Call], before: int) -> int:
-    found = tx.all("run_prunable", before=before, limit=BATCH)
-    for handle, workspace in found:
-        call = calls[workspace]
+def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
+    settings = engine.settings
+    done = _prune_runs(tx, call, tx.now - round(settings.finished_runs_days * DAY))
+    done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
+    before = tx.now - round(settings.request_hours * HOUR)
+    done += tx.run("request_remove_old", workspace=call.workspace, before=before, limit=BATCH)
+    done += tx.run("worker_remove_stopped", workspace=call.workspace, before=before)
+    return done + blobs.sweep(tx, tx.now - round(settings.blob_hours * HOUR), BATCH, call.workspace)
+
+
+def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
+    found = tx.all("run_prunable", workspace=call.workspace, before=before, limit=BATCH)
+    for _, handle in found:
         run = existing(tx, call, handle)
         for query in ("run_remove_steps", "run_remove_values", "run_remove_signals", "run_remove_notes"):
             tx.write(query, run=run.id)
@@ -209,43 +183,51 @@ def _prune_runs(tx: Transaction, calls: dict[int, Call], before: int) -> int:
     return len(found)
 
 
-def _prune_versions(tx: Transaction, before: int, kept: int) -> int:
-    done = 0
-    for workspace, *_ in tx.all("workspace_all"):
-        low, high = audit.position_range(workspace)
-        found = tx.all("entry_version_prunable", low=low, high=high, before=before, kept=kept, limit=BATCH)
-        for (position,) in found:
-            tx.write("entry_version_remove", position=position)
-        if found:
-            tx.write("workspace_set_floor", id=workspace, floor=found[-1][0])
-        done += len(found)
-    return done
+def _prune_versions(tx: Transaction, workspace: int, before: int, kept: int) -> int:
+    low, high = audit.position_range(workspace)
+    found = tx.all("entry_version_prunable", low=low, high=high, before=before, kept=kept, limit=BATCH)
+    for (position,) in found:
+        tx.write("entry_version_remove", position=position)
+    if found:
+        tx.write("workspace_set_floor", id=workspace, floor=found[-1][0])
+    return len(found)
 
 
-def _words_of(content: bytes) -> str:
-    """The text inside a JSON value: its strings and keys, for the index."""
+def _text_of(content: bytes, *, fold: bool) -> str:
+    """The words inside a JSON value, of its strings and keys, for the index."""
     words: list[str] = []
 
     def walk(value: object) -> None:
-        if isinstance(value, str):
-            words.append(value)
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             for key, item in value.items():
-                words.append(str(key))
+                words.extend(words_of(str(key), fold=fold))
                 walk(item)
         elif isinstance(value, list):
             for item in value:
                 walk(item)
         elif value is not None:
-            words.append(str(value))
+            words.extend(words_of(str(value), fold=fold))
 
     walk(decode(content))
     return " ".join(words)
 
 
-def _any(engine: Engine, query: str, limit: int) -> bool:
-    """A look on a reader first: an idle plane writes nothing."""
-    return bool(engine.database.read(lambda tx: tx.all(query, now=tx.now, limit=limit), snapshot=False))
+def _each_due(engine: Engine, query: str, do: Callable[[Transaction, Call, Row], None]) -> int:
+    """Do what `query` finds due, a transaction for each workspace. Its rows begin with the workspace.
+
+    Looked for on a reader first: an idle plane writes nothing. Looked at again inside the transaction.
+    """
+    due = engine.database.read(lambda tx: tx.all(query, now=tx.now, limit=BATCH, workspace=None), snapshot=False)
+    calls = engine.system_calls() if due else {}
+
+    def work(call: Call, tx: Transaction) -> int:
+        found = tx.all(query, now=tx.now, limit=BATCH, workspace=call.workspace)
+        for row in found:
+            do(tx, call, row)
+        return len(found)
+
+    places = sorted({row[0] for row in due})
+    return sum(engine.database.write(partial(work, calls[place]), lane=place) for place in places)
 
 
 DUTIES = (expire_entries, fire_timers, free_the_dead, run_schedules, tell_overdue, index_entries, merge_index)

@@ -127,7 +127,7 @@ class Upkeep:
         def mine(row: Row | None) -> bool:
             if row is None or row[0] == engine.incarnation or row[1] != engine.clock.boot_id or row[2] <= now:
                 return True
-            return not engine.presence.is_held(row[0])
+            return engine.presence.is_gone(row[0])
 
         def take(tx: Transaction) -> bool:
             if not mine(tx.one("duty_get", name=LEADERSHIP)):
@@ -148,7 +148,7 @@ class Upkeep:
         if not engine.database.write(take):
             engine.presence.forget(engine.incarnation)
             return False
-        if row is not None and not engine.presence.is_held(row[0]):
+        if row is not None and engine.presence.is_gone(row[0]):
             engine.presence.forget(row[0])
         self._led_until = now + LEASE_US
         return True

@@ -7,7 +7,13 @@ SELECT id, blob_key, floor FROM workspace WHERE name = :name;
 INSERT INTO workspace (name, blob_key) VALUES (:name, :blob_key) RETURNING id;
 
 -- name: workspace_all
-SELECT id, name, floor, indexed FROM workspace ORDER BY id;
+SELECT id, name, floor FROM workspace ORDER BY id;
+
+-- name: workspace_unindexed
+SELECT w.id, w.indexed FROM workspace w WHERE EXISTS (
+    SELECT 1 FROM entry_version v
+    WHERE v.position > w.indexed AND v.position > (w.id << 40) AND v.position < ((w.id + 1) << 40))
+ORDER BY w.id LIMIT :limit;
 
 -- name: workspace_set_floor
 UPDATE workspace SET floor = :floor WHERE id = :id AND floor < :floor;

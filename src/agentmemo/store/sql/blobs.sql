@@ -22,7 +22,7 @@ SELECT content FROM blob_chunk WHERE blob = :blob ORDER BY chunk;
 
 -- name: blob_unreferenced
 SELECT b.number FROM blob b
-WHERE b.touched_at < :before
+WHERE b.touched_at < :before AND (b.workspace = :workspace OR :workspace IS NULL)
     AND NOT EXISTS (SELECT 1 FROM entry_version v WHERE v.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM step s WHERE s.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM run_value r WHERE r.blob = b.id)

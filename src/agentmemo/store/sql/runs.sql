@@ -21,10 +21,10 @@ SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, ag
     created_at, updated_at, finished_at, pruned, holder
 FROM run
 WHERE workspace = :workspace AND id < :before
-    AND (:name IS NULL OR name = :name)
-    AND (:state IS NULL OR state = :state OR (:state = 'unfinished' AND wake IS NOT NULL))
-    AND (:agent IS NULL OR agent = :agent)
-    AND (:parent IS NULL OR parent = :parent)
+    AND (name = :name OR :name IS NULL)
+    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (agent = :agent OR :agent IS NULL)
+    AND (parent = :parent OR :parent IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: run_handles
@@ -38,11 +38,10 @@ SELECT handle, name, state, updated_at FROM run
 WHERE workspace = :workspace AND wake IS NOT NULL ORDER BY updated_at LIMIT 1;
 
 -- name: run_add
-INSERT INTO run (handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+INSERT INTO run (id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     deadline, worker, task, task_version, priority, parent, forked_from, budget, claimed_at, holder, created_at, updated_at)
-VALUES (:handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_attempts, :agent, :inputs_hash, :wake, :wake_at,
-    :deadline, :worker, :task, :task_version, :priority, :parent, :forked_from, :budget, :claimed_at, :holder, :now, :now)
-RETURNING id;
+VALUES (:id, :handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_attempts, :agent, :inputs_hash, :wake, :wake_at,
+    :deadline, :worker, :task, :task_version, :priority, :parent, :forked_from, :budget, :claimed_at, :holder, :now, :now);
 
 -- name: run_claim
 UPDATE run SET state = 'running', epoch = epoch + 1, attempt = :attempt, wake = 'lease', wake_at = NULL,
@@ -81,16 +80,18 @@ UPDATE run SET state = :state, wake = NULL, wake_at = NULL, waiting_for = NULL, 
     updated_at = :now, finished_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
--- name: run_count_step
+-- name: run_held; by handle
+SELECT id, steps, attempt, budget, worked_us, claimed_at, tokens, nanousd FROM run
+WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running' AND holder = :holder;
+
+-- name: run_count_step; by handle
 UPDATE run SET steps = steps + 1, takeovers = 0, current_step = NULL, tokens = tokens + :tokens,
     nanousd = nanousd + :nanousd, updated_at = :now
-WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running' AND holder = :holder
-RETURNING id, steps, attempt, budget, worked_us + :now - claimed_at, tokens, nanousd;
+WHERE handle = :handle AND epoch = :epoch AND state = 'running' AND holder = :holder;
 
--- name: run_fence
+-- name: run_at_step; by handle
 UPDATE run SET current_step = coalesce(:current_step, current_step), updated_at = :now
-WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running' AND holder = :holder
-RETURNING id, steps, attempt;
+WHERE handle = :handle AND epoch = :epoch AND state = 'running' AND holder = :holder;
 
 -- name: run_set_progress
 UPDATE run SET percent = coalesce(:percent, percent), progress = :progress,
@@ -99,7 +100,7 @@ WHERE id = :id AND epoch = :epoch AND state = 'running';
 
 -- name: run_set_current_step
 UPDATE run SET current_step = :current_step
-WHERE handle = :handle AND worker = :worker AND state = 'running' AND current_step IS NOT :current_step;
+WHERE handle = :handle AND worker = :worker AND state = 'running' AND current_step IS DISTINCT FROM :current_step;
 
 -- name: run_set_budget
 UPDATE run SET budget = :budget WHERE id = :id;
@@ -111,11 +112,15 @@ SELECT handle, state FROM run WHERE worker = :worker ORDER BY id;
 SELECT handle FROM run WHERE parent = :parent AND workspace = :workspace AND wake IS NOT NULL ORDER BY id;
 
 -- name: run_due
-SELECT handle, workspace FROM run WHERE wake_at IS NOT NULL AND wake_at <= :now ORDER BY wake_at LIMIT :limit;
+SELECT workspace, handle FROM run
+WHERE wake_at IS NOT NULL AND wake_at <= :now AND (workspace = :workspace OR :workspace IS NULL)
+ORDER BY wake_at LIMIT :limit;
 
 -- name: run_past_deadline
-SELECT handle, workspace FROM run
-WHERE deadline IS NOT NULL AND deadline <= :now AND overdue_at IS NULL ORDER BY deadline LIMIT :limit;
+SELECT workspace, handle FROM run
+WHERE deadline IS NOT NULL AND deadline <= :now AND overdue_at IS NULL
+    AND (workspace = :workspace OR :workspace IS NULL)
+ORDER BY deadline LIMIT :limit;
 
 -- name: run_set_overdue
 UPDATE run SET overdue_at = :now, deadline = NULL WHERE id = :id;
@@ -125,8 +130,10 @@ SELECT handle, name FROM run WHERE workspace = :workspace AND wake IS NOT NULL A
 ORDER BY overdue_at LIMIT 20;
 
 -- name: run_prunable
-SELECT handle, workspace FROM run
-WHERE finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before ORDER BY finished_at LIMIT :limit;
+SELECT workspace, handle FROM run
+WHERE finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before
+    AND (workspace = :workspace OR :workspace IS NULL)
+ORDER BY finished_at LIMIT :limit;
 
 -- name: run_mark_pruned
 UPDATE run SET pruned = 1, progress = '', updated_at = :now WHERE id = :id;
@@ -163,7 +170,7 @@ SELECT r.handle, q.available_at FROM ready q JOIN run r ON r.id = q.run
 WHERE q.workspace = :workspace AND q.task IN (SELECT value FROM json_each(:tasks)) AND q.available_at <= :now
 ORDER BY q.priority DESC, q.available_at LIMIT 1;
 
--- name: step_get
+-- name: step_get; by run, name, key
 SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at, finished_at, error,
     decision, size, codec, value, blob
 FROM step WHERE run = :run AND name = :name AND key = :key;
@@ -177,9 +184,9 @@ WHERE r.handle = :handle AND r.workspace = :workspace AND s.name = :name AND s.k
 -- name: step_list
 SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at, finished_at, error,
     decision, size, codec, value, blob
-FROM step WHERE run = :run AND id > :after AND (:state IS NULL OR state = :state) ORDER BY id LIMIT :limit;
+FROM step WHERE run = :run AND id > :after AND (state = :state OR :state IS NULL) ORDER BY id LIMIT :limit;
 
--- name: step_put
+-- name: step_put; by run, name, key
 INSERT INTO step (run, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at,
     finished_at, error, decision, size, codec, value, blob)
 VALUES (:run, :name, :key, :number, :state, :effect, :attempt, :epoch, :run_attempt, :fingerprint, :started_at,
@@ -241,7 +248,7 @@ WHERE n.run = :run AND n.kind = :kind AND n.key = :key;
 -- name: note_list
 SELECT n.id, n.kind, n.text, n.because, n.step, n.at, a.kind, a.name, n.position
 FROM note n JOIN actor a ON a.id = n.author
-WHERE n.run = :run AND n.id > :after AND (:kind IS NULL OR n.kind = :kind) ORDER BY n.id LIMIT :limit;
+WHERE n.run = :run AND n.id > :after AND (n.kind = :kind OR :kind IS NULL) ORDER BY n.id LIMIT :limit;
 
 -- name: note_newest
 SELECT n.id, n.kind, n.text, n.because, n.step, n.at, a.kind, a.name, n.position

@@ -1,16 +1,17 @@
 -- Entries: one narrow row per key, one wide row per version. A version's row id is its event's position.
 
--- name: entry_head
+-- name: entry_head; by namespace, key
 SELECT id, version, live, expires_at FROM entry WHERE namespace = :namespace AND key = :key;
 
--- name: entry_add
-INSERT INTO entry (namespace, key, version, position, live, expires_at)
-VALUES (:namespace, :key, :version, :position, :live, :expires_at) RETURNING id;
+-- name: entry_add; by namespace, key
+INSERT INTO entry (id, namespace, key, version, position, live, expires_at)
+VALUES (:id, :namespace, :key, :version, :position, :live, :expires_at);
 
--- name: entry_update
-UPDATE entry SET version = :version, position = :position, live = :live, expires_at = :expires_at WHERE id = :id;
+-- name: entry_update; by namespace, key
+UPDATE entry SET version = :version, position = :position, live = :live, expires_at = :expires_at
+WHERE id = :id AND namespace = :namespace AND key = :key;
 
--- name: entry_version_add
+-- name: entry_version_add; by position
 INSERT INTO entry_version
     (position, entry, version, kind, author, run, at, expires_at, origin, size, codec, value, blob)
 VALUES
@@ -68,8 +69,10 @@ WHERE v.position > :low AND v.position <= :high AND e.namespace = :namespace
 ORDER BY v.position LIMIT :limit;
 
 -- name: entry_expired
-SELECT e.id, n.workspace, n.id, n.name, e.key, e.version FROM entry e JOIN namespace n ON n.id = e.namespace
-WHERE e.expires_at IS NOT NULL AND e.expires_at <= :now AND e.live = 1 ORDER BY e.expires_at LIMIT :limit;
+SELECT n.workspace, n.id, n.name, e.key, e.id, e.version FROM entry e JOIN namespace n ON n.id = e.namespace
+WHERE e.expires_at IS NOT NULL AND e.expires_at <= :now AND e.live = 1
+    AND (n.workspace = :workspace OR :workspace IS NULL)
+ORDER BY e.expires_at LIMIT :limit;
 
 -- name: entry_count_by_namespace
 SELECT n.name, count(*) FROM entry e JOIN namespace n ON n.id = e.namespace
@@ -78,7 +81,7 @@ WHERE n.workspace = :workspace AND n.name >= :low AND n.name < :high AND n.name 
     AND (:everything = 1 OR EXISTS (
         SELECT 1 FROM json_each(:patterns) p
         WHERE p.value = n.name
-            OR (substr(p.value, -1) = '*' AND substr(n.name, 1, length(p.value) - 1) = substr(p.value, 1, length(p.value) - 1))
+            OR (substr(p.value, length(p.value), 1) = '*' AND substr(n.name, 1, length(p.value) - 1) = substr(p.value, 1, length(p.value) - 1))
     ))
 GROUP BY n.name ORDER BY n.name LIMIT :limit;
 
@@ -93,13 +96,14 @@ FROM entry_search s
 JOIN entry e ON e.id = s.rowid
 JOIN entry_version v ON v.position = e.position
 JOIN namespace n ON n.id = e.namespace
-WHERE entry_search MATCH :query AND n.workspace = :workspace
-    AND (:namespace IS NULL OR n.name = :namespace)
+WHERE entry_search MATCH (SELECT group_concat('"' || value || '"*', ' ') FROM json_each(:words))
+    AND n.workspace = :workspace
+    AND (n.name = :namespace OR :namespace IS NULL)
     AND e.live = 1 AND (e.expires_at IS NULL OR e.expires_at > :now)
     AND (:everything = 1 OR EXISTS (
         SELECT 1 FROM json_each(:patterns) p
         WHERE p.value = n.name
-            OR (substr(p.value, -1) = '*' AND substr(n.name, 1, length(p.value) - 1) = substr(p.value, 1, length(p.value) - 1))
+            OR (substr(p.value, length(p.value), 1) = '*' AND substr(n.name, 1, length(p.value) - 1) = substr(p.value, 1, length(p.value) - 1))
     ))
 ORDER BY s.rank LIMIT :limit OFFSET :offset;
 

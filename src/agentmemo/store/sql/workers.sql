@@ -22,7 +22,7 @@ SELECT w.id FROM worker w JOIN actor a ON a.id = w.actor
 WHERE w.workspace = :workspace AND a.kind = :kind AND a.name = :name AND w.stopped_at IS NULL;
 
 -- name: worker_remove_stopped
-DELETE FROM worker WHERE stopped_at < :before AND id NOT IN (SELECT worker FROM run WHERE worker IS NOT NULL);
+DELETE FROM worker WHERE stopped_at < :before AND workspace = :workspace AND id NOT IN (SELECT worker FROM run WHERE worker IS NOT NULL);
 
 -- name: schedule_add
 INSERT INTO schedule (id, workspace, task, cron, inputs, options, author, next_at)
@@ -38,9 +38,9 @@ SELECT id, task, cron, inputs, next_at FROM schedule WHERE workspace = :workspac
 DELETE FROM schedule WHERE workspace = :workspace AND id = :id;
 
 -- name: schedule_due
-SELECT s.id, s.workspace, s.task, s.cron, s.inputs, s.options, s.next_at, a.kind, a.name, w.name
+SELECT s.workspace, s.id, s.task, s.cron, s.inputs, s.options, s.next_at, a.kind, a.name, w.name
 FROM schedule s JOIN actor a ON a.id = s.author JOIN workspace w ON w.id = s.workspace
-WHERE s.next_at <= :now ORDER BY s.next_at LIMIT :limit;
+WHERE s.next_at <= :now AND (s.workspace = :workspace OR :workspace IS NULL) ORDER BY s.next_at LIMIT :limit;
 
 -- name: schedule_move
 UPDATE schedule SET next_at = :next_at WHERE id = :id;
@@ -53,12 +53,13 @@ INSERT INTO duty (name, leader, boot_id, lease_until) VALUES (:name, :leader, :b
 ON CONFLICT (name) DO UPDATE SET leader = excluded.leader, boot_id = excluded.boot_id,
     lease_until = excluded.lease_until;
 
--- name: request_find
+-- name: request_find; by workspace, actor, key
 SELECT fingerprint, summary, answer FROM request WHERE workspace = :workspace AND actor = :actor AND key = :key;
 
--- name: request_add
+-- name: request_add; by workspace, actor, key
 INSERT INTO request (workspace, actor, key, fingerprint, summary, answer, at)
 VALUES (:workspace, :actor, :key, :fingerprint, :summary, :answer, :now);
 
 -- name: request_remove_old
-DELETE FROM request WHERE id IN (SELECT id FROM request WHERE at < :before ORDER BY at LIMIT :limit);
+DELETE FROM request WHERE (workspace, actor, key) IN (
+    SELECT workspace, actor, key FROM request WHERE at < :before AND workspace = :workspace ORDER BY at LIMIT :limit);

@@ -1,0 +1,229 @@
+"""PostgreSQL through psycopg: turns instead of one writer thread, the same named queries, any number of servers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+
+from agentmemo.clock import Clock, DatabaseClock, SystemClock, monotonic
+from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.settings import Settings, data_directory
+from agentmemo.store import postgres_schema as schema
+from agentmemo.store import queries
+from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Read
+from agentmemo.store.postgres_hints import Hints
+from agentmemo.store.postgres_lanes import AGAIN, Lanes
+from agentmemo.store.postgres_sessions import Sessions, unavailable
+from agentmemo.store.postgres_transaction import ReadTransaction, Statements
+from agentmemo.store.postgres_wire import Lost, Refused, statement
+
+T = TypeVar("T")
+SNAPSHOT = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+PAUSE_SECONDS = 0.05
+_log = logging.getLogger("agentmemo.store")
+
+_open_databases: weakref.WeakSet[PostgresDatabase] = weakref.WeakSet()
+
+
+class PostgresDatabase:
+    """One database on a server. See `database.Database` for the contract of each method."""
+
+    def __init__(self, url: str, clock: Clock, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._settings = settings
+        self._sessions = Sessions(url, settings)
+        self._statements = Statements({name: statement(name, query) for name, query in queries.load("postgres").items()})
+        self._listeners: dict[int, Callable[[], None]] = {}
+        self._listen_lock = threading.Lock()
+        self._closed = threading.Event()
+        self._forked = False
+        self.store_id = self._prepare()
+        self.clock = DatabaseClock(clock, self._sample_clock) if isinstance(clock, SystemClock) else clock
+        self.capabilities = Capabilities(
+            name="postgres",
+            durable=True,
+            concurrent_reads=True,
+            local=False,
+            search_folds=False,
+            beside=data_directory() / f"postgres-{self.store_id}",
+        )
+        self._hints = Hints(
+            self._sessions, enabled=settings.postgres_notify, positions=self._positions, notify=self._notify
+        )
+        self._lanes = Lanes(
+            self._sessions,
+            self._statements,
+            writers=settings.postgres_writers,
+            patience_seconds=settings.postgres_patience_seconds,
+            now_us=self.clock.now_us,
+            notify=self._committed,
+        )
+        _open_databases.add(self)
+
+    @property
+    def shown(self) -> str:
+        """The address without its secrets."""
+        return self._sessions.shown
+
+    def read(self, work: Callable[[Any], T], *, snapshot: bool = True) -> T:
+        """A read changes nothing, so one that lost its connection is simply made again, as long as patience lasts."""
+        self._check_open()
+        end = monotonic() + self._settings.postgres_patience_seconds
+        while True:
+            try:
+                return self._read(work, snapshot=snapshot)
+            except Refused as refused:
+                if not self._sessions.learn_from(refused) and (refused.state not in AGAIN or monotonic() > end):
+                    raise unavailable(refused, again=refused.state in AGAIN) from refused
+            except Lost as lost:
+                self._sessions.forget_idle()
+                if monotonic() > end:
+                    raise unavailable(lost, again=True) from lost
+            except Unavailable:
+                if monotonic() > end or self._closed.is_set():
+                    raise
+            self._closed.wait(PAUSE_SECONDS)
+
+    def write(self, work: Callable[[Any], T], *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> T:
+        self._check_open()
+        return self._lanes.write(work, lane, reads)
+
+    def submit(
+        self, work: Callable[[Any], Any], done: Done, *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()
+    ) -> None:
+        self._check_open()
+        self._lanes.submit(work, done, lane, reads)
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        with self._listen_lock:
+            self._listeners[id(callback)] = callback
+        self._hints.listen()
+
+        def stop() -> None:
+            with self._listen_lock:
+                self._listeners.pop(id(callback), None)
+
+        return stop
+
+    def backup(self, path: Path) -> int:
+        raise InvalidInput(
+            f"A PostgreSQL database is not copied to {path} by AgentMemo.",
+            why="PostgreSQL's own tools copy it consistently while it works, and to a point in time.",
+            next_call="pg_dump -Fc URL > FILE, or `agentmemo copy postgresql://... sqlite:///FILE`; see docs/postgres.md.",
+        )
+
+    def counters(self) -> dict[str, int]:
+        return {"commits": self._lanes.commits, "writes": self._lanes.writes}
+
+    def facts(self) -> dict[str, Any]:
+        names = ("synchronous_commit", "fsync", "full_page_writes", "server_version", "synchronous_standby_names")
+        with self._sessions.connect() as connection:
+            found = {name: _setting(connection, name) for name in names}
+            row = connection.execute(
+                "SELECT pg_database_size(current_database()), pg_is_in_recovery(), "
+                "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()), "
+                "(SELECT coalesce(max(age(backend_xmin)), 0) FROM pg_stat_activity), "
+                "(SELECT coalesce(max(n_dead_tup::float8 / greatest(n_live_tup, 1000)), 0) FROM pg_stat_user_tables)"
+            ).fetchone()
+            version = schema.meta(connection).get(schema.VERSION_KEY)
+        assert row is not None  # noqa: S101 - a SELECT without FROM has a row
+        figures = dict(zip(("bytes", "standby", "connections", "oldest_xmin_age", "dead_ratio"), row, strict=True))
+        return {"address": self.shown, "schema": version, **found, **figures}
+
+    def check_pepper(self, digest: str) -> bool:
+        """Whether the plane's secret is the one the keys of this database were made with; the first one is believed."""
+        with self._sessions.connect() as connection:
+            connection.execute(
+                "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
+                (schema.PEPPER_KEY, digest),
+            )
+            return schema.meta(connection)[schema.PEPPER_KEY] == digest
+
+    def close(self) -> None:
+        if self._closed.is_set() or self._forked:
+            return
+        self._closed.set()
+        self._lanes.close()
+        self._hints.close()
+        self._sessions.forget_idle()
+
+    def _prepare(self) -> str:
+        """Check the server, bring the schema up to date, and return the store's id."""
+        with self._sessions.connect() as connection:
+            schema.check_server(self._sessions, connection, allow_lossy=self._settings.postgres_allow_lossy)
+            known = schema.meta(connection)
+            if int(known.get(schema.VERSION_KEY, 0)) < queries.migrations("postgres")[-1][0]:
+                schema.migrate(self._sessions)
+            else:
+                schema.plan(self._sessions)
+            return schema.meta(connection)[schema.ID_KEY]
+
+    def _read(self, work: Callable[[Any], T], *, snapshot: bool) -> T:
+        with self._sessions.reader() as wire:
+            transaction = ReadTransaction(wire, self._statements, self.clock.now_us(), SNAPSHOT if snapshot else ())
+            try:
+                found = work(transaction)
+            except (Lost, Refused):
+                raise
+            except Exception:
+                transaction.end()
+                raise
+            transaction.end()
+            return found
+
+    def _positions(self) -> int:
+        row = self.read(lambda tx: tx.one("turn_sum"), snapshot=False)
+        return int(row[0]) if row else 0
+
+    def _sample_clock(self) -> int:
+        """The database's time in microseconds, read once."""
+        with self._sessions.connect() as connection:
+            row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+        assert row is not None  # noqa: S101 - as in facts
+        return int(row[0])
+
+    def _committed(self) -> None:
+        self._notify()
+        self._hints.send()
+
+    def _notify(self) -> None:
+        for callback in list(self._listeners.values()):
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 - whose event loop is closed must not silence the others
+                _log.debug("a listener failed", exc_info=True)
+
+    def _check_open(self) -> None:
+        if self._forked:
+            raise Unavailable(
+                "This connection was made before a fork.",
+                why="Threads and connections do not survive a fork.",
+                next_call="Call agentmemo.connect(...) again in the child process.",
+                retry_safe=False,
+            )
+        if self._closed.is_set():
+            raise Unavailable(
+                "The connection is closed.", next_call="Call agentmemo.connect(...) again.", retry_safe=False
+            )
+
+
+def _setting(connection: psycopg.Connection[Any], name: str) -> str:
+    row = connection.execute("SELECT current_setting(%s, true)", (name,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _after_fork() -> None:
+    for database in _open_databases:
+        database._forked = True  # noqa: SLF001 - the child must never touch the parent's connections
+        database._sessions.abandon()  # noqa: SLF001 - as above
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

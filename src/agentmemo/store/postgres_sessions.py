@@ -1,0 +1,172 @@
+"""Connections to a PostgreSQL server: opening them, checking what they reach, and what their failures mean.
+
+They carry no session state, so that a pooler in transaction mode may stand in between: settings hold for a transaction,
+and where the pooler does not know prepared statements, none are used from the first refusal on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.settings import Settings
+from agentmemo.store.postgres_wire import Refused, Wire
+
+CONNECT_SECONDS = "5"
+# A machine that is gone sends no goodbye: unanswered bytes end the connection after this time.
+TCP_USER_TIMEOUT_MS = "10000"
+DEFAULTS = {
+    "application_name": "agentmemo",
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+}
+# "prepared statement ... does not exist" and "... already exists": somebody else's session, behind a pooler.
+OTHERS_SESSION = frozenset({"26000", "42P05"})
+NOT_YET = "25006"
+
+
+class Sessions:
+    """Makes connections, keeps idle readers, and counts what is open."""
+
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.url = _checked(url)
+        # Each transaction sets them for itself: the server frees what a frozen process holds after `idle`.
+        self.settings = {
+            "idle": f"{round(settings.postgres_idle_seconds * 1000)}ms",
+            "statement": f"{round(settings.postgres_statement_seconds * 1000)}ms",
+        }
+        self._patience = settings.postgres_patience_seconds
+        self._prepares = settings.postgres_prepare
+        self._idle: deque[Wire] = deque()
+        self._readers = threading.BoundedSemaphore(settings.postgres_readers)
+
+    @property
+    def shown(self) -> str:
+        """The address without its secrets, for people."""
+        return shown(self.url)
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A plain connection, in which every statement is its own transaction. Raises Unavailable."""
+        given = conninfo_to_dict(self.url)
+        try:
+            return psycopg.connect(make_conninfo(self.url, **{**DEFAULTS, **given}), autocommit=True)
+        except psycopg.Error as error:
+            raise Unavailable(
+                f"The database at {self.shown} cannot be reached: {_first_line(error)}.",
+                why="It is down, refuses the credentials, or no server of the list takes writes.",
+                next_call="Check the address; agentmemo doctor says more.",
+            ) from error
+
+    def open(self) -> Wire:
+        return Wire(self.connect(), prepares=self._prepares)
+
+    def drop(self, wire: Wire | None) -> None:
+        if wire is not None:
+            wire.close()
+
+    def give_back(self, wire: Wire) -> None:
+        self._idle.append(wire)
+
+    @contextmanager
+    def reader(self) -> Iterator[Wire]:
+        """A connection for reads; one that failed is closed. Raises Unavailable when all are in use for too long."""
+        if not self._readers.acquire(timeout=self._patience):
+            raise Unavailable(
+                "All connections for reading are in use.",
+                why="More readers wait than the database answers in time.",
+                next_call="Try again, or raise AGENTMEMO_POSTGRES_READERS.",
+            )
+        try:
+            try:
+                wire = self._idle.pop()
+            except IndexError:
+                wire = self.open()
+            try:
+                yield wire
+            except BaseException:
+                wire.close()
+                raise
+            self._idle.append(wire)
+        finally:
+            self._readers.release()
+
+    def learn_from(self, refused: Refused) -> bool:
+        """True if the refusal came from a pooler that does not keep prepared statements: from now on none are made."""
+        if refused.state not in OTHERS_SESSION or not self._prepares:
+            return False
+        self._prepares = False
+        self.forget_idle()
+        return True
+
+    def forget_idle(self) -> None:
+        """Close what is idle: after a failover it leads to the old server."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def abandon(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        for wire in self._idle:
+            wire.abandon()
+        self._idle.clear()
+
+
+def shown(url: str) -> str:
+    """An address with its password and other secrets left out."""
+    parts = conninfo_to_dict(url)
+    hosts, ports = str(parts.get("host") or "localhost").split(","), str(parts.get("port") or "").split(",")
+    places = [f"{host}:{port}" if port else host for host, port in zip(hosts, ports * len(hosts), strict=False)]
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    return f"postgresql://{user}{','.join(places)}/{parts.get('dbname') or ''}"
+
+
+def unavailable(problem: Exception, *, again: bool) -> Unavailable:
+    """What kept the database from doing it, in our words."""
+    if isinstance(problem, Unavailable):
+        return problem
+    if isinstance(problem, Refused) and problem.state == NOT_YET:
+        return Unavailable(
+            "The database takes no writes now: it is a standby or read-only.",
+            next_call="Add target_session_attrs=read-write to the address and name all hosts, or promote it.",
+        )
+    if isinstance(problem, Refused):
+        return Unavailable(
+            f"The database refused: {problem} (SQLSTATE {problem.state}).",
+            why="Nothing of the call was kept.",
+            next_call="Repeat the call; agentmemo doctor looks deeper." if again else "Run agentmemo doctor.",
+            retry_safe=again,
+        )
+    return Unavailable(
+        f"The connection to the database was lost: {_first_line(problem)}.",
+        why="The call may have been kept or not; it was looked for as long as patience lasted.",
+        next_call="Repeat the call with the same key or if_version: what was kept is found again.",
+        retry_safe=False,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """libpq's messages name hosts and users, never passwords."""
+    return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
+
+
+def _checked(url: str) -> str:
+    try:
+        conninfo_to_dict(url)
+    except psycopg.Error:
+        # The parser's message would repeat the address, and with it a password.
+        raise InvalidInput(
+            "The address of the database cannot be read.",
+            next_call="Use postgresql://user@host:5432/name?target_session_attrs=read-write.",
+        ) from None
+    return url
+
+
