@@ -19,9 +19,9 @@ endef
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: $(VENV)/.run ## Start AgentMemo here (ARGS="--port 8000" are handed on)
+up: $(VENV)/.run ## Start AgentMemo here (DATABASE=postgresql://... for a shared one; ARGS="--port 8000" are handed on)
 	$(call say,starting; stop it with Ctrl-C)
-	@$(BIN)/agentmemo up $(ARGS)
+	@$(BIN)/agentmemo up $(if $(DATABASE),--database '$(DATABASE)') $(ARGS)
 
 demo: $(VENV)/.run ## Kill an agent in the middle of its work and watch it continue
 	@$(BIN)/python examples/demo.py $(ARGS)

@@ -26,10 +26,12 @@ from agentmemo.client.http_sync import HttpTransport
 from agentmemo.model.access import EVERYTHING, Caller, CreateKey
 from agentmemo.server.app import create_app
 from agentmemo.server.serve import bind
+from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
 from agentmemo.testing.plane import AsyncManualTransport, ManualTransport
 
 OURS = "agentmemo.client._async."
+STORES = ("sqlite", "postgres")
 SURFACES = ("sync", "async", "http", "http async")
 
 
@@ -42,6 +44,15 @@ def pytest_generate_tests(metafunc):
     if "surface" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("surfaces")
         metafunc.parametrize("surface", marker.args if marker else SURFACES, indirect=True)
+
+
+@pytest.fixture(params=STORES)
+def plane(request, tmp_path):
+    """A plane on each kind of store."""
+    place = request.getfixturevalue("postgres_url") if request.param == "postgres" else tmp_path / "plane.db"
+    made = ManualPlane(place, settings=Settings(postgres_allow_lossy=True))
+    yield made
+    made.close()
 
 
 class Switchboard:

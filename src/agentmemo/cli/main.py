@@ -38,7 +38,7 @@ COMMANDS = {
     "restore": "plane:restore",
     "doctor": "plane:doctor",
 }
-WITH_VALUE = ("--url", "--data", "--workspace", "--agent", "--person", "--key", "--key-file")
+WITH_VALUE = ("--url", "--data", "--database", "--workspace", "--agent", "--person", "--key", "--key-file")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from agentmemo.client._sync.connection import Connection
 from agentmemo.connect import open_connection
 from agentmemo.errors import InvalidInput
 from agentmemo.settings import default_target, os_user
+from agentmemo.store.open import is_postgres
 
 COMMON = Group("Common options", sort_key=100)
 HTTP = ("http://", "https://")
@@ -36,6 +37,11 @@ class Common:
     data: Annotated[
         str | None, Parameter(help="Open the store in this directory or file (also AGENTMEMO_DATA), without a server.")
     ] = None
+    database: Annotated[
+        str | None,
+        Parameter(help="Open this PostgreSQL database, postgresql://..., without a server. Rather set AGENTMEMO_URL where "
+        "it holds a password."),
+    ] = None
     workspace: Annotated[str | None, Parameter(help="Workspace of an opened store; a key has its own.")] = None
     agent: Annotated[str | None, Parameter(help="Act as this agent (also AGENTMEMO_AGENT).")] = None
     person: Annotated[str | None, Parameter(help="Act as this person.")] = None
@@ -52,14 +58,26 @@ class Common:
     @property
     def target(self) -> str | None:
         """What to connect to; None is the user's data directory. Raises InvalidInput for a contradiction."""
-        if self.url is not None and self.data is not None:
-            raise InvalidInput("--url asks a server and --data opens a store.", next_call="Leave one out.")
+        if self.url is not None and (self.data is not None or self.database is not None):
+            raise InvalidInput("--url asks a server; --data and --database open a store.", next_call="Leave one out.")
         if self.url is not None and not self.url.startswith(HTTP):
             raise InvalidInput(
                 f"{self.url!r} is not the address of a plane.",
                 next_call="Use http://127.0.0.1:7707, or --data for a store.",
             )
-        return self.url or self.data or default_target()
+        return self.url or self.store or default_target()
+
+    @property
+    def store(self) -> str | None:
+        """The store to open, as far as the command line names one. Raises InvalidInput for a contradiction."""
+        if self.data is not None and self.database is not None:
+            raise InvalidInput("--data and --database name two stores.", next_call="Leave one out.")
+        if self.database is not None and not is_postgres(self.database):
+            raise InvalidInput(
+                "--database takes a PostgreSQL database.",
+                next_call="Use postgresql://user@host:5432/name, or --data for a directory or file.",
+            )
+        return self.data or self.database
 
     @contextlib.contextmanager
     def connect(self, *, deciding: bool = False) -> Iterator[Connection]:

@@ -30,7 +30,7 @@ def status(*, common: Common = EVERYWHERE) -> None:
     runs = ", ".join(f"{count} {state}" for state, count in sorted(found.runs.items()))
     pairs = (
         ("version", found.version),
-        ("store", common.target or str(database_path(None))),
+        ("store", found.store),
         ("database", f"{found.database}, {found.bytes_on_disk / _MIB:.1f} MiB"),
         ("revision", str(found.revision)),
         ("entries", str(found.entries)),

@@ -53,7 +53,7 @@ def up(
             _announce(common, started)
 
         serve(
-            data=common.data,
+            data=common.store,
             host=host,
             port=port,
             tls_certificate=tls_certificate,

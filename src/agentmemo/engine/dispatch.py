@@ -20,7 +20,7 @@ from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_numbers, prepare
 from agentmemo.engine.presence import Presence
-from agentmemo.errors import IdempotencyMismatch, PermissionDenied
+from agentmemo.errors import IdempotencyMismatch, PermissionDenied, Unavailable
 from agentmemo.model.access import PERSON_ONLY, Caller, Grant, allows
 from agentmemo.model.wire import Request, Response
 from agentmemo.settings import Settings
@@ -49,6 +49,8 @@ class Engine:
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
+        # The workspace up to which retention has come in its round.
+        self.pruned_to = 0
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
         self._pepper: bytes | None = None
         self._streams: dict[int, str] = {}
@@ -136,13 +138,9 @@ class Engine:
         """Read the kill switches again; done at the start, after each use of one, and by upkeep."""
 
         def look(tx: Transaction) -> frozenset[tuple[int, str, str]]:
-            return frozenset(
-                (row[0], kind, name)
-                for row in tx.all("workspace_all")
-                for kind, name in tx.all("actor_disabled", workspace=row[0])
-            )
+            return frozenset((workspace, kind, name) for workspace, kind, name in tx.all("actor_disabled"))
 
-        self._disabled = self.database.read(look)
+        self._disabled = self.database.read(look, snapshot=False)
 
     def perform(self, tx: Transaction, call: Call, prepared: Prepared) -> Any:
         """A buffered call inside another's transaction; it was authorized and prepared with it."""
@@ -151,7 +149,16 @@ class Engine:
     def pepper(self) -> bytes:
         """The secret under which credentials are hashed: a 0600 file beside the store, never in it."""
         if self._pepper is None:
-            self._pepper = secrets_file.pepper(self.database.capabilities.beside)
+            found = secrets_file.pepper(self.database.capabilities.beside)
+            if not self.database.check_pepper(ids.keyed_hash(found, b"agentmemo pepper").hex()):
+                raise Unavailable(
+                    "The keys of this database were made with another secret than this machine has.",
+                    why="Each server needs the same one; it is never kept in the database.",
+                    next_call=f"Copy {secrets_file.place(self.database.capabilities.beside)} from the first server "
+                    "here, or name it with AGENTMEMO_PEPPER_FILE.",
+                    retry_safe=False,
+                )
+            self._pepper = found
         return self._pepper
 
     def stream_of(self, workspace: int) -> str:

@@ -25,7 +25,7 @@ class Presence:
         """Announce a worker that lives as long as this process does. Idempotent."""
         if self._directory is None or incarnation in self._held:
             return
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Locked under another name first: at no moment does the file lie there free.
         path = self._directory / f".{incarnation}"
         path.touch(mode=0o600)

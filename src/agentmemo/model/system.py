@@ -17,6 +17,7 @@ class GetStatus(Request, kw_only=True):
 class Status(Response, kw_only=True):
     version: str
     database: str
+    store: str = ""
     revision: int
     runs: dict[str, int]
     entries: int

@@ -51,7 +51,7 @@ def serve(  # noqa: PLR0913 - each option of `agentmemo up`
 ) -> None:
     """Serve a store over HTTP until SIGINT or SIGTERM; `announce` is called once it listens.
 
-    `data` is a path as for `connect`, None for the user's data directory. Port 0 picks a free one. Several servers
+    `data` is a path or a database as for `connect`, None for the user's data directory. Port 0 picks a free one. Several servers
     and embedded users may share one store. Raises InvalidInput where the address would expose keys in clear text,
     and Unavailable when the address is taken or the store cannot be opened.
     """
@@ -165,10 +165,9 @@ def url_of(scheme: str, host: str, port: int) -> str:
 
 
 def _started(plane: Any, url: str, credentials: Credentials) -> Started:
-    file = plane.engine.database.capabilities.file
     return Started(
         url=url,
-        database=str(file) if file else ":memory:",
+        database=plane.engine.database.capabilities.address,
         version=VERSION,
         process=os.getpid(),
         agent_key_file=credentials.agent_key_file,

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from agentmemo.clock import Clock, monotonic
+from agentmemo.model.system import Finding
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -26,6 +27,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a database can do; tests skip by these, never by name."""
 
     name: str
+    address: str  # for people, without secrets
     durable: bool
     concurrent_reads: bool
     local: bool  # reads never leave the process: a point read may be made on an event loop
@@ -114,8 +116,16 @@ class Database(Protocol):
         """Of this process, since it opened: `commits`, and the `writes` (requests) in them."""
         ...
 
-    def facts(self) -> dict[str, Any]:
-        """For doctor: versions, settings, sizes."""
+    def diagnose(self) -> list[Finding]:
+        """For doctor: library or server, settings, sizes, and whether what lies there is whole."""
+        ...
+
+    def check_pepper(self, digest: str) -> bool:
+        """Whether this is the secret that the keys in the store were made with, told by a digest of it."""
+        ...
+
+    def size(self) -> int:
+        """Bytes the store takes on disk."""
         ...
 
     def close(self) -> None: ...

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
-
 from agentmemo.clock import Clock, DatabaseClock, SystemClock, monotonic
 from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.model.system import Finding
 from agentmemo.settings import Settings, data_directory
 from agentmemo.store import postgres_schema as schema
 from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Read
+from agentmemo.store.postgres_health import findings
 from agentmemo.store.postgres_hints import Hints
 from agentmemo.store.postgres_lanes import AGAIN, Lanes
 from agentmemo.store.postgres_sessions import Sessions, unavailable
@@ -48,6 +48,7 @@ class PostgresDatabase:
         self.clock = DatabaseClock(clock, self._sample_clock) if isinstance(clock, SystemClock) else clock
         self.capabilities = Capabilities(
             name="postgres",
+            address=self._sessions.shown,
             durable=True,
             concurrent_reads=True,
             local=False,
@@ -66,11 +67,6 @@ class PostgresDatabase:
             notify=self._committed,
         )
         _open_databases.add(self)
-
-    @property
-    def shown(self) -> str:
-        """The address without its secrets."""
-        return self._sessions.shown
 
     def read(self, work: Callable[[Any], T], *, snapshot: bool = True) -> T:
         """A read changes nothing, so one that lost its connection is simply made again, as long as patience lasts."""
@@ -122,20 +118,14 @@ class PostgresDatabase:
     def counters(self) -> dict[str, int]:
         return {"commits": self._lanes.commits, "writes": self._lanes.writes}
 
-    def facts(self) -> dict[str, Any]:
-        names = ("synchronous_commit", "fsync", "full_page_writes", "server_version", "synchronous_standby_names")
+    def diagnose(self) -> list[Finding]:
         with self._sessions.connect() as connection:
-            found = {name: _setting(connection, name) for name in names}
-            row = connection.execute(
-                "SELECT pg_database_size(current_database()), pg_is_in_recovery(), "
-                "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()), "
-                "(SELECT coalesce(max(age(backend_xmin)), 0) FROM pg_stat_activity), "
-                "(SELECT coalesce(max(n_dead_tup::float8 / greatest(n_live_tup, 1000)), 0) FROM pg_stat_user_tables)"
-            ).fetchone()
-            version = schema.meta(connection).get(schema.VERSION_KEY)
-        assert row is not None  # noqa: S101 - a SELECT without FROM has a row
-        figures = dict(zip(("bytes", "standby", "connections", "oldest_xmin_age", "dead_ratio"), row, strict=True))
-        return {"address": self.shown, "schema": version, **found, **figures}
+            return findings(connection, self._sessions.shown, schema.meta(connection).get(schema.VERSION_KEY, "0"))
+
+    def size(self) -> int:
+        with self._sessions.connect() as connection:
+            row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+        return int(row[0]) if row else 0
 
     def check_pepper(self, digest: str) -> bool:
         """Whether the plane's secret is the one the keys of this database were made with; the first one is believed."""
@@ -212,11 +202,6 @@ class PostgresDatabase:
             raise Unavailable(
                 "The connection is closed.", next_call="Call agentmemo.connect(...) again.", retry_safe=False
             )
-
-
-def _setting(connection: psycopg.Connection[Any], name: str) -> str:
-    row = connection.execute("SELECT current_setting(%s, true)", (name,)).fetchone()
-    return str(row[0]) if row else ""
 
 
 def _after_fork() -> None:

@@ -9,20 +9,34 @@ from agentmemo import ids
 from agentmemo.errors import Unavailable
 
 PEPPER_BYTES = 32
+SUFFIX = "-pepper"
 
 
 def pepper(database: Path | None) -> bytes:
-    """The plane's own secret for hashing keys, made on first use. A store in memory gets a fresh one."""
+    """The plane's own secret for hashing keys, made on first use. A store in memory gets a fresh one.
+
+    AGENTMEMO_PEPPER_FILE names another file, for servers that share a database and get their secrets from elsewhere.
+    """
     if database is None:
         return ids.salt(PEPPER_BYTES)
-    path = database.with_name(database.name + "-pepper")
+    path = given_place() or database.with_name(database.name + SUFFIX)
     found = read(path)
-    if found is None:
+    if found is None and given_place() is None:
         write(path, ids.salt(PEPPER_BYTES).hex())
         found = read(path)
     if not found:
         raise Unavailable(f"{path} cannot be read.", next_call="Restore it, or remove it and make new keys.")
     return bytes.fromhex(found)
+
+
+def place(database: Path | None) -> Path | None:
+    """The file that holds it, for a store whose things lie beside `database`."""
+    return given_place() or (database.with_name(database.name + SUFFIX) if database else None)
+
+
+def given_place() -> Path | None:
+    given = os.environ.get("AGENTMEMO_PEPPER_FILE")
+    return Path(given) if given else None
 
 
 def read(path: Path) -> str | None:

@@ -20,10 +20,12 @@ from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, LeaseLost, Unavailable
 from agentmemo.model.audit import leaf_hash
+from agentmemo.model.system import Finding
 from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Head, Read, Row
 from agentmemo.store.migrate import check_file, check_version, migrate
 from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system, sync_directory
+from agentmemo.store.sqlite_health import findings
 from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
 
@@ -175,6 +177,7 @@ class SqliteDatabase:
         connection = self._open_writer()
         self.capabilities = Capabilities(
             name="sqlite",
+            address=str(path or ":memory:"),
             durable=path is not None,
             concurrent_reads=path is not None,
             local=True,
@@ -272,6 +275,20 @@ class SqliteDatabase:
 
     def counters(self) -> dict[str, int]:
         return {"commits": self._writer.commits, "writes": self._writer.writes}
+
+    def diagnose(self) -> list[Finding]:
+        return findings(self.facts(), self._path)
+
+    def check_pepper(self, digest: str) -> bool:
+        # The file of the secret lies beside the store's: they come and go together.
+        del digest
+        return True
+
+    def size(self) -> int:
+        if self._path is None:
+            return 0
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def facts(self) -> dict[str, Any]:
         def look(transaction: SqliteTransaction) -> dict[str, Any]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BATCH = 200
 INDEX_BATCH = 500
+WORKSPACES_PER_ROUND = 200
 MERGE_PAGES = 64
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -158,8 +159,11 @@ class _Unindexed(NamedTuple):
 
 def prune(engine: Engine) -> int:
     """Retention: finished runs keep a tombstone, old versions go, and the floor says from where history is whole."""
-    calls = engine.system_calls()
-    return sum(engine.database.write(partial(_prune, engine, call), lane=call.workspace) for call in calls.values())
+    calls = sorted(engine.system_calls().items())
+    # Of very many workspaces, so many in a round, and on from there in the next one.
+    turn = [call for workspace, call in calls if workspace > engine.pruned_to][:WORKSPACES_PER_ROUND]
+    engine.pruned_to = turn[-1].workspace if len(turn) == WORKSPACES_PER_ROUND else 0
+    return sum(engine.database.write(partial(_prune, engine, call), lane=call.workspace) for call in turn)
 
 
 def _prune(engine: Engine, call: Call, tx: Transaction) -> int:

@@ -35,7 +35,7 @@ WHERE workspace = :workspace AND id > :after ORDER BY id LIMIT :limit;
 UPDATE actor SET disabled_at = :disabled_at WHERE workspace = :workspace AND kind = :kind AND name = :name;
 
 -- name: actor_disabled
-SELECT kind, name FROM actor WHERE workspace = :workspace AND disabled_at IS NOT NULL;
+SELECT workspace, kind, name FROM actor WHERE disabled_at IS NOT NULL;
 
 -- name: namespace_find
 SELECT id FROM namespace WHERE workspace = :workspace AND name = :name;
