@@ -48,10 +48,10 @@ class SystemClock:
 
 
 class DatabaseClock:
-    """The time of a database that many machines share: this machine's steady clock, and how far the database's is ahead.
+    """The time of a database that many machines share: this machine's steady clock, and how far the other is ahead.
 
-    Leases of all machines are compared in this time, whatever their own clocks say. The offset is measured again now and
-    then, on another thread; in between nothing is asked. It never goes backwards by itself.
+    Leases of all machines are compared in this time, whatever their own clocks say. The offset is measured again now
+    and then, on another thread; in between nothing is asked. It never goes backwards by itself.
     """
 
     boot_id = "database"

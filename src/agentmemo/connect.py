@@ -40,8 +40,9 @@ def connect(
 ) -> Connection:
     """Connect to a plane: embedded in this process, or a server over HTTP.
 
-    `target` is None (AGENTMEMO_URL, else the user's data directory), a path, `sqlite:///path`, `postgresql://...` (the
-    engine here, the database shared with other processes), or `http(s)://...` with `key` (or AGENTMEMO_KEY). Embedded, the caller is `agent` (default: the operating-system user) or `person`.
+    `target` is None (AGENTMEMO_URL, else the user's data directory), a path, `sqlite:///path`, `postgresql://...`
+    (the engine here, the database shared with other processes), or `http(s)://...` with `key` (or AGENTMEMO_KEY).
+    Embedded, the caller is `agent` (default: the operating-system user) or `person`.
     Raises InvalidInput, NotAuthenticated or Unavailable.
     """
     return open_connection(target, agent=agent, person=person, key=key, workspace=workspace, door="python")

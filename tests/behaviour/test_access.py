@@ -28,8 +28,9 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(surface, admin):
     caller = surface.plane.engine.authenticate(made.secret)
     assert (caller.kind, caller.name, caller.grants, caller.key) == ("agent", "bob", (READ_TEAM,), made.id)
     secret = made.secret.split("_", 3)[3]
-    kept = surface.plane.engine.database.read(lambda tx: [tx.one("credential_find", id=made.id), tx.all("event_leaves",
-        low=0, high=1 << 62, limit=1000)])
+    kept = surface.plane.engine.database.read(
+        lambda tx: [tx.one("credential_find", id=made.id), tx.all("event_leaves", low=0, high=1 << 62, limit=1000)]
+    )
     assert kept[0] is not None
     assert secret not in repr(kept)
     beside = surface.plane.engine.database.capabilities.beside

@@ -326,7 +326,10 @@ def test_an_edit_of_the_file_is_seen(plane, tmp_path, edit):
     plane.close()
     if plane.engine.database.capabilities.file is None:
         with psycopg.connect(plane.path, autocommit=True) as server:
-            server.execute("CREATE OR REPLACE FUNCTION pg_temp.to_bytes(t text) RETURNS bytea LANGUAGE sql AS $$ SELECT convert_to(t, 'UTF8') $$")
+            server.execute(
+                "CREATE FUNCTION pg_temp.to_bytes(t text) RETURNS bytea LANGUAGE sql AS "
+                "$$ SELECT convert_to(t, 'UTF8') $$"
+            )
             server.execute(edit.format(text="convert_from(leaf, 'UTF8')", bytes="pg_temp.to_bytes").encode())
         copy = plane.path
     else:

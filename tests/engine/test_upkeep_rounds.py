@@ -19,7 +19,14 @@ def old_requests(plane, monkeypatch):
     def add(tx):
         for number in range(REQUESTS):
             tx.write(
-                "request_add", workspace=workspace, actor=1, key=str(number), fingerprint=b"", summary="", answer=b"", now=0
+                "request_add",
+                workspace=workspace,
+                actor=1,
+                key=str(number),
+                fingerprint=b"",
+                summary="",
+                answer=b"",
+                now=0,
             )
 
     plane.engine.database.write(add)

@@ -18,9 +18,7 @@ DATABASES = {
     "postgres bare": {"durable", "concurrent_reads", "shared"},
 }
 LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0)
-BARE = Settings(
-    postgres_allow_lossy=True, postgres_patience_seconds=5.0, postgres_prepare=False, postgres_notify=False
-)
+BARE = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0, postgres_prepare=False, postgres_notify=False)
 
 
 def pytest_generate_tests(metafunc):

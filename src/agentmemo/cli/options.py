@@ -39,8 +39,10 @@ class Common:
     ] = None
     database: Annotated[
         str | None,
-        Parameter(help="Open this PostgreSQL database, postgresql://..., without a server. Rather set AGENTMEMO_URL where "
-        "it holds a password."),
+        Parameter(
+            help="Open this PostgreSQL database, postgresql://..., without a server. Rather set AGENTMEMO_URL where "
+            "it holds a password."
+        ),
     ] = None
     workspace: Annotated[str | None, Parameter(help="Workspace of an opened store; a key has its own.")] = None
     agent: Annotated[str | None, Parameter(help="Act as this agent (also AGENTMEMO_AGENT).")] = None

@@ -30,7 +30,7 @@ def start(tx: Transaction, call: Call, request: model.StartStep) -> model.Step:
     run = _held(tx, call, request.run)
     found = rows.get_step(tx, run.id, request.name, request.key)
     model.next_step_state(found.state if found else "absent", "start", request.name)
-    _set_current(tx, call, run, f"{request.name}/{request.key}")
+    _set_current(tx, call, f"{request.name}/{request.key}")
     made = _put(tx, call, run, request, model.STARTED, NOTHING, started_at=tx.now)
     _record(tx, call, request, "step.start", None)
     reach("step.after_start")
@@ -76,7 +76,7 @@ def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
             why="Its attempt was recorded before, even if the answer was lost.",
             next_call="Read the step, or open the run again: it replays the result.",
         )
-    _set_current(tx, call, run, None)
+    _set_current(tx, call, None)
     made = _put(
         tx, call, run, request, model.FAILED, NOTHING, started_at=request.started_at or tx.now, error=request.error
     )
@@ -135,7 +135,7 @@ def _held(tx: Transaction, call: Call, handle: str) -> rows.HeldRun:
     return rows.HeldRun(*row)
 
 
-def _set_current(tx: Transaction, call: Call, run: rows.HeldRun, step: str | None) -> None:
+def _set_current(tx: Transaction, call: Call, step: str | None) -> None:
     claim = call.caller.claim
     assert claim is not None  # noqa: S101 - `_held` asked for it
     tx.write(

@@ -51,9 +51,7 @@ def backup(call: Call, request: model.Backup) -> model.BackupDone:
     revision = audit.revision(database.read(lambda tx: audit.last_position(tx, call.workspace)))
     size = database.backup(path)
     subject = {"kind": "system", "id": "backup"}
-    database.write(
-        lambda tx: audit.record(tx, call, "system.backup", subject, reason=str(path)), lane=call.workspace
-    )
+    database.write(lambda tx: audit.record(tx, call, "system.backup", subject, reason=str(path)), lane=call.workspace)
     return model.BackupDone(path=str(path), bytes=size, revision=revision)
 
 

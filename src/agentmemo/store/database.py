@@ -100,7 +100,9 @@ class Database(Protocol):
         """
         ...
 
-    def submit(self, work: Callable[[Transaction], Any], done: Done, *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> None:
+    def submit(
+        self, work: Callable[[Transaction], Any], done: Done, *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()
+    ) -> None:
         """Like `write`, without waiting: `done(result, error)` is called after the commit, on another thread."""
         ...
 

@@ -39,7 +39,9 @@ class PostgresDatabase:
         settings = settings or Settings()
         self._settings = settings
         self._sessions = Sessions(url, settings)
-        self._statements = Statements({name: statement(name, query) for name, query in queries.load("postgres").items()})
+        self._statements = Statements(
+            {name: statement(name, query) for name, query in queries.load("postgres").items()}
+        )
         self._listeners: dict[int, Callable[[], None]] = {}
         self._listen_lock = threading.Lock()
         self._closed = threading.Event()
@@ -112,7 +114,7 @@ class PostgresDatabase:
         raise InvalidInput(
             f"A PostgreSQL database is not copied to {path} by AgentMemo.",
             why="PostgreSQL's own tools copy it consistently while it works, and to a point in time.",
-            next_call="pg_dump -Fc URL > FILE, or `agentmemo copy postgresql://... sqlite:///FILE`; see docs/postgres.md.",
+            next_call="pg_dump -Fc URL > FILE, or agentmemo copy postgresql://... sqlite:///FILE.",
         )
 
     def counters(self) -> dict[str, int]:

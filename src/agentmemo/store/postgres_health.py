@@ -1,4 +1,4 @@
-"""What `doctor` looks at in a PostgreSQL store: what a commit is worth there, what is left to clean, who holds it back."""
+"""What `doctor` looks at in a PostgreSQL store: what a commit is worth, what is left to clean, who holds it back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def findings(connection: psycopg.Connection[Any], address: str, schema_version: 
     assert row is not None  # noqa: S101 - a SELECT without FROM has a row
     standby, used, most, oldest, dead, _ = row
     return [
-        _finding("server", f"PostgreSQL {settings['server_version']} at {address}, schema {schema_version}.", fine=True),
+        _finding(
+            "server", f"PostgreSQL {settings['server_version']} at {address}, schema {schema_version}.", fine=True
+        ),
         _durability(settings),
         _finding(
             "role",
@@ -69,7 +71,11 @@ def _durability(settings: dict[str, str]) -> Finding:
     lossy = [f"{name}=off" for name in ("synchronous_commit", "fsync", "full_page_writes") if settings[name] == "off"]
     if lossy:
         return _finding(
-            "durability", f"{', '.join(lossy)}: a crash can lose commits.", fine=False, next_call="Switch on.", level="fail"
+            "durability",
+            f"{', '.join(lossy)}: a crash can lose commits.",
+            fine=False,
+            next_call="Switch on.",
+            level="fail",
         )
     copies = settings["synchronous_standby_names"]
     where = f"on the standbys {copies!r} too" if copies else "on this server's disk"

@@ -31,7 +31,9 @@ _log = logging.getLogger("agentmemo.store")
 class Hints:
     """Tells the other servers of our commits, and our listeners of theirs. Both threads start with their first use."""
 
-    def __init__(self, sessions: Sessions, *, enabled: bool, positions: Callable[[], int], notify: Callable[[], None]):
+    def __init__(
+        self, sessions: Sessions, *, enabled: bool, positions: Callable[[], int], notify: Callable[[], None]
+    ) -> None:
         self._sessions = sessions
         self._enabled = enabled
         self._positions = positions
@@ -81,9 +83,10 @@ class Hints:
                 connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own), prepare=False)
             except (psycopg.Error, Unavailable):
                 # They look by themselves; the next commit tries again.
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
                 self._closed.wait(AGAIN_SECONDS)
-        _closed(connection)
+        _close(connection)
 
     def _watch(self) -> None:
         last = -1
@@ -110,7 +113,8 @@ class Hints:
                 else:
                     self._closed.wait(pause)
         finally:
-            self._listener = _closed(self._listener)
+            _close(self._listener)
+            self._listener = None
         return last
 
     def _opens(self) -> bool:
@@ -120,7 +124,8 @@ class Hints:
         self._listener.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own), prepare=False)
         heard = any(True for _ in self._listener.notifies(timeout=TRY_SECONDS, stop_after=1))
         if not heard:
-            self._listener = _closed(self._listener)
+            _close(self._listener)
+            self._listener = None
         return heard
 
     def _wait_for_hint(self, seconds: float) -> None:
@@ -130,6 +135,6 @@ class Hints:
                 return
 
 
-def _closed(connection: psycopg.Connection[Any] | None) -> None:
+def _close(connection: psycopg.Connection[Any] | None) -> None:
     if connection is not None:
         connection.close()

@@ -51,13 +51,19 @@ class _Job:
 class _Lane:
     """What waits for one workspace, and what this process remembers of it while no other one writes there."""
 
-    __slots__ = ("busy", "heads", "last", "waiting")
+    __slots__ = ("busy", "heads", "last", "number", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.waiting: deque[_Job] = deque()
         self.busy = False
         self.heads: dict[str, Head] = {}
+        # The last position this process left there; another one in the row says that somebody else has written.
         self.last: int | None = None
+
+    def forget(self) -> None:
+        self.heads.clear()
+        self.last = None
 
 
 class _Spoiled(Exception):
@@ -65,7 +71,7 @@ class _Spoiled(Exception):
 
 
 class Lanes:
-    """The writers of one process. `write` waits, `submit` calls back from a writer's thread."""
+    """The queues of one process. `write` waits, `submit` calls back from a writer's thread."""
 
     def __init__(
         self,
@@ -77,89 +83,109 @@ class Lanes:
         now_us: Callable[[], int],
         notify: Callable[[], None],
     ) -> None:
-        self._sessions = sessions
-        self._statements = statements
-        self._patience = patience_seconds
-        self._now_us = now_us
-        self._notify = notify
-        self._lanes: dict[int, _Lane] = {}
-        self._ready: deque[int] = deque()
-        self._changed = threading.Condition()
-        self._closing = False
+        self.notify = notify
         self.commits = 0
         self.writes = 0
+        self.closing = False
+        self._lanes: dict[int, _Lane] = {}
+        self._ready: deque[_Lane] = deque()
+        self._changed = threading.Condition()
+        made = [_Writer(self, sessions, statements, patience_seconds, now_us) for _ in range(writers)]
         self._threads = [
-            threading.Thread(target=self._loop, name=f"agentmemo-writer-{number}", daemon=True)
-            for number in range(writers)
+            threading.Thread(target=writer.run, name=f"agentmemo-writer-{number}", daemon=True)
+            for number, writer in enumerate(made)
         ]
         for thread in self._threads:
             thread.start()
 
-    def write(self, work: Callable[[Any], T], lane: int, reads: Sequence[Read]) -> T:
+    def write(self, work: Callable[[Any], T], number: int, reads: Sequence[Read]) -> T:
         if threading.current_thread() in self._threads:
             raise RuntimeError("A write inside a write would wait for itself.")
         job = _Job(work, None, reads)
         job.latch.acquire()
-        self._put(lane, job)
+        self._put(number, job)
         job.latch.acquire()
         if job.error is not None:
             raise job.error
         return job.result  # type: ignore[no-any-return]
 
-    def submit(self, work: Callable[[Any], Any], done: Done, lane: int, reads: Sequence[Read]) -> None:
-        self._put(lane, _Job(work, done, reads))
+    def submit(self, work: Callable[[Any], Any], done: Done, number: int, reads: Sequence[Read]) -> None:
+        self._put(number, _Job(work, done, reads))
 
     def close(self) -> None:
         """Finish what is queued, then end the threads."""
         with self._changed:
-            self._closing = True
+            self.closing = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
 
+    def take(self) -> tuple[_Lane, list[_Job]] | None:
+        """The next lane and what waits in it, up to a batch. None once closed and empty."""
+        with self._changed:
+            while not self._ready:
+                if self.closing:
+                    return None
+                self._changed.wait()
+            lane = self._ready.popleft()
+            return lane, [lane.waiting.popleft() for _ in range(min(len(lane.waiting), BATCH_MAX))]
+
+    def put_back(self, lane: _Lane, committed: int) -> None:
+        with self._changed:
+            self.commits += bool(committed)
+            self.writes += committed
+            lane.busy = bool(lane.waiting)
+            if lane.busy:
+                # To the end of the queue: a busy workspace does not keep the others waiting.
+                self._ready.append(lane)
+                self._changed.notify()
+
     def _put(self, number: int, job: _Job) -> None:
         with self._changed:
-            if self._closing:
+            if self.closing:
                 raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
-            lane = self._lanes.setdefault(number, _Lane())
+            lane = self._lanes.get(number)
+            if lane is None:
+                lane = self._lanes[number] = _Lane(number)
             lane.waiting.append(job)
             if not lane.busy:
                 lane.busy = True
-                self._ready.append(number)
+                self._ready.append(lane)
                 self._changed.notify()
 
-    def _loop(self) -> None:
-        wire: Wire | None = None
-        while (number := self._next()) is not None:
-            lane = self._lanes[number]
-            with self._changed:
-                batch = [lane.waiting.popleft() for _ in range(min(len(lane.waiting), BATCH_MAX))]
-            wire = self._commit(wire, number, batch)
-            with self._changed:
-                lane.busy = bool(lane.waiting)
-                if lane.busy:
-                    # To the end of the queue: a busy workspace does not keep the others waiting.
-                    self._ready.append(number)
-                    self._changed.notify()
-        if wire is not None:
-            self._sessions.give_back(wire)
 
-    def _next(self) -> int | None:
-        with self._changed:
-            while not self._ready:
-                if self._closing:
-                    return None
-                self._changed.wait()
-            return self._ready.popleft()
+class _Writer:
+    """One thread with one connection, which it opens when it must and replaces when it breaks."""
 
-    def _commit(self, wire: Wire | None, number: int, batch: list[_Job]) -> Wire | None:
-        """Run a batch to its end, whatever happens, and release its answers. Returns the connection to go on with."""
+    def __init__(
+        self,
+        lanes: Lanes,
+        sessions: Sessions,
+        statements: Statements,
+        patience_seconds: float,
+        now_us: Callable[[], int],
+    ) -> None:
+        self._lanes = lanes
+        self._sessions = sessions
+        self._statements = statements
+        self._patience = patience_seconds
+        self._now_us = now_us
+        self._wire: Wire | None = None
+        self._pause = threading.Event()
+
+    def run(self) -> None:
+        while (taken := self._lanes.take()) is not None:
+            lane, batch = taken
+            self._lanes.put_back(lane, self._commit(lane, batch))
+        self._drop()
+
+    def _commit(self, lane: _Lane, batch: list[_Job]) -> int:
+        """Run a batch to its end, whatever happens, and release its answers. Returns how many were performed."""
         changed = False
         try:
-            wire, changed = self._persist(wire, number, batch)
+            changed = self._persist(lane, batch)
         except BaseException as error:  # noqa: BLE001 - a lost answer would hang its caller for ever
-            self._forget(number)
-            wire = self._sessions.drop(wire)
+            self._drop(lane)
             for job in batch:
                 job.error = job.error or error
         reach("writer.before_answer")
@@ -170,12 +196,10 @@ class Lanes:
                 _deliver(job.done, job.result, job.error)
         reach("writer.after_answer")
         if changed:
-            _deliver(self._notify)
-        return wire
+            _deliver(self._lanes.notify)
+        return sum(job.error is None for job in batch)
 
-    def _persist(
-        self, wire: Wire | None, number: int, batch: list[_Job], *, careful: bool = False
-    ) -> tuple[Wire | None, bool]:
+    def _persist(self, lane: _Lane, batch: list[_Job], *, careful: bool = False) -> bool:
         """Verify, then retry, until the batch is committed or patience is over. Returns whether anything changed."""
         end = monotonic() + self._patience
         pause = 0.01
@@ -183,51 +207,50 @@ class Lanes:
         while True:
             transaction: WriteTransaction | None = None
             try:
-                wire = wire or self._sessions.open()
-                if proof is not None and self._is_there(wire, number, proof):
-                    return wire, True
+                wire = self._connected()
+                if proof is not None and self._is_there(wire, lane, proof):
+                    return True
                 proof = None
-                transaction = self._begin(wire, number, batch, careful=careful)
-                return wire, self._run(transaction, number, batch)
+                transaction = self._begin(wire, lane, batch, careful=careful)
+                return self._perform(transaction, lane, batch)
             except _Spoiled:
-                return self._one_by_one(self._rolled_back(wire, number), number, batch)
+                self._roll_back(lane)
+                return self._one_by_one(lane, batch)
             except Refused as refused:
-                wire = self._rolled_back(wire, number)
+                self._roll_back(lane)
                 if self._sessions.learn_from(refused):
-                    wire = self._sessions.drop(wire)
+                    self._drop(lane)
                 elif refused.state not in AGAIN:
                     if not careful:
-                        return self._one_by_one(wire, number, batch)
+                        return self._one_by_one(lane, batch)
                     raise unavailable(refused, again=False) from refused
                 problem: Exception = refused
             except (Lost, Unavailable) as lost:
-                wire = self._sessions.drop(wire)
-                self._forget(number)
+                self._drop(lane)
                 # Whether COMMIT arrived is not known, once it was on its way.
                 proof = transaction.proof if transaction is not None and transaction.committing else proof
                 problem = lost
             if monotonic() + pause > end or self._leaves(problem):
                 raise unavailable(problem, again=True) from problem
-            threading.Event().wait(pause * (0.5 + random.random()))  # noqa: S311 - so that servers do not retry in step
+            self._pause.wait(pause * (0.5 + random.random()))  # noqa: S311 - so that servers do not retry in step
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
     def _leaves(self, problem: Exception) -> bool:
         """Whoever closes does not wait for a server that is away."""
-        return self._closing and isinstance(problem, Lost | Unavailable)
+        return self._lanes.closing and isinstance(problem, Lost | Unavailable)
 
-    def _begin(self, wire: Wire, number: int, batch: list[_Job], *, careful: bool) -> WriteTransaction:
-        lane = self._lanes[number]
+    def _begin(self, wire: Wire, lane: _Lane, batch: list[_Job], *, careful: bool) -> WriteTransaction:
         # The common lane stands for no workspace, so nothing tells whether others have written what it remembers.
-        heads = lane.heads if number != COMMON_LANE else {}
+        heads = lane.heads if lane.number != COMMON_LANE else {}
         made = WriteTransaction(wire, self._statements, self._now_us(), heads, careful=careful)
         reach("writer.before_begin")
-        made.begin(self._sessions.settings, number, [read for job in batch for read in job.reads])
-        if lane.last != made.taken[number]:
+        made.begin(self._sessions.settings, lane.number, [read for job in batch for read in job.reads])
+        if lane.last != made.taken[lane.number]:
             heads.clear()
         reach("writer.after_begin")
         return made
 
-    def _run(self, transaction: WriteTransaction, number: int, batch: list[_Job]) -> bool:
+    def _perform(self, transaction: WriteTransaction, lane: _Lane, batch: list[_Job]) -> bool:
         for job in batch:
             job.result = job.error = None
             transaction.begin_request()
@@ -249,47 +272,48 @@ class Lanes:
         else:
             transaction.roll_back()
         reach("writer.after_commit")
-        self._lanes[number].last = transaction.last[number]
-        with self._changed:
-            self.commits += 1
-            self.writes += len(batch)
+        lane.last = transaction.last[lane.number]
         return transaction.changes() > 0
 
-    def _one_by_one(self, wire: Wire | None, number: int, batch: list[_Job]) -> tuple[Wire | None, bool]:
+    def _one_by_one(self, lane: _Lane, batch: list[_Job]) -> bool:
         changed = False
         for job in batch:
             try:
-                wire, one = self._persist(wire, number, [job], careful=True)
-                changed = changed or one
+                changed = self._persist(lane, [job], careful=True) or changed
             except Error as error:
                 job.result, job.error = None, error
-                wire = self._sessions.drop(wire)
-        return wire, changed
+        return changed
 
-    def _is_there(self, wire: Wire, number: int, proof: tuple[int, str]) -> bool:
+    def _is_there(self, wire: Wire, lane: _Lane, proof: tuple[int, str]) -> bool:
         """Whether the transaction that wrote this event has committed. It is over: we hold the turn that it held."""
         position, event = proof
         look = WriteTransaction(wire, self._statements, 0, {})
-        look.begin(self._sessions.settings, number, ())
+        look.begin(self._sessions.settings, lane.number, ())
         row = look.one("event_at", position=position)
         look.roll_back()
         return row is not None and row[0] == event
 
-    def _rolled_back(self, wire: Wire | None, number: int) -> Wire | None:
-        self._forget(number)
-        if wire is None:
-            return None
-        try:
-            wire.command(b"ROLLBACK")
-            wire.settle(sync=True)
-        except (Lost, Refused):
-            return self._sessions.drop(wire)
-        return wire
+    def _connected(self) -> Wire:
+        if self._wire is None:
+            self._wire = self._sessions.open()
+        return self._wire
 
-    def _forget(self, number: int) -> None:
-        lane = self._lanes[number]
-        lane.heads.clear()
-        lane.last = None
+    def _roll_back(self, lane: _Lane) -> None:
+        lane.forget()
+        if self._wire is not None:
+            try:
+                self._wire.command(b"ROLLBACK")
+                self._wire.settle(sync=True)
+            except (Lost, Refused):
+                self._drop()
+
+    def _drop(self, lane: _Lane | None = None) -> None:
+        """Close the connection; what was remembered under it may no longer be true."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+        if lane is not None:
+            lane.forget()
 
 
 def _deliver(target: Callable[..., None], *arguments: Any) -> None:

@@ -1,7 +1,7 @@
 """The schema of a PostgreSQL database: what it is, what is missing, and bringing it up to date.
 
-DDL is transactional there, so a migration commits whole or not at all. Who migrates holds the row of the schema's version
-for that long; everybody else waits for the row and then finds nothing left to do. No advisory lock, so poolers work.
+DDL is transactional there, so a migration commits whole or not at all. Who migrates holds the row of the schema's
+version for that long; everybody else waits for it and then finds nothing left to do. No advisory lock: poolers work.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ VERSION_KEY, MIN_READER_KEY, MIN_WRITER_KEY, ID_KEY, PEPPER_KEY = (
 )
 OLDEST_SERVER = 140_000
 LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '10s'"
+SET_META = "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 # Two that create the same table at once: one of them meets the other's row in a catalogue.
 RACED = frozenset({"23505", "42P07", "42710"})
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a migration would do: the version that is there (0 for an empty database) and the scripts that are missing."""
+    """What a migration would do: the version that is there (0 for an empty database), and what is missing."""
 
     database: str
     version: int
@@ -125,10 +126,7 @@ def _apply(sessions: Sessions, connection: psycopg.Connection[Any]) -> list[int]
             reach("migrate.before_schema")
             connection.execute(script.encode())
             for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, 1)):
-                connection.execute(
-                    "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    (key, str(value)),
-                )
+                connection.execute(SET_META, (key, str(value)))
             applied.append(number)
         connection.execute(
             "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING", (ID_KEY, ids.salt(8).hex())

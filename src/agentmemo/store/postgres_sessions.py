@@ -70,13 +70,6 @@ class Sessions:
     def open(self) -> Wire:
         return Wire(self.connect(), prepares=self._prepares)
 
-    def drop(self, wire: Wire | None) -> None:
-        if wire is not None:
-            wire.close()
-
-    def give_back(self, wire: Wire) -> None:
-        self._idle.append(wire)
-
     @contextmanager
     def reader(self) -> Iterator[Wire]:
         """A connection for reads; one that failed is closed. Raises Unavailable when all are in use for too long."""
@@ -154,7 +147,7 @@ def unavailable(problem: Exception, *, again: bool) -> Unavailable:
 
 
 def _first_line(error: Exception) -> str:
-    """libpq's messages name hosts and users, never passwords."""
+    """What happened, in a line; the messages of libpq name hosts and users, never passwords."""
     return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
 
 
@@ -168,5 +161,3 @@ def _checked(url: str) -> str:
             next_call="Use postgresql://user@host:5432/name?target_session_attrs=read-write.",
         ) from None
     return url
-
-

@@ -1,8 +1,8 @@
 """The Transaction of PostgreSQL: it reads what it must, and holds its writes back until they can go together.
 
-A batch of requests is one transaction. Reads that were foreseen were made for all of them in one round trip; writes wait
-and go with COMMIT in another, equal statements as one statement over arrays. Both rest on `by` of a query: it names the
-row, so a write to another row changes nothing that was read before.
+A batch of requests is one transaction. Reads that were foreseen are made for all of them in one round trip; writes
+wait and go with COMMIT in another, equal statements as one statement over arrays. Both rest on `by` of a query: it
+names the row, so a write to another row changes nothing that was read before.
 """
 
 from __future__ import annotations
@@ -65,10 +65,7 @@ class ReadTransaction:
         self._before()
         for name, parameters in reads:
             self._ask(self._statements[name], parameters)
-        return [
-            _first(self._statements[name], answer)
-            for (name, _), answer in zip(reads, self._settle(), strict=True)
-        ]
+        return [_first(self._statements[name], answer) for (name, _), answer in zip(reads, self._settle(), strict=True)]
 
     def one(self, name: str, /, **parameters: Any) -> Row | None:
         return self.fetch((name, parameters))[0]
@@ -148,7 +145,9 @@ class WriteTransaction:
     def begin(self, settings: dict[str, str], lane: int, reads: Sequence[Read]) -> None:
         """BEGIN, the lane's turn and everything foreseen, in one round trip."""
         self._wire.command(b"BEGIN")
-        self._wire.send(self._statements["transaction_settings"], _values(self._statements["transaction_settings"], settings))
+        self._wire.send(
+            self._statements["transaction_settings"], _values(self._statements["transaction_settings"], settings)
+        )
         self._wire.send(self._statements["turn_take"], [lane], ask=True)
         groups = self._group(reads)
         for statement, wanted in groups:
@@ -323,13 +322,16 @@ class WriteTransaction:
         groups: dict[str, list[dict[str, Any]]] = {}
         for name, parameters in reads:
             wanted = groups.setdefault(name, [])
-            if not (name == "event_last_of_stream" and parameters["stream"] in self._heads) and parameters not in wanted:
+            if (
+                not (name == "event_last_of_stream" and parameters["stream"] in self._heads)
+                and parameters not in wanted
+            ):
                 wanted.append(parameters)
         return [(self._statements[name], wanted) for name, wanted in groups.items() if wanted]
 
 
 def _arranged(waiting: list[_Write]) -> list[tuple[Statement, list[dict[str, Any]], int | None]]:
-    """(statement, its rows, how many it must change): equal statements over arrays together, the order kept where it counts.
+    """(statement, its rows, how many it must change): equal statements together, the order kept where it counts.
 
     A statement never meets a row twice, and what waits for a table goes before anything else that touches it.
     """

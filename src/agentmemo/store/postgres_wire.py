@@ -1,7 +1,7 @@
 """One connection to PostgreSQL in libpq's pipeline mode: many statements on the way, one wait for their answers.
 
-psycopg's cursors wait for the socket once a statement; here a whole batch is one write and one read, a third of the time
-for a transaction of nine statements (docs/decisions/0012-postgres-turns.md). Connecting, TLS, and libpq itself are psycopg's.
+psycopg's cursors wait for the socket once a statement; here a whole batch is one write and one read
+(docs/decisions/0012-postgres-turns.md has the figures). Connecting, TLS, and libpq itself are psycopg's.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ def statement(name: str, query: Query) -> Statement:
 
 
 def guarded(known: Statement) -> Statement:
-    """The same change, which fails unless it changes as many rows as its last parameter says: its COMMIT can follow it."""
+    """The same change, which fails unless it changes as many rows as its last parameter says: COMMIT can follow it."""
     sql = known.sql.decode()
     place = len(known.parameters) + 1
     text = (
-        f"WITH done AS ({sql} RETURNING 1) "
+        f"WITH done AS ({sql} RETURNING 1) "  # noqa: S608 - our own query, from its file
         f"SELECT 1 / (CASE WHEN count(*) = ${place}::bigint THEN 1 ELSE 0 END) FROM done"
     )
     return known._replace(name=f"{known.name}!", sql=text.encode(), parameters=(*known.parameters, "expect!"))
@@ -231,7 +231,7 @@ class Wire:
         return self._pg.get_result()
 
     def _wait(self, events: int) -> int:
-        # Not `select`: it refuses descriptors above 1023, which a busy server has. The lock of Python is free meanwhile.
+        # Not `select`: it refuses descriptors above 1023, which a busy server has. Other threads run meanwhile.
         self._poll.register(self._pg.socket, events)
         return self._poll.poll()[0][1]
 

@@ -217,7 +217,9 @@ class SqliteDatabase:
         self._check_open()
         return self._writer.write(work)
 
-    def submit(self, work: Callable[[Any], Any], done: Done, *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> None:
+    def submit(
+        self, work: Callable[[Any], Any], done: Done, *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()
+    ) -> None:
         del lane, reads
         self._check_open()
         self._writer.submit(work, done)

@@ -33,9 +33,7 @@ class Crashed(BaseException):
 class ManualPlane:
     """A ready plane. Nothing happens by itself: `advance` moves the clock, renews the living and runs upkeep once."""
 
-    def __init__(
-        self, path: Path | str, *, clock: ManualClock | None = None, settings: Settings | None = None
-    ) -> None:
+    def __init__(self, path: Path | str, *, clock: ManualClock | None = None, settings: Settings | None = None) -> None:
         """`path` names a file, or is the address of an empty PostgreSQL database."""
         self.path = path
         self.clock = clock or ManualClock()

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 SYSTEM_USERS = ("postgres", "nobody")
 OWNER = "agentmemo"
@@ -37,7 +37,8 @@ SETTINGS = {
 CLEAN = """DO $$ DECLARE each record; BEGIN
     FOR each IN SELECT relname, pg_get_serial_sequence(relname::text, attname::text) AS sequence
         FROM pg_class LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attidentity <> ''
-        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relname NOT IN ('meta', 'turn')
+        WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+            AND relname NOT IN ('meta', 'turn')
     LOOP
         EXECUTE format('DELETE FROM %I', each.relname);
         IF each.sequence IS NOT NULL THEN PERFORM setval(each.sequence, 1, false); END IF;
@@ -179,8 +180,10 @@ class PostgresServer:
         """Make a standby the primary, and wait until it takes writes."""
         self.execute("SELECT pg_promote(true, 30)")
 
-    def __enter__(self) -> PostgresServer:
-        return self if self.process else self.start()
+    def __enter__(self) -> Self:
+        if self.process is None:
+            self.start()
+        return self
 
     def __exit__(self, *_error: object) -> None:
         self.close()

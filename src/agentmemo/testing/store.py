@@ -350,6 +350,6 @@ def sweep(database: Database, clock: ManualClock, grace_seconds: int) -> int:
 
 def blob_count(database: Database) -> int:
     ever = 1 << 60
-    return database.read(lambda tx: len(tx.all("blob_unreferenced", before=ever, limit=1000, workspace=None))) + database.read(
-        lambda tx: len(tx.all("run_values", run=1))
-    )
+    return database.read(
+        lambda tx: len(tx.all("blob_unreferenced", before=ever, limit=1000, workspace=None))
+    ) + database.read(lambda tx: len(tx.all("run_values", run=1)))

@@ -32,8 +32,8 @@ def expire_entries(engine: Engine) -> int:
     """Entries whose time is over get their last version, kind `expire`."""
 
     def expire(tx: Transaction, call: Call, row: Row) -> None:
-        _, namespace, name, key, *head = row
-        found = EntryHead(*head, live=1, expires_at=None)
+        _, namespace, name, key, entry, version = row
+        found = EntryHead(entry, version, live=1, expires_at=None)
         state.remove(tx, call, found, namespace=namespace, namespace_name=name, key=key, kind="expire")
 
     return _each_due(engine, "entry_expired", expire)
@@ -99,7 +99,6 @@ def index_entries(engine: Engine) -> int:
     version that comes in between has a later position, and so its own turn. Returns 0 once less than a full batch is
     left: chasing every write at once would cost a commit for each few of them.
     """
-
     fold = not engine.database.capabilities.search_folds
 
     def look(tx: Transaction) -> list[_Unindexed]:
@@ -110,7 +109,11 @@ def index_entries(engine: Engine) -> int:
             row = tx.one("entry_unindexed_last", after=after, high=high, limit=INDEX_BATCH)
             if row and row[1]:
                 texts = [
-                    (entry, " ".join(words_of(key, fold=fold)), _text_of(blobs.unpack(tx, workspace, *packed), fold=fold))
+                    (
+                        entry,
+                        " ".join(words_of(key, fold=fold)),
+                        _text_of(blobs.unpack(tx, workspace, *packed), fold=fold),
+                    )
                     for entry, key, *packed in tx.all("entry_unindexed", after=after, last=row[0])
                 ]
                 found.append(_Unindexed(workspace, after, row[0], row[1], texts))
