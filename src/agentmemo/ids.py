@@ -54,6 +54,11 @@ def keyed_hash(key: bytes, content: bytes) -> bytes:
     return hmac.digest(key, content, "sha256")
 
 
+def jitter(seconds: float) -> float:
+    """Between half and one and a half times as long, so that many who wait do not come back in step."""
+    return seconds * (0.5 + int.from_bytes(os.urandom(2), "big") / 65536)
+
+
 def same_bytes(a: bytes, b: bytes) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(a, b)

@@ -13,8 +13,7 @@ HOMES = {
     "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
     "jinja2": ("console/*", "server/*"),
-    "psycopg": ("store/postgres.py",),
-    "psycopg_pool": ("store/postgres.py",),
+    "psycopg": ("store/postgres*.py", "store/transfer*.py", "testing/postgres.py"),
     "rich": ("cli/*",),
     "sqlite3": (),  # the system's library has a bug that corrupts the log; apsw brings its own
     "starlette": ("console/*", "server/*"),

@@ -8,7 +8,6 @@ now and then finds everything; without it one looks more often.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -96,7 +95,7 @@ class Hints:
             except (psycopg.Error, Unavailable, OSError):
                 if not self._closed.is_set():
                     _log.debug("listening was interrupted; it goes on", exc_info=True)
-                    self._closed.wait(AGAIN_SECONDS * (0.5 + random.random()))  # noqa: S311 - jitter
+                    self._closed.wait(ids.jitter(AGAIN_SECONDS))
 
     def _listen(self, last: int) -> int:
         """Wait for hints and look, until closed."""
@@ -107,7 +106,7 @@ class Hints:
                 if found != last:
                     last = found
                     self._notify()
-                pause = (LOOK_SECONDS if hears else LOOK_SECONDS_ALONE) * (0.75 + random.random() / 2)  # noqa: S311
+                pause = ids.jitter(LOOK_SECONDS if hears else LOOK_SECONDS_ALONE)
                 if hears:
                     self._wait_for_hint(pause)
                 else:

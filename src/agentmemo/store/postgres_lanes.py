@@ -11,12 +11,12 @@ again request by request.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from agentmemo import ids
 from agentmemo.clock import monotonic
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, Unavailable
@@ -232,7 +232,7 @@ class _Writer:
                 problem = lost
             if monotonic() + pause > end or self._leaves(problem):
                 raise unavailable(problem, again=True) from problem
-            self._pause.wait(pause * (0.5 + random.random()))  # noqa: S311 - so that servers do not retry in step
+            self._pause.wait(ids.jitter(pause))
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
     def _leaves(self, problem: Exception) -> bool:

@@ -14,9 +14,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
+import threading
 from pathlib import Path
 from typing import Any, Self
+
+from agentmemo.clock import monotonic
 
 SYSTEM_USERS = ("postgres", "nobody")
 OWNER = "agentmemo"
@@ -88,13 +90,13 @@ class PostgresServer:
         return self
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        end = monotonic() + seconds
+        while monotonic() < end:
             if self.process is not None and self.process.poll() is not None:
                 break
             if self.is_ready():
                 return
-            time.sleep(0.02)
+            threading.Event().wait(0.02)
         raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text(errors='replace')[-2000:]}")
 
     def is_ready(self) -> bool:

@@ -1,0 +1,170 @@
+"""An SQLite file as one end of a copy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from agentmemo.clock import Clock
+from agentmemo.crashpoints import reach
+from agentmemo.errors import Conflict, InvalidInput, Unavailable
+from agentmemo.store.database import Row
+from agentmemo.store.migrate import APPLICATION_ID, COPYING_KEY, check_file, check_newest, check_version
+from agentmemo.store.sqlite import BUSY_MS, SqliteDatabase
+from agentmemo.store.sqlite_files import map_error, sync_directory, try_lock
+from agentmemo.store.transfer import Source, Table, copy
+
+SIDECARS = ("", "-wal", "-shm", "-journal", "-lock")
+
+
+class SqliteSource:
+    """One read transaction on a file. See `transfer.Source`."""
+
+    code_points = ""
+    pepper_check = None
+
+    def __init__(self, path: Path) -> None:
+        self.address, self.beside = str(path), path
+        if not path.is_file():
+            raise InvalidInput(f"There is no file {path}.", next_call="Name a store, or a backup of one.")
+        with _mapped(path):
+            self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                self._connection.set_busy_timeout(BUSY_MS)
+                # The first read takes the snapshot.
+                self._connection.execute("BEGIN")
+                if not check_file(self._connection, self.address):
+                    raise InvalidInput(f"{path} is empty.", next_call="Name a store, or a backup of one.")
+                check_newest(check_version(self._connection, self.address), self.address, str(path))
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        with _mapped(self.beside):
+            return self._connection.execute(sql, tuple(parameters)).fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class SqliteTarget:
+    """An empty file, or one with an unfinished copy. No other process writes in it meanwhile. See `transfer.Target`."""
+
+    code_points = ""
+    pepper_check = None
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Makes the file where there is none. Raises Conflict while another process writes there."""
+        self.address, self.beside = str(path), path
+        if _mark_of(path) is None:
+            # Its directory, its rights, its schema, and refusing what is not ours: all as when it is opened.
+            SqliteDatabase(path, clock).close()
+        lock = try_lock(path.with_name(path.name + "-lock"))
+        if lock is None:
+            raise Conflict(
+                f"Another process writes in {path}.",
+                why="A copy is made by one process, and nobody works in the target before it is whole.",
+                next_call="Stop it, then repeat the command.",
+                retry_safe=True,
+            )
+        self._lock = lock
+        with _mapped(path):
+            self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+            self._connection.set_busy_timeout(BUSY_MS)
+            self._connection.pragma("synchronous", "FULL")
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        with _mapped(self.beside):
+            return self._connection.execute(sql, tuple(parameters)).fetchall()
+
+    def mark(self) -> str | None:
+        found = self.query("SELECT value FROM meta WHERE key = ?", (COPYING_KEY,))
+        return str(found[0][0]) if found else None
+
+    def begin(self, mark: str) -> None:
+        self.query("INSERT INTO meta (key, value) VALUES (?, ?)", (COPYING_KEY, mark))
+
+    def append(self, table: Table, rows: Sequence[Row]) -> None:
+        places = ", ".join("?" * len(table.columns))
+        sql = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({places})"  # noqa: S608 - of TABLES
+        with _mapped(self.beside), self._connection:
+            self._connection.executemany(sql, rows)
+
+    def clear(self, table: Table) -> None:
+        self.query(f"DELETE FROM {table.name}")  # noqa: S608 - of TABLES
+
+    def finish(self, pepper_check: str | None) -> None:
+        # SQLite numbers rows past the highest by itself, and the file of the secret lies beside the store's.
+        del pepper_check
+        self.query("DELETE FROM meta WHERE key = ?", (COPYING_KEY,))
+
+    def close(self) -> None:
+        self._connection.close()
+        os.close(self._lock)
+
+
+def write_file(source: Source, path: Path, clock: Clock) -> int:
+    """The whole store as one new SQLite file, which has its name only once it is whole. Returns its bytes."""
+    partial = path.with_name(path.name + ".partial")
+    _remove(partial)
+    try:
+        target = SqliteTarget(partial, clock)
+        try:
+            copy(source, target)
+        finally:
+            target.close()
+        reach("backup.after_copy")
+        _check_and_seal(partial)
+        reach("backup.before_name")
+        partial.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise map_error(apsw.IOError(str(error)), str(path)) from error
+    finally:
+        _remove(partial)
+    return path.stat().st_size
+
+
+def _check_and_seal(partial: Path) -> None:
+    """One durable file without a log beside it."""
+    with _mapped(partial), contextlib.closing(apsw.Connection(str(partial))) as connection:
+        connection.pragma("journal_mode", "DELETE")
+        if (answer := connection.pragma("integrity_check")) != "ok":
+            raise Unavailable(
+                f"The copy does not pass its integrity check: {answer}.", next_call="Run agentmemo doctor."
+            )
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(partial: Path) -> None:
+    for sidecar in SIDECARS:
+        partial.with_name(partial.name + sidecar).unlink(missing_ok=True)
+
+
+def _mark_of(path: Path) -> str | None:
+    """The mark of an unfinished copy in a file; None also where no store can be read, which opening it explains."""
+    if not path.is_file():
+        return None
+    try:
+        with contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            if connection.pragma("application_id") != APPLICATION_ID:
+                return None
+            found = connection.execute("SELECT value FROM meta WHERE key = ?", (COPYING_KEY,)).get
+            return str(found) if found is not None else None
+    except apsw.Error:
+        return None
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except apsw.Error as error:
+        raise map_error(error, str(path)) from error
