@@ -36,6 +36,8 @@ COMMANDS = {
     "keys": "keys:app",
     "backup": "plane:backup",
     "restore": "plane:restore",
+    "copy": "moving:copy",
+    "migrate": "moving:migrate",
     "doctor": "plane:doctor",
 }
 WITH_VALUE = ("--url", "--data", "--database", "--workspace", "--agent", "--person", "--key", "--key-file")

@@ -13,7 +13,7 @@ from agentmemo.cli.output import report
 from agentmemo.clock import SystemClock
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model.system import Diagnosis, Finding
-from agentmemo.store.open import database_path
+from agentmemo.store.open import database_path, is_postgres
 from agentmemo.store.sqlite_restore import Restored
 from agentmemo.store.sqlite_restore import restore as restore_store
 
@@ -108,6 +108,12 @@ def restore(
     was there is kept beside it under a name that says so.
     """
     target = common.target
+    if is_postgres(target):
+        raise InvalidInput(
+            "A backup is put into a PostgreSQL database by copying it.",
+            why="The database must be empty; it is never replaced.",
+            next_call=f"agentmemo copy {file} postgresql://...",
+        )
     path = None if target is not None and target.startswith(HTTP) else database_path(target)
     if path is None:
         raise InvalidInput(

@@ -65,4 +65,6 @@ OF_THE_HOLDER = frozenset(
 )
 
 # Commands that are no operation of a plane, or another way to one.
-OF_THE_COMMAND_LINE = frozenset({"up", "demo", "restore", "runs watch", "events follow", "keys enable"})
+OF_THE_COMMAND_LINE = frozenset(
+    {"up", "demo", "restore", "copy", "migrate", "runs watch", "events follow", "keys enable"}
+)

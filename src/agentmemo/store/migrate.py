@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import apsw
+import msgspec
 
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Unavailable
+from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.store.queries import migrations
 
 APPLICATION_ID = 0x414D454D  # "AMEM": how a file of ours is told from any other SQLite file
 MIN_READER_KEY, MIN_WRITER_KEY, VERSION_KEY = "min_reader", "min_writer", "schema_version"
+# While a copy fills a store, its mark and its source stand here, and nobody else may open it.
+COPYING_KEY = "copying"
 
 
-def newest_version() -> int:
-    return migrations("sqlite")[-1][0]
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a migration would do: the version that is there (0 for an empty store) and the scripts that are missing."""
+
+    database: str
+    version: int
+    newest: int
+    missing: list[tuple[int, str]]
+
+
+def newest_version(database: str = "sqlite") -> int:
+    return migrations(database)[-1][0]
+
+
+def plan(path: Path) -> Plan:
+    """What opening a file would change; it is only read. Raises Unavailable as opening it would."""
+    version = 0
+    if path.is_file():
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            version = check_version(connection, str(path)) if check_file(connection, str(path)) else 0
+        finally:
+            connection.close()
+    missing = [(number, script) for number, script in migrations("sqlite") if number > version]
+    return Plan(database=str(path), version=version, newest=newest_version(), missing=missing)
 
 
 def check_file(connection: apsw.Connection, path: str) -> bool:
@@ -35,6 +62,7 @@ def check_file(connection: apsw.Connection, path: str) -> bool:
 def check_version(connection: apsw.Connection, path: str) -> int:
     """The schema's version. Raises Unavailable when this library is too old to write it."""
     stored = {str(key): str(value) for key, value in connection.execute("SELECT key, value FROM meta")}
+    refuse_unfinished(path, stored.get(COPYING_KEY))
     version, min_writer = int(stored[VERSION_KEY]), int(stored[MIN_WRITER_KEY])
     if min_writer > newest_version():
         raise Unavailable(
@@ -44,6 +72,33 @@ def check_version(connection: apsw.Connection, path: str) -> int:
             retry_safe=False,
         )
     return version
+
+
+def refuse_unfinished(place: str, mark: str | None) -> None:
+    """Raise Unavailable where a copy has left its mark: what is there is not whole."""
+    if mark is not None:
+        source = mark.partition(" ")[2]
+        raise Unavailable(
+            f"{place} holds an unfinished copy of {source}.",
+            why="It goes on at this moment, or was interrupted; half a store is never opened.",
+            next_call=f"agentmemo copy {source} {place} goes on where it stopped.",
+            retry_safe=False,
+        )
+
+
+def check_newest(version: int, place: str, database: str = "sqlite") -> None:
+    """Raise InvalidInput for a schema that is not this library's: a copy takes all there is, or nothing."""
+    newest = newest_version(database)
+    if version == 0:
+        raise InvalidInput(f"{place} holds no store.", next_call="Name a store, or a backup of one.")
+    if version != newest:
+        older = version < newest
+        option = "--data PATH" if database == "sqlite" else "--database URL"
+        raise InvalidInput(
+            f"{place} has the schema {version}, this library copies {newest}.",
+            why="What one of the two does not know would be lost.",
+            next_call=f"agentmemo migrate {option}" if older else "Upgrade agentmemo: pip install --upgrade agentmemo.",
+        )
 
 
 def migrate(connection: apsw.Connection, path: str) -> list[int]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agentmemo.clock import Clock, DatabaseClock, SystemClock, monotonic
-from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.errors import Unavailable
 from agentmemo.model.system import Finding
-from agentmemo.settings import Settings, data_directory
+from agentmemo.settings import Settings
 from agentmemo.store import postgres_schema as schema
 from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Read
@@ -22,7 +22,9 @@ from agentmemo.store.postgres_hints import Hints
 from agentmemo.store.postgres_lanes import AGAIN, Lanes
 from agentmemo.store.postgres_sessions import Sessions, unavailable
 from agentmemo.store.postgres_transaction import ReadTransaction, Statements
+from agentmemo.store.postgres_transfer import PostgresSource
 from agentmemo.store.postgres_wire import Lost, Refused, statement
+from agentmemo.store.sqlite_transfer import write_file
 
 T = TypeVar("T")
 SNAPSHOT = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
@@ -46,7 +48,7 @@ class PostgresDatabase:
         self._listen_lock = threading.Lock()
         self._closed = threading.Event()
         self._forked = False
-        self.store_id = self._prepare()
+        beside = self._prepare()
         self.clock = DatabaseClock(clock, self._sample_clock) if isinstance(clock, SystemClock) else clock
         self.capabilities = Capabilities(
             name="postgres",
@@ -55,7 +57,7 @@ class PostgresDatabase:
             concurrent_reads=True,
             local=False,
             search_folds=False,
-            beside=data_directory() / f"postgres-{self.store_id}",
+            beside=beside,
         )
         self._hints = Hints(
             self._sessions, enabled=settings.postgres_notify, positions=self._positions, notify=self._notify
@@ -111,11 +113,13 @@ class PostgresDatabase:
         return stop
 
     def backup(self, path: Path) -> int:
-        raise InvalidInput(
-            f"A PostgreSQL database is not copied to {path} by AgentMemo.",
-            why="PostgreSQL's own tools copy it consistently while it works, and to a point in time.",
-            next_call="pg_dump -Fc URL > FILE, or agentmemo copy postgresql://... sqlite:///FILE.",
-        )
+        """A portable SQLite file, from which `agentmemo copy` fills any other store."""
+        self._check_open()
+        source = PostgresSource(self._sessions)
+        try:
+            return write_file(source, path, self.clock)
+        finally:
+            source.close()
 
     def counters(self) -> dict[str, int]:
         return {"commits": self._lanes.commits, "writes": self._lanes.writes}
@@ -146,8 +150,8 @@ class PostgresDatabase:
         self._hints.close()
         self._sessions.forget_idle()
 
-    def _prepare(self) -> str:
-        """Check the server, bring the schema up to date, and return the store's id."""
+    def _prepare(self) -> Path:
+        """Check the server, bring the schema up to date, and return what this machine's files for it lie beside."""
         with self._sessions.connect() as connection:
             schema.check_server(self._sessions, connection, allow_lossy=self._settings.postgres_allow_lossy)
             known = schema.meta(connection)
@@ -155,7 +159,7 @@ class PostgresDatabase:
                 schema.migrate(self._sessions)
             else:
                 schema.plan(self._sessions)
-            return schema.meta(connection)[schema.ID_KEY]
+            return schema.place(schema.meta(connection))
 
     def _read(self, work: Callable[[Any], T], *, snapshot: bool) -> T:
         with self._sessions.reader() as wire:

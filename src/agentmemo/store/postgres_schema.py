@@ -6,14 +6,16 @@ version for that long; everybody else waits for it and then finds nothing left t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 
 from agentmemo import ids
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
+from agentmemo.settings import data_directory
+from agentmemo.store.migrate import COPYING_KEY, Plan, newest_version, refuse_unfinished
 from agentmemo.store.postgres_sessions import Sessions
 from agentmemo.store.queries import migrations
 
@@ -29,15 +31,6 @@ LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '10s'"
 SET_META = "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 # Two that create the same table at once: one of them meets the other's row in a catalogue.
 RACED = frozenset({"23505", "42P07", "42710"})
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a migration would do: the version that is there (0 for an empty database), and what is missing."""
-
-    database: str
-    version: int
-    newest: int
-    missing: list[tuple[int, str]]
 
 
 def plan(sessions: Sessions) -> Plan:
@@ -94,9 +87,15 @@ def check_server(sessions: Sessions, connection: psycopg.Connection[Any], *, all
             )
 
 
-def _plan(sessions: Sessions, connection: psycopg.Connection[Any]) -> Plan:
+def place(known: dict[str, str]) -> Path:
+    """Beside it lies what this machine keeps for the database: it is named for the store's id."""
+    return data_directory() / f"postgres-{known[ID_KEY]}"
+
+
+def check_whole(sessions: Sessions, connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """What `meta` says, empty for an empty database. Raises Unavailable for a schema that must not be opened."""
     known = meta(connection)
-    newest = migrations("postgres")[-1][0]
+    newest = newest_version("postgres")
     if not known and _has_tables(connection):
         raise Unavailable(
             f"The database {sessions.shown} holds tables of another program.",
@@ -111,9 +110,14 @@ def _plan(sessions: Sessions, connection: psycopg.Connection[Any]) -> Plan:
             next_call="Upgrade agentmemo: pip install --upgrade agentmemo.",
             retry_safe=False,
         )
-    version = int(known.get(VERSION_KEY, 0))
+    refuse_unfinished(sessions.shown, known.get(COPYING_KEY))
+    return known
+
+
+def _plan(sessions: Sessions, connection: psycopg.Connection[Any]) -> Plan:
+    version = int(check_whole(sessions, connection).get(VERSION_KEY, 0))
     missing = [(number, script) for number, script in migrations("postgres") if number > version]
-    return Plan(database=sessions.shown, version=version, newest=newest, missing=missing)
+    return Plan(database=sessions.shown, version=version, newest=newest_version("postgres"), missing=missing)
 
 
 def _apply(sessions: Sessions, connection: psycopg.Connection[Any]) -> list[int]:

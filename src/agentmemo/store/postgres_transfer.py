@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from agentmemo.errors import Conflict, Unavailable
-from agentmemo.settings import Settings, data_directory
+from agentmemo.settings import Settings
 from agentmemo.store import postgres_schema as schema
 from agentmemo.store.database import Row
 from agentmemo.store.migrate import COPYING_KEY, check_newest
@@ -24,8 +23,7 @@ PATIENT = (
     b"SET LOCAL statement_timeout = 0",
     b"SET LOCAL lock_timeout = '5s'",
 )
-LOCK_NOT_AVAILABLE = "55P03"
-# What a transaction of the workspace does at its turn, for all of them at once: the last position is the newest event's.
+# The last position of a workspace is its newest event's.
 COUNT_TURNS = b"""
 INSERT INTO turn (workspace, position)
 SELECT w.id, coalesce(
@@ -52,11 +50,11 @@ class PostgresSource:
                 for statement in (SNAPSHOT, *PATIENT):
                     self._connection.execute(statement)
             known = schema.check_whole(sessions, self._connection)
-            check_newest(int(known[schema.VERSION_KEY]), self.address, "URL", newest=schema.newest_version())
+            check_newest(int(known.get(schema.VERSION_KEY, 0)), self.address, "postgres")
         except BaseException:
             self._connection.close()
             raise
-        self.beside = _beside(known)
+        self.beside = schema.place(known)
         self.pepper_check = known.get(schema.PEPPER_KEY)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -85,12 +83,12 @@ class PostgresTarget:
             if COPYING_KEY not in schema.meta(self._connection):
                 schema.migrate(sessions)
             known = schema.meta(self._connection)
-            check_newest(int(known[schema.VERSION_KEY]), self.address, "URL", newest=schema.newest_version())
+            check_newest(int(known[schema.VERSION_KEY]), self.address, "postgres")
             self._hold()
         except BaseException:
             self.close()
             raise
-        self.beside = _beside(known)
+        self.beside = schema.place(known)
         self.pepper_check = known.get(schema.PEPPER_KEY)
         self._types: dict[str, dict[str, int]] = {}
 
@@ -170,10 +168,6 @@ def _connect(sessions: Sessions) -> psycopg.Connection[Any]:
 def _query(connection: psycopg.Connection[Any], address: str, sql: str, parameters: Sequence[Any]) -> list[Row]:
     with _mapped(address), connection.cursor(binary=True) as cursor:
         return cursor.execute(sql.replace("?", "%s").encode(), parameters).fetchall()
-
-
-def _beside(known: dict[str, str]) -> Path:
-    return data_directory() / f"postgres-{known[schema.ID_KEY]}"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ class SqliteSource:
     """One read transaction on a file. See `transfer.Source`."""
 
     code_points = ""
-    pepper_check = None
+    pepper_check: str | None = None
 
     def __init__(self, path: Path) -> None:
         self.address, self.beside = str(path), path
@@ -38,9 +38,8 @@ class SqliteSource:
                 self._connection.set_busy_timeout(BUSY_MS)
                 # The first read takes the snapshot.
                 self._connection.execute("BEGIN")
-                if not check_file(self._connection, self.address):
-                    raise InvalidInput(f"{path} is empty.", next_call="Name a store, or a backup of one.")
-                check_newest(check_version(self._connection, self.address), self.address, str(path))
+                ours = check_file(self._connection, self.address)
+                check_newest(check_version(self._connection, self.address) if ours else 0, self.address)
             except BaseException:
                 self._connection.close()
                 raise
@@ -57,7 +56,7 @@ class SqliteTarget:
     """An empty file, or one with an unfinished copy. No other process writes in it meanwhile. See `transfer.Target`."""
 
     code_points = ""
-    pepper_check = None
+    pepper_check: str | None = None
 
     def __init__(self, path: Path, clock: Clock) -> None:
         """Makes the file where there is none. Raises Conflict while another process writes there."""

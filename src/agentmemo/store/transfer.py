@@ -52,8 +52,6 @@ def _table(
     return Table(name, keys, keys + tuple(rest.split()), texts, appended, page)
 
 
-# A number that only one of the databases gives to a row (`id` of request, run_value and blob_chunk) is not copied, nor is
-# `workspace.indexed`, so that the target's own index is made from the start.
 TABLES = (
     _table("workspace", "id", "name blob_key floor"),
     _table("actor", "id", "workspace kind name created_at disabled_at"),
@@ -89,10 +87,10 @@ TABLES = (
     _table(
         "run",
         "id",
-        "handle workspace name key state epoch attempt max_attempts agent inputs_hash wake wake_at waiting_for wait_name "
-        "wait_key deadline overdue_at worker task task_version priority parent forked_from steps takeovers percent "
-        "progress current_step reason error budget worked_us tokens nanousd claimed_at created_at updated_at finished_at "
-        "pruned holder",
+        "handle workspace name key state epoch attempt max_attempts agent inputs_hash wake wake_at waiting_for"
+        " wait_name wait_key deadline overdue_at worker task task_version priority parent forked_from steps takeovers"
+        " percent progress current_step reason error budget worked_us tokens nanousd claimed_at created_at updated_at"
+        " finished_at pruned holder",
     ),
     _table("run_value", "run field", "size codec value blob", texts=("field",)),
     _table("ready", "run", "workspace task priority available_at"),
@@ -107,7 +105,7 @@ TABLES = (
     _table("note", "id", "run kind key text because step at author position"),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
-# Of the newest schema of both databases, what is left out above and why no copy needs it.
+# What the databases have besides, and why no copy needs it.
 LEFT_OUT = {
     "meta": "each store's own",
     "turn": "counted from the events",
@@ -221,12 +219,16 @@ def pages(side: Source, table: Table, after: Row | None = None, below: int | Non
 
 def digest(side: Source, table: Table) -> tuple[int, str]:
     """How many rows a table has, and the SHA-256 of all of them in the order of their key."""
-    count, found = 0, hashlib.sha256()
-    for page in pages(side, table):
+    return _digest_of(pages(side, table))
+
+
+def _digest_of(found: Iterator[list[Row]]) -> tuple[int, str]:
+    count, whole = 0, hashlib.sha256()
+    for page in found:
         # Both sides cut their pages at the same rows, unless they differ anyway.
-        found.update(_encode(page))
+        whole.update(_encode(page))
         count += len(page)
-    return count, found.hexdigest()
+    return count, whole.hexdigest()
 
 
 def _begin(source: Source, target: Target) -> bool:
@@ -263,13 +265,14 @@ def _copy_table(source: Source, target: Target, table: Table, tell: Tell, *, res
         kept = _number(target, f"SELECT count(*) FROM {table.name}")  # noqa: S608 - of TABLES
     elif resumes:
         target.clear(table)
-    expected = digest(source, table)
-    found = _fill(source, target, table, tell, goes_on=kept > 0)
+    expected = _go_on(source, target, table, tell) if kept else _fill(source, target, table, tell)
+    found = digest(target, table)
     if found != expected and kept:
         # What an earlier attempt copied has changed in the source since: old versions are pruned there, for example.
         kept = 0
         target.clear(table)
-        found = _fill(source, target, table, tell, goes_on=False)
+        expected = _fill(source, target, table, tell)
+        found = digest(target, table)
     if found != expected:
         raise Unavailable(
             f"The copy of the table {table.name} differs from the source: {found[0]} rows of {expected[0]}.",
@@ -280,15 +283,26 @@ def _copy_table(source: Source, target: Target, table: Table, tell: Tell, *, res
     return CopiedTable(name=table.name, rows=found[0], sha256=found[1], resumed=kept > 0)
 
 
-def _fill(source: Source, target: Target, table: Table, tell: Tell, *, goes_on: bool) -> tuple[int, str]:
-    """Copy what is missing at the end; returns the digest of what is there then."""
+def _fill(source: Source, target: Target, table: Table, tell: Tell) -> tuple[int, str]:
+    """Copy all of a table into an empty one; returns the digest of what was read."""
+    return _digest_of(_appended(target, table, pages(source, table), tell))
+
+
+def _go_on(source: Source, target: Target, table: Table, tell: Tell) -> tuple[int, str]:
+    """Copy what is missing at the end; returns the digest of the whole table in the source."""
+    for after, below in _ranges(source, target, table):
+        for _ in _appended(target, table, pages(source, table, after, below), tell):
+            pass
+    return digest(source, table)
+
+
+def _appended(target: Target, table: Table, found: Iterator[list[Row]], tell: Tell) -> Iterator[list[Row]]:
     count = 0
-    for after, below in _ranges(source, target, table) if goes_on else ((None, None),):
-        for page in pages(source, table, after, below):
-            target.append(table, page)
-            count += len(page)
-            tell(table.name, count)
-    return digest(target, table)
+    for page in found:
+        target.append(table, page)
+        count += len(page)
+        tell(table.name, count)
+        yield page
 
 
 def _ranges(source: Source, target: Target, table: Table) -> Iterator[tuple[Row | None, int | None]]:
@@ -326,5 +340,5 @@ def holds_a_null_character(table: Table, error: Exception) -> InvalidInput:
     return InvalidInput(
         f"A text in the table {table.name} cannot be copied: {error}.",
         why="PostgreSQL keeps every character in a text but U+0000.",
-        next_call="Take that character out of a copy of the file, and copy that: UPDATE ... SET text = replace(text, char(0), '').",
+        next_call="Take it out of a backup, UPDATE ... SET text = replace(text, char(0), ''), and copy the backup.",
     )
