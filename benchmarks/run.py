@@ -16,9 +16,31 @@ from pathlib import Path
 from types import ModuleType
 
 from harness import QUICK, REPETITIONS, SECONDS, Row, figure, time_left
-from subjects import bytes_stored, fsyncs, http_client, starting, state_embedded, state_http, steps, takeover
+from subjects import (
+    bytes_stored,
+    fsyncs,
+    http_client,
+    starting,
+    state_embedded,
+    state_http,
+    state_postgres,
+    steps,
+    steps_postgres,
+    takeover,
+)
 
-SUBJECTS = (starting, takeover, bytes_stored, fsyncs, steps, state_http, http_client, state_embedded)
+SUBJECTS = (
+    starting,
+    takeover,
+    bytes_stored,
+    fsyncs,
+    steps,
+    state_http,
+    http_client,
+    state_embedded,
+    state_postgres,
+    steps_postgres,
+)
 LATEST = Path(__file__).parent / "latest.json"
 HEADINGS = ("subject", "unit", "ours", "peer", "", "ratio", "target", "met")
 

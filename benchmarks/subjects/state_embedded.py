@@ -43,7 +43,7 @@ def run() -> list[Row]:
     return rows
 
 
-def _workloads(put: Callable[[str, Any], Any], get: Callable[[str], Any]) -> Workloads:
+def workloads(put: Callable[[str, Any], Any], get: Callable[[str], Any]) -> Workloads:
     numbers = itertools.count()
     for number in range(KEYS_READ):
         put(f"key:{number}", VALUES[number % len(VALUES)])
@@ -71,7 +71,7 @@ def ours(directory: Path) -> Iterator[Workloads]:
 
     with agentmemo.connect(directory / "plane.db", agent="bench") as agent:
         state = agent.state
-        yield _workloads(lambda key, value: state.set("bench", key, value), lambda key: state.get("bench", key))
+        yield workloads(lambda key, value: state.set("bench", key, value), lambda key: state.get("bench", key))
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def diskcache(directory: Path) -> Iterator[Workloads]:
     import diskcache
 
     with diskcache.Cache(directory, sqlite_synchronous=2, timeout=60) as cache:
-        yield _workloads(
+        yield workloads(
             lambda key, value: cache.set(key, json.dumps(value)),
             lambda key: json.loads(cache.get(key)),
         )
@@ -95,7 +95,7 @@ def langgraph(directory: Path) -> Iterator[Workloads]:
         store.setup()
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        yield _workloads(
+        yield workloads(
             lambda key, value: store.put(("bench",), key, value),
             lambda key: store.get(("bench",), key).value,
         )

@@ -6,7 +6,7 @@ import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -44,26 +44,54 @@ def _give() -> Any:
 
 @contextmanager
 def ours(directory: Path) -> Iterator[Workloads]:
+    with our_runs(directory / "plane.db") as workloads:
+        yield workloads
+
+
+@contextmanager
+def dbos(directory: Path) -> Iterator[Workloads]:
+    with dbos_runs(f"sqlite:///{directory / 'dbos.sqlite'}") as workloads:
+        yield workloads
+
+
+@contextmanager
+def langgraph(directory: Path) -> Iterator[Workloads]:
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    with closing(sqlite3.connect(directory / "graph.db", check_same_thread=False)) as connection:
+        saver = SqliteSaver(connection)
+        saver.setup()
+        connection.execute("PRAGMA synchronous=FULL")
+        yield graph_runs(saver)
+
+
+@contextmanager
+def our_runs(target: Path | str) -> Iterator[Workloads]:
+    """`run` is a run of STEPS steps; `step` is one step of a run that its client keeps open."""
     import agentmemo
 
-    with agentmemo.connect(directory / "plane.db", agent="bench") as agent:
+    with agentmemo.connect(target, agent="bench") as agent, ExitStack() as held:
 
         def operation() -> None:
             with agent.run("bench") as run:
                 for _ in range(STEPS):
                     run.step("work", _give)
 
-        yield {"run": lambda _client: operation}
+        def step(_client: int) -> Callable[[], Any]:
+            run = held.enter_context(agent.run("bench"))
+            return lambda: run.step("work", _give)
+
+        yield {"run": lambda _client: operation, "step": step}
 
 
 @contextmanager
-def dbos(directory: Path) -> Iterator[Workloads]:
+def dbos_runs(database: str) -> Iterator[Workloads]:
     from dbos import DBOS
 
     DBOS(
         config={
             "name": "bench",
-            "system_database_url": f"sqlite:///{directory / 'dbos.sqlite'}",
+            "system_database_url": database,
             "log_level": "ERROR",
             "run_admin_server": False,
             "sys_db_pool_size": 64,
@@ -89,27 +117,21 @@ class _State(TypedDict):
     number: int
 
 
-@contextmanager
-def langgraph(directory: Path) -> Iterator[Workloads]:
-    from langgraph.checkpoint.sqlite import SqliteSaver
+def graph_runs(saver: Any) -> Workloads:
     from langgraph.graph import END, START, StateGraph
 
-    with closing(sqlite3.connect(directory / "graph.db", check_same_thread=False)) as connection:
-        saver = SqliteSaver(connection)
-        saver.setup()
-        connection.execute("PRAGMA synchronous=FULL")
-        graph = StateGraph(_State)
-        before = START
-        for number in range(STEPS):
-            graph.add_node(f"node{number}", lambda state: {"value": VALUE, "number": state["number"] + 1})
-            graph.add_edge(before, f"node{number}")
-            before = f"node{number}"
-        graph.add_edge(before, END)
-        app = graph.compile(checkpointer=saver)
-        threads = itertools.count()
+    graph = StateGraph(_State)
+    before = START
+    for number in range(STEPS):
+        graph.add_node(f"node{number}", lambda state: {"value": VALUE, "number": state["number"] + 1})
+        graph.add_edge(before, f"node{number}")
+        before = f"node{number}"
+    graph.add_edge(before, END)
+    app = graph.compile(checkpointer=saver)
+    threads = itertools.count()
 
-        def operation() -> None:
-            thread = {"configurable": {"thread_id": str(next(threads))}}
-            app.invoke({"value": VALUE, "number": 0}, thread, durability="sync")
+    def operation() -> None:
+        thread = {"configurable": {"thread_id": str(next(threads))}}
+        app.invoke({"value": VALUE, "number": 0}, thread, durability="sync")
 
-        yield {"run": lambda _client: operation}
+    return {"run": lambda _client: operation}
