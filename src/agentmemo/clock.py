@@ -14,7 +14,6 @@ from typing import Protocol
 from agentmemo.errors import Error
 
 SECOND = 1_000_000
-SAMPLES = 3
 MEASURE_EVERY_US = 30 * SECOND
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -56,14 +55,14 @@ class DatabaseClock:
 
     boot_id = "database"
 
-    def __init__(self, inner: Clock, sample: Callable[[], int]) -> None:
-        """`sample` asks the database for its time, in microseconds; the quickest answer of a few is the truest."""
+    def __init__(self, inner: Clock, measure: Callable[[Callable[[], int]], int]) -> None:
+        """`measure(steady)` tells how many microseconds the database's time is ahead of `steady()`."""
         self._inner = inner
-        self._sample = sample
+        self._measure = measure
         self._last = 0
-        self._measured_at = 0
+        self._measured_at = inner.boot_us()
         self._measuring = threading.Lock()
-        self._ahead = self._measure()
+        self._ahead = measure(inner.boot_us)
 
     def now_us(self) -> int:
         steady = self._inner.boot_us()
@@ -82,21 +81,11 @@ class DatabaseClock:
     async def sleep_async(self, seconds: float) -> None:
         await self._inner.sleep_async(seconds)
 
-    def _measure(self) -> int:
-        samples = []
-        for _ in range(SAMPLES):
-            before = self._inner.boot_us()
-            theirs = self._sample()
-            after = self._inner.boot_us()
-            samples.append((after - before, theirs - (before + after) // 2))
-        self._measured_at = self._inner.boot_us()
-        return min(samples)[1]
-
     def _measure_again(self) -> None:
         try:
             # While the database is away the old offset serves on.
             with contextlib.suppress(Error):
-                self._ahead = self._measure()
+                self._ahead = self._measure(self._inner.boot_us)
         finally:
             self._measuring.release()
 

@@ -35,6 +35,8 @@ POINTS = (
     "migrate.before_commit",
     "backup.after_copy",
     "backup.before_name",
+    "copy.after_page",
+    "copy.before_finish",
     "worker.before_hold",
 )
 

@@ -51,9 +51,9 @@ def serve(  # noqa: PLR0913 - each option of `agentmemo up`
 ) -> None:
     """Serve a store over HTTP until SIGINT or SIGTERM; `announce` is called once it listens.
 
-    `data` is a path or a database as for `connect`, None for the user's data directory. Port 0 picks a free one.
-    Several servers and embedded users may share one store. Raises InvalidInput where the address would expose keys in clear text,
-    and Unavailable when the address is taken or the store cannot be opened.
+    `data` is a path or a database as for `connect`, None for the data directory. Port 0 picks a free one.
+    Several servers and embedded users may share one store. Raises InvalidInput where the address would expose keys
+    in clear text, and Unavailable when the address is taken or the store cannot be opened.
     """
     check_exposure(host, tls=bool(tls_certificate and tls_key), allow_insecure=allow_insecure)
     _check_tls(tls_certificate, tls_key)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agentmemo.clock import Clock, DatabaseClock, SystemClock, monotonic
-from agentmemo.errors import Unavailable
+from agentmemo.errors import Error, Unavailable
 from agentmemo.model.system import Finding
 from agentmemo.settings import Settings
 from agentmemo.store import postgres_schema as schema
@@ -29,6 +29,7 @@ from agentmemo.store.sqlite_transfer import write_file
 T = TypeVar("T")
 SNAPSHOT = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 PAUSE_SECONDS = 0.05
+CLOCK_SAMPLES = 3
 _log = logging.getLogger("agentmemo.store")
 
 _open_databases: weakref.WeakSet[PostgresDatabase] = weakref.WeakSet()
@@ -49,7 +50,7 @@ class PostgresDatabase:
         self._closed = threading.Event()
         self._forked = False
         beside = self._prepare()
-        self.clock = DatabaseClock(clock, self._sample_clock) if isinstance(clock, SystemClock) else clock
+        self.clock = DatabaseClock(clock, self._measure_ahead) if isinstance(clock, SystemClock) else clock
         self.capabilities = Capabilities(
             name="postgres",
             address=self._sessions.shown,
@@ -60,7 +61,11 @@ class PostgresDatabase:
             beside=beside,
         )
         self._hints = Hints(
-            self._sessions, enabled=settings.postgres_notify, positions=self._positions, notify=self._notify
+            self._sessions,
+            enabled=settings.postgres_notify,
+            positions=self._positions,
+            notify=self._notify,
+            wanted=lambda: bool(self._listeners),
         )
         self._lanes = Lanes(
             self._sessions,
@@ -166,9 +171,7 @@ class PostgresDatabase:
             transaction = ReadTransaction(wire, self._statements, self.clock.now_us(), SNAPSHOT if snapshot else ())
             try:
                 found = work(transaction)
-            except (Lost, Refused):
-                raise
-            except Exception:
+            except Error:
                 transaction.end()
                 raise
             transaction.end()
@@ -178,12 +181,17 @@ class PostgresDatabase:
         row = self.read(lambda tx: tx.one("turn_sum"), snapshot=False)
         return int(row[0]) if row else 0
 
-    def _sample_clock(self) -> int:
-        """The database's time in microseconds, read once."""
+    def _measure_ahead(self, steady_us: Callable[[], int]) -> int:
+        """How far the database's time is ahead of a steady clock; the quickest answer of a few is the truest."""
+        samples = []
         with self._sessions.connect() as connection:
-            row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
-        assert row is not None  # noqa: S101 - as in facts
-        return int(row[0])
+            for _ in range(CLOCK_SAMPLES):
+                before = steady_us()
+                row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+                after = steady_us()
+                assert row is not None  # noqa: S101 - a SELECT without FROM has a row
+                samples.append((after - before, int(row[0]) - (before + after) // 2))
+        return min(samples)[1]
 
     def _committed(self) -> None:
         self._notify()

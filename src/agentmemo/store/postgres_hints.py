@@ -8,6 +8,8 @@ now and then finds everything; without it one looks more often.
 from __future__ import annotations
 
 import logging
+import os
+import select
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import psycopg
 
 from agentmemo import ids
+from agentmemo.clock import monotonic
 from agentmemo.errors import Unavailable
 from agentmemo.store.postgres_sessions import Sessions
 
@@ -31,18 +34,27 @@ class Hints:
     """Tells the other servers of our commits, and our listeners of theirs. Both threads start with their first use."""
 
     def __init__(
-        self, sessions: Sessions, *, enabled: bool, positions: Callable[[], int], notify: Callable[[], None]
+        self,
+        sessions: Sessions,
+        *,
+        enabled: bool,
+        positions: Callable[[], int],
+        notify: Callable[[], None],
+        wanted: Callable[[], bool],
     ) -> None:
+        """`positions` tells whether anything was committed anywhere, `wanted` whether anybody here wants to know."""
         self._sessions = sessions
         self._enabled = enabled
         self._positions = positions
         self._notify = notify
+        self._wanted = wanted
         self._own = ids.salt(6).hex()
         self._committed = threading.Event()
         self._closed = threading.Event()
         self._starting = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._listener: psycopg.Connection[Any] | None = None
+        # Written to once, at the end: the thread that waits for hints waits for this as well.
+        self._end_read, self._end_write = os.pipe()
 
     def send(self) -> None:
         """After a commit: the others are told within 10 ms."""
@@ -56,12 +68,11 @@ class Hints:
     def close(self) -> None:
         self._closed.set()
         self._committed.set()
-        listener = self._listener
-        if listener is not None:
-            # A thread waits on it; a cancelled wait wakes it before its time.
-            listener.pgconn.finish()
+        os.write(self._end_write, b"!")
         for thread in self._threads:
             thread.join()
+        os.close(self._end_read)
+        os.close(self._end_write)
 
     def _start(self, name: str, target: Callable[[], None]) -> None:
         with self._starting:
@@ -79,7 +90,7 @@ class Hints:
             self._committed.clear()
             try:
                 connection = connection or self._sessions.connect()
-                connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own), prepare=False)
+                connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
             except (psycopg.Error, Unavailable):
                 # They look by themselves; the next commit tries again.
                 _close(connection)
@@ -98,39 +109,43 @@ class Hints:
                     self._closed.wait(ids.jitter(AGAIN_SECONDS))
 
     def _listen(self, last: int) -> int:
-        """Wait for hints and look, until closed."""
-        hears = self._enabled and self._opens()
+        """Wait for hints and look, until closed. Returns what was last seen."""
+        listener = self._opened() if self._enabled else None
         try:
             while not self._closed.is_set():
-                found = self._positions()
-                if found != last:
+                if self._wanted() and (found := self._positions()) != last:
                     last = found
                     self._notify()
-                pause = ids.jitter(LOOK_SECONDS if hears else LOOK_SECONDS_ALONE)
-                if hears:
-                    self._wait_for_hint(pause)
-                else:
-                    self._closed.wait(pause)
+                self._wait_for_hint(listener)
         finally:
-            _close(self._listener)
-            self._listener = None
+            _close(listener)
         return last
 
-    def _opens(self) -> bool:
-        """Listen, and see whether a notification comes back: behind a pooler none does."""
-        self._listener = self._sessions.connect()
-        self._listener.execute(f"LISTEN {CHANNEL}")
-        self._listener.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own), prepare=False)
-        heard = any(True for _ in self._listener.notifies(timeout=TRY_SECONDS, stop_after=1))
-        if not heard:
-            _close(self._listener)
-            self._listener = None
-        return heard
+    def _opened(self) -> psycopg.Connection[Any] | None:
+        """A connection that hears notifications; None where none comes back, as behind a pooler."""
+        listener = self._sessions.connect()
+        try:
+            listener.execute(f"LISTEN {CHANNEL}")
+            listener.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
+            if any(True for _ in listener.notifies(timeout=TRY_SECONDS, stop_after=1)):
+                return listener
+        except BaseException:
+            _close(listener)
+            raise
+        _close(listener)
+        return None
 
-    def _wait_for_hint(self, seconds: float) -> None:
-        assert self._listener is not None  # noqa: S101 - it hears
-        for hint in self._listener.notifies(timeout=seconds):
-            if hint.payload != self._own:
+    def _wait_for_hint(self, listener: psycopg.Connection[Any] | None) -> None:
+        """Until another process commits, it is time to look anyway, or the end has come."""
+        poll = select.poll()
+        poll.register(self._end_read, select.POLLIN)
+        if listener is None:
+            poll.poll(ids.jitter(LOOK_SECONDS_ALONE) * 1000)
+            return
+        poll.register(listener.fileno(), select.POLLIN)
+        end = monotonic() + ids.jitter(LOOK_SECONDS)
+        while not self._closed.is_set() and (left := end - monotonic()) > 0 and poll.poll(left * 1000):
+            if any(hint.payload != self._own for hint in listener.notifies(timeout=0)):
                 return
 
 

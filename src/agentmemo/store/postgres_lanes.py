@@ -217,6 +217,7 @@ class _Writer:
                 self._roll_back(lane)
                 return self._one_by_one(lane, batch)
             except Refused as refused:
+                proof = _proof(transaction, proof)
                 self._roll_back(lane)
                 if self._sessions.learn_from(refused):
                     self._drop(lane)
@@ -227,8 +228,7 @@ class _Writer:
                 problem: Exception = refused
             except (Lost, Unavailable) as lost:
                 self._drop(lane)
-                # Whether COMMIT arrived is not known, once it was on its way.
-                proof = transaction.proof if transaction is not None and transaction.committing else proof
+                proof = _proof(transaction, proof)
                 problem = lost
             if monotonic() + pause > end or self._leaves(problem):
                 raise unavailable(problem, again=True) from problem
@@ -314,6 +314,11 @@ class _Writer:
             self._wire = None
         if lane is not None:
             lane.forget()
+
+
+def _proof(transaction: WriteTransaction | None, known: tuple[int, str] | None) -> tuple[int, str] | None:
+    """What to look for before a batch runs again: once COMMIT was on its way, nobody knows whether it arrived."""
+    return transaction.proof if transaction is not None and transaction.committing else known
 
 
 def _deliver(target: Callable[..., None], *arguments: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.errors import Error, InvalidInput, Unavailable
 from agentmemo.settings import Settings
 from agentmemo.store.postgres_wire import Refused, Wire
 
@@ -59,7 +59,9 @@ class Sessions:
         """A plain connection, in which every statement is its own transaction. Raises Unavailable."""
         given = conninfo_to_dict(self.url)
         try:
-            return psycopg.connect(make_conninfo(self.url, **{**DEFAULTS, **given}), autocommit=True)
+            return psycopg.connect(
+                make_conninfo(self.url, **{**DEFAULTS, **given}), autocommit=True, prepare_threshold=None
+            )
         except psycopg.Error as error:
             raise Unavailable(
                 f"The database at {self.shown} cannot be reached: {_first_line(error)}.",
@@ -86,6 +88,10 @@ class Sessions:
                 wire = self.open()
             try:
                 yield wire
+            except Error:
+                # A refusal of ours, such as NotFound: the connection is as good as before.
+                self._idle.append(wire)
+                raise
             except BaseException:
                 wire.close()
                 raise

@@ -46,9 +46,9 @@ class _Mark(NamedTuple):
     """Where a request of the batch began, so that it can be undone while nothing of it was sent."""
 
     waiting: int
-    sent: int
     changes: int
     positions: dict[int, int]
+    proof: tuple[int, str] | None
 
 
 class ReadTransaction:
@@ -98,10 +98,10 @@ class ReadTransaction:
         return 0
 
     def end(self) -> None:
-        """End the snapshot. Its answer is waited for with the next read on this connection."""
+        """End the snapshot; nobody waits for the answer."""
         if self._open:
             self._wire.command(b"COMMIT")
-            self._wire.settle(sync=True)
+            self._wire.post()
 
     def _before(self) -> None:
         if self._begin and not self._open:
@@ -129,14 +129,15 @@ class WriteTransaction:
         self._careful = careful
         self._waiting: list[_Write] = []
         self._waiting_tables: set[str] = set()
-        self._sent = 0
         self._changes = 0
         # Query -> what `by` of it -> its parameters in full, and the row.
         self._foreseen: dict[str, dict[tuple[Any, ...], tuple[dict[str, Any], Row | None]]] = {}
         self._positions: dict[int, int] = {}
         self._taken: dict[int, int] = {}
         self._new_heads: dict[str, Head] = {}
-        self._mark = _Mark(0, 0, 0, {})
+        self._mark = _Mark(0, 0, {}, None)
+        # Something of the request that runs now has been sent.
+        self._spoils = False
         # (position, id) of an event of this transaction: whether it is there tells whether the commit was.
         self.proof: tuple[int, str] | None = None
         self.committing = False
@@ -220,7 +221,8 @@ class WriteTransaction:
 
     def begin_request(self) -> None:
         self._new_heads = {}
-        self._mark = _Mark(len(self._waiting), self._sent, self._changes, dict(self._positions))
+        self._mark = _Mark(len(self._waiting), self._changes, dict(self._positions), self.proof)
+        self._spoils = False
 
     def keep(self) -> None:
         """The request succeeded: what it learned holds for the next ones."""
@@ -230,15 +232,14 @@ class WriteTransaction:
 
     def undo_request(self) -> bool:
         """Forget what the request wanted to write. False if some of it was sent: then the batch is spoiled."""
-        if self._sent != self._mark.sent:
+        if self._spoils:
             return False
         del self._waiting[self._mark.waiting :]
         self._waiting_tables = {table for write in self._waiting for table in write.statement.tables}
         self._changes = self._mark.changes
         self._positions = self._mark.positions
         self._new_heads = {}
-        if not self._waiting:
-            self.proof = None
+        self.proof = self._mark.proof
         return True
 
     def forget(self) -> None:
@@ -279,8 +280,7 @@ class WriteTransaction:
             self._forget_reads(statement, parameters)
         if statement.writes or self._waiting_tables & statement.tables:
             self._send_waiting()
-        if statement.writes:
-            self._sent += 1
+        self._spoils = self._spoils or statement.writes
         self._wire.send(statement, _values(statement, parameters), ask=True)
         return self._settle(statement.name)
 
@@ -300,7 +300,8 @@ class WriteTransaction:
     def _send_waiting(self) -> None:
         if not self._waiting:
             return
-        self._sent += 1
+        self._spoils = self._spoils or len(self._waiting) > self._mark.waiting
+        self._mark = self._mark._replace(waiting=0)
         waiting, self._waiting, self._waiting_tables = self._waiting, [], set()
         for statement, rows, expect in _arranged(waiting):
             chosen = self._statements.guarded(statement.name) if expect is not None else statement
@@ -355,7 +356,9 @@ def _arranged(waiting: list[_Write]) -> list[tuple[Statement, list[dict[str, Any
             continue
         key = _key(statement, parameters)
         others = any(
-            known != place and writes[0].statement.tables & statement.tables and key in keys[known]
+            known != place
+            and writes[0].statement.tables & statement.tables
+            and (writes[0].statement.by != statement.by or key in keys[known])
             for known, writes in groups.items()
         )
         if others or key in keys.get(place, ()):

@@ -21,7 +21,7 @@ SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 PATIENT = (
     b"SET LOCAL idle_in_transaction_session_timeout = 0",
     b"SET LOCAL statement_timeout = 0",
-    b"SET LOCAL lock_timeout = '5s'",
+    b"SET LOCAL lock_timeout = '2s'",
 )
 # The last position of a workspace is its newest event's.
 COUNT_TURNS = b"""

@@ -21,7 +21,7 @@ INT8, TEXT, BYTEA = 20, 25, 17
 _ELEMENT = {"bigint": INT8, "text": TEXT, "bytea": BYTEA}
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)(?:::(bigint|text|bytea)\[\])?")
-_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!unnest\b|json_)([a-z_]+)", re.IGNORECASE)
+_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!unnest\b|json_|SET\b)([a-z_]+)", re.IGNORECASE)
 # SQLite's spelling -> PostgreSQL's, where the meaning is the same.
 _DIALECT = (
     (re.compile(r"json_each\((:\w+)\)"), r"json_array_elements_text(CAST(\1 AS json))"),
@@ -173,6 +173,14 @@ class Wire:
             raise refusal
         self._unsure.clear()
         return answers
+
+    def post(self) -> None:
+        """Let what was sent go, and wait for its answers with those of the next statement."""
+        try:
+            self._sync()
+            self._flush()
+        except (psycopg.Error, OSError) as error:
+            raise Lost(str(error)) from error
 
     def close(self) -> None:
         self._connection.close()

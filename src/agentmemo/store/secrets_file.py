@@ -10,6 +10,8 @@ from agentmemo.errors import Unavailable
 
 PEPPER_BYTES = 32
 SUFFIX = "-pepper"
+# What is hashed with it, so that databases can tell it from another.
+CHECKED = b"agentmemo pepper"
 
 
 def pepper(database: Path | None) -> bytes:
@@ -32,6 +34,13 @@ def pepper(database: Path | None) -> bytes:
 def place(database: Path | None) -> Path | None:
     """The file that holds it, for a store whose things lie beside `database`."""
     return given_place() or (database.with_name(database.name + SUFFIX) if database else None)
+
+
+def check_of(database: Path) -> str | None:
+    """What tells the secret beside a store without revealing it; None where there is none."""
+    path = place(database)
+    found = read(path) if path else None
+    return ids.keyed_hash(bytes.fromhex(found), CHECKED).hex() if found else None
 
 
 def given_place() -> Path | None:

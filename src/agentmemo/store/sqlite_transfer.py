@@ -13,6 +13,7 @@ import apsw
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Conflict, InvalidInput, Unavailable
+from agentmemo.store import secrets_file
 from agentmemo.store.database import Row
 from agentmemo.store.migrate import APPLICATION_ID, COPYING_KEY, check_file, check_newest, check_version
 from agentmemo.store.sqlite import BUSY_MS, SqliteDatabase
@@ -26,10 +27,10 @@ class SqliteSource:
     """One read transaction on a file. See `transfer.Source`."""
 
     code_points = ""
-    pepper_check: str | None = None
 
     def __init__(self, path: Path) -> None:
         self.address, self.beside = str(path), path
+        self.pepper_check = secrets_file.check_of(path)
         if not path.is_file():
             raise InvalidInput(f"There is no file {path}.", next_call="Name a store, or a backup of one.")
         with _mapped(path):

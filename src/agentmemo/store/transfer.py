@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from agentmemo.clock import monotonic
+from agentmemo.crashpoints import reach
 from agentmemo.errors import Conflict, InvalidInput, Unavailable
 from agentmemo.store.audit import REVISION_MASK
 from agentmemo.store.database import Row
@@ -189,6 +190,7 @@ def copy(source: Source, target: Target, tell: Tell = lambda _table, _rows: None
     tables = [_copy_table(source, target, table, tell, resumes=resumes) for table in TABLES]
     revisions = _revisions(source)
     keys = _number(source, "SELECT count(*) FROM credential WHERE revoked_at IS NULL")
+    reach("copy.before_finish")
     target.finish(source.pepper_check)
     return Copied(
         source=source.address,
@@ -300,6 +302,7 @@ def _appended(target: Target, table: Table, found: Iterator[list[Row]], tell: Te
     count = 0
     for page in found:
         target.append(table, page)
+        reach("copy.after_page")
         count += len(page)
         tell(table.name, count)
         yield page

@@ -47,7 +47,7 @@ CLEAN = """DO $$ DECLARE each record; BEGIN
     END LOOP;
     IF to_regclass('turn') IS NULL THEN RETURN; END IF;
     DELETE FROM turn WHERE workspace <> 0;
-    DELETE FROM meta WHERE key = 'pepper_check';
+    DELETE FROM meta WHERE key IN ('pepper_check', 'copying');
 END $$"""
 
 
