@@ -13,7 +13,7 @@ from agentmemo.crashpoints import POINTS
 
 # Passed by opening a store and by copying one; each has a test of its own.
 OPENING = ("migrate.before_schema", "migrate.before_commit")
-COPYING = ("backup.after_copy", "backup.before_name")
+COPYING = ("backup.after_copy", "backup.before_name", "copy.after_page", "copy.before_finish")
 ONCE_A_PROCESS = ("worker.before_hold",)
 WORKING = [point for point in POINTS if point not in (*OPENING, *COPYING)]
 # How many passings in, for each of the two processes of a round.

@@ -1,0 +1,122 @@
+"""A plane with something of everything in it, and what can be seen of it."""
+
+from __future__ import annotations
+
+from agentmemo import ids
+from agentmemo.api.operations import BY_NAME
+from agentmemo.model.access import EVERYTHING, Caller
+from agentmemo.model.state import SetEntry
+from agentmemo.settings import Settings
+from agentmemo.testing import ManualPlane
+
+LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0)
+WORDS = "Ёлка grün 🌍 naïve"
+BIG = ids.salt(300_000).hex()  # 300 KB after compression: two chunks
+LARGE = ids.salt(3000).hex()  # over the row's 4 KiB: a blob of one chunk
+
+
+def planes(made, place, clock=None):
+    """A plane that the caller closes with all the others in `made`."""
+    made.append(ManualPlane(place, clock=clock, settings=LOSSY))
+    return made[-1]
+
+
+def fill(plane):
+    """Leaves a run of `worker` running, one waiting, one in the queue."""
+    agent = plane.connect("worker")
+    fill_state(plane, agent)
+    fill_runs(plane, agent)
+    agent.keys.create("agent", "bob", label="bob's", grants=None)
+    agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
+    plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
+    plane.advance(1)
+
+
+def fill_state(plane, agent):
+    for version in range(5):
+        agent.state.set("team/a", "plan", {"version": version, "text": WORDS})
+    agent.state.set("team/a", WORDS, [1, 2.5, None, True, "\x00"])
+    agent.state.delete("team/a", "plan")
+    agent.state.set("team/a", "plan", "again")
+    agent.state.set("team/a", "gone", "soon", ttl_seconds=1)
+    agent.state.set("team/a", "later", "then", ttl_seconds=86_400)
+    agent.state.set("big", "blob", {"text": BIG})
+    agent.state.set("big", "small blob", LARGE)
+    agent.state.set("big", "compressed", "zip " * 600)
+    plane.advance(2)
+    caller = Caller(name="worker", grants=(EVERYTHING,), request_id="once")
+    plane.engine.call(BY_NAME["state.set"], caller, SetEntry(namespace="team/a", key="answered", value=1))
+
+
+def fill_runs(plane, agent):
+    @agent.task("waiter")
+    def waiter(run):
+        run.step("before", lambda: BIG[:8000])
+        return run.wait("go", timeout_seconds=86_400)
+
+    with agent.run("done", key="1", inputs={"for": WORDS}) as run:
+        run.step("first", lambda: {"result": LARGE})
+        run.decide("use it", because=WORDS)
+        run.finding("it works")
+        run.tried("something", why_failed="it did not")
+        run.progress(50.5, "half")
+        run.complete("whole")
+    agent.runs.note(run.id, "finding", "afterwards")
+    started = agent.start("waiter", key="w")
+    agent.work(concurrency=1, until_idle=True)
+    agent.runs.signal(started.id, "another", {"value": 1})
+    agent.runs.cancel(agent.start("waiter", key="cancelled").id, "not wanted")
+    agent.start("queued", key="q", inputs=LARGE)
+    agent.start("nightly", cron="0 3 * * *")
+    held = plane.connect("holder").run("held", key="1")
+    held.__enter__()
+    held.step("one", lambda: "stored")
+
+
+def view(plane):
+    """Everything that both planes must say alike."""
+    return {name: view_workspace(plane.connect("reader", workspace=name)) for name in ("default", "other")}
+
+
+def view_workspace(agent):
+    entries = [entry for space in agent.state.namespaces() for entry in agent.state.list(space.name)]
+    histories = [
+        agent.state.entry(space.name, entry.key, version=version.version)
+        for space in agent.state.namespaces()
+        for entry in agent.state.list(space.name)
+        for version in agent.state.history(space.name, entry.key)
+        if not version.deleted
+    ]
+    found = list(agent.runs.list())
+    return {
+        "revision": agent.status().revision,
+        "entries": entries,
+        "histories": histories,
+        "runs": [agent.runs.get(run.id) for run in found],
+        "steps": [list(agent.runs.steps(run.id)) for run in found],
+        "notes": [list(agent.runs.notes(run.id)) for run in found],
+        "events": list(agent.audit.events(limit=1000)),
+        "keys": list(agent.keys.list()),
+        "schedules": list(agent.runs.schedules()),
+        "actors": list(agent.keys.actors()),
+    }
+
+
+def check_it_goes_on(plane, before):
+    """A copy is a store like any other: whole, readable, and work goes on where it was."""
+    agent = plane.connect("worker")
+    assert agent.audit.verify().intact
+    assert agent.audit.verify().events == len(before["default"]["events"])
+    entry = agent.state.set("team/a", "plan", "in the copy")
+    assert entry.revision == before["default"]["revision"] + 1
+    assert entry.version == 8
+    plane.upkeep()
+    assert {match.entry.key for match in agent.state.search("grün")} == {WORDS}
+    taker = plane.connect("taker")
+    ran = []
+    plane.advance(plane.settings.lease_seconds + 1)
+    with taker.run("held", key="1") as run:
+        assert run.resumed
+        assert run.step("one", lambda: ran.append(1)) == "stored"
+    assert ran == []
+    assert agent.audit.verify().intact
