@@ -28,6 +28,7 @@ from subjects import (
     steps,
     steps_postgres,
     takeover,
+    two_servers,
 )
 
 SUBJECTS = (
@@ -42,6 +43,7 @@ SUBJECTS = (
     state_embedded,
     state_postgres,
     steps_postgres,
+    two_servers,
 )
 LATEST = Path(__file__).parent / "latest.json"
 HEADINGS = ("subject", "unit", "ours", "peer", "", "ratio", "target", "met")
