@@ -219,7 +219,7 @@ async def perform(
     """
     seconds = min(getattr(request, "wait_seconds", 0.0), engine.settings.wait_seconds_max)
     if seconds <= 0:
-        if large or _may_block(operation, caller, request):
+        if large or _may_block(engine, operation, caller, request):
             return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)
         return await _once(engine, operation, caller, request, seen)
     request = msgspec.structs.replace(request, wait_seconds=0.0)
@@ -284,8 +284,10 @@ def _characters(value: Any) -> int:
     return total
 
 
-def _may_block(operation: Operation, caller: Caller, request: Any) -> bool:
-    """A denial is committed before it is answered."""
+def _may_block(engine: Engine, operation: Operation, caller: Caller, request: Any) -> bool:
+    """A denial is committed before it is answered, and a name that is new has to be asked for over the network."""
+    if not engine.database.capabilities.local and not engine.names.knows(caller, getattr(request, "namespace", None)):
+        return True
     permission = operation.permission
     if permission is None:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentmemo import ids
+from agentmemo.model.access import Caller
 from agentmemo.store import access as rows
 from agentmemo.store.database import Database, Transaction
 
@@ -61,6 +62,13 @@ class Names:
         found = self._namespaces.get((workspace, name))
         # Not cached from here: what this transaction sees may still be undone.
         return found if found is not None else rows.find_namespace(tx, workspace, name)
+
+    def knows(self, caller: Caller, namespace: str | None) -> bool:
+        """Whether a call can be admitted without asking the store for a name."""
+        workspace = self._workspaces.get(caller.workspace)
+        if workspace is None or (workspace[0], caller.kind, caller.name) not in self._actors:
+            return False
+        return namespace is None or (workspace[0], namespace) in self._namespaces
 
     def known_namespace(self, workspace: int, name: str) -> int | None:
         """The namespace's id, if this process has met it; asks nobody."""

@@ -100,7 +100,7 @@ class App:
     async def _perform(self, route: Route, parts: list[bytes], scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = dict(scope["headers"])
         authorization = headers.get(b"authorization")
-        caller = self._keys.caller(authorization)
+        caller = await self._keys.admit(authorization)
         operation = route.operation
         body = b""
         if route.reads_body:
@@ -109,7 +109,7 @@ class App:
         if operation.mutating:
             await self._change(route, _with_headers(caller, headers), request, len(body), send)
         elif operation.watch and MEDIA_TYPE in headers.get(b"accept", b"") and scope["method"] == "GET":
-            stream = Stream(self.engine, self.hub, lambda: self._keys.caller(authorization))
+            stream = Stream(self.engine, self.hub, lambda: self._keys.admit(authorization))
             self.metrics.streams += 1
             try:
                 await stream.run(route, request, headers.get(b"last-event-id"), receive, send)
@@ -184,7 +184,7 @@ class App:
         local = (client is None or client[0] in LOOPBACK) and b"x-forwarded-for" not in headers
         if not local:
             # Names and numbers only, but not everybody's: from elsewhere it takes a key.
-            self._keys.caller(headers.get(b"authorization"))
+            await self._keys.admit(headers.get(b"authorization"))
         page = await asyncio.to_thread(self.metrics.render, self.engine)
         await _respond(send, 200, page, [(b"content-type", metrics.MEDIA_TYPE), *_SAFE])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 
 import msgspec
@@ -34,21 +35,19 @@ class Authenticator:
                 why="Access is denied by default.",
                 next_call="Send 'Authorization: Bearer am_...'; `agentmemo keys create` makes a key.",
             )
-        text = header.decode("latin-1").strip()
-        if text[: len(_SCHEME)].lower() != _SCHEME:
-            raise NotAuthenticated(
-                "The Authorization header does not carry a Bearer key.",
-                next_call="Send 'Authorization: Bearer am_...'.",
-            )
-        return self.caller_of(text[len(_SCHEME) :].strip())
+        return self.caller_of(_key_in(header))
+
+    async def admit(self, header: bytes | None) -> Caller:
+        """`caller` on an event loop: a store behind a network is asked on another thread."""
+        if self._engine.database.capabilities.local or header is None or self._remembered(_digest(_key_in(header))):
+            return self.caller(header)
+        return await asyncio.to_thread(self.caller, header)
 
     def caller_of(self, key: str) -> Caller:
-        # Remembered by its hash: no readable key outlives the request that brought it.
-        digest = hashlib.sha256(key.encode()).digest()
-        known = self._known.get(digest)
+        digest = _digest(key)
         now = self._engine.clock.boot_us()
-        if known is not None and 0 <= now - known[1] < VALID_US:
-            return known[0]
+        if (known := self._remembered(digest)) is not None:
+            return known
         self._known.pop(digest, None)
         caller = msgspec.structs.replace(self._engine.authenticate(key), door=self._door)
         if len(self._known) >= KNOWN_MAX:
@@ -56,6 +55,25 @@ class Authenticator:
         self._known[digest] = (caller, now)
         return caller
 
+    def _remembered(self, digest: bytes) -> Caller | None:
+        known = self._known.get(digest)
+        return known[0] if known is not None and 0 <= self._engine.clock.boot_us() - known[1] < VALID_US else None
+
     def forget(self) -> None:
         """Ask again for every key: one was made, revoked or replaced, or an actor was disabled."""
         self._known.clear()
+
+
+def _key_in(header: bytes) -> str:
+    text = header.decode("latin-1").strip()
+    if text[: len(_SCHEME)].lower() != _SCHEME:
+        raise NotAuthenticated(
+            "The Authorization header does not carry a Bearer key.",
+            next_call="Send 'Authorization: Bearer am_...'.",
+        )
+    return text[len(_SCHEME) :].strip()
+
+
+def _digest(key: str) -> bytes:
+    # Remembered by its hash: no readable key outlives the request that brought it.
+    return hashlib.sha256(key.encode()).digest()

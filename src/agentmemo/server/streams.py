@@ -62,10 +62,10 @@ async def long_poll(engine: Engine, hub: Hub, route: Route, caller: Caller, requ
 class Stream:
     """One SSE response. The key is checked again before each look, so that a revoked one ends the stream."""
 
-    def __init__(self, engine: Engine, hub: Hub, authenticate: Callable[[], Caller]) -> None:
+    def __init__(self, engine: Engine, hub: Hub, admit: Callable[[], Awaitable[Caller]]) -> None:
         self._engine = engine
         self._hub = hub
-        self._authenticate = authenticate
+        self._admit = admit
 
     async def run(self, route: Route, request: Any, last_id: bytes | None, receive: Receive, send: Send) -> None:
         """Answer until the caller goes, the server stops, or nothing more can come. Raises Error before the start."""
@@ -135,7 +135,7 @@ class Stream:
                 "A stream follows the trail forwards.", next_call="Leave out newest_first and cursor; use after."
             )
         after = position if position is not None else request.after
-        newest = await asyncio.to_thread(self._newest)
+        newest = await asyncio.to_thread(self._newest, (await self._admit()).workspace)
         if after is None:
             return Batch([], newest)
         request = msgspec.structs.replace(request, after=after, wait_seconds=0.0)
@@ -155,11 +155,9 @@ class Stream:
         return Batch([(answer.updated_at, "run", answer)], answer.updated_at, ended=ended)
 
     async def _perform(self, route: Route, request: Any) -> Any:
-        return await perform(self._engine, route.operation, self._authenticate(), request)
+        return await perform(self._engine, route.operation, await self._admit(), request)
 
-    def _newest(self) -> int:
-        name = self._authenticate().workspace
-
+    def _newest(self, name: str) -> int:
         def look(tx: Transaction) -> int:
             found = access_rows.workspace_id(tx, name)
             return audit.revision(audit.last_position(tx, found[0])) if found else 0
