@@ -9,7 +9,7 @@ import msgspec
 from agentmemo.api.operations import BY_NAME
 from agentmemo.engine.dispatch import Engine
 from agentmemo.errors import NotAuthenticated
-from agentmemo.model.access import EVERYTHING, Caller, CreateKey, Key, RevokeKey, parse_key
+from agentmemo.model.access import EVERYTHING, Caller, CreateKey, Key, ListKeys, RevokeKey, parse_key
 from agentmemo.settings import default_agent, os_user
 from agentmemo.store import access as rows
 from agentmemo.store import secrets_file
@@ -48,6 +48,9 @@ def ensure_credentials(engine: Engine) -> Credentials:
             # Another server was faster; its key is in the file.
             _revoke(engine, agent)
             return Credentials(agent_key_file=path)
+    if _knows_a_person(engine):
+        # Another machine's first start on a shared database: who answers for people is settled already.
+        return Credentials(agent_key_file=path, agent_key=agent.secret)
     person = _create(
         engine, CreateKey(kind="person", actor=os_user(), label="first start", expires_in_days=PERSON_DAYS)
     )
@@ -68,6 +71,19 @@ def _is_ours(engine: Engine, key: str) -> bool:
     except NotAuthenticated:
         return False
     return engine.database.read(lambda tx: rows.find_credential(tx, public_id)) is not None
+
+
+def _knows_a_person(engine: Engine) -> bool:
+    """Whether somebody holds a person's key that is still good."""
+    cursor: str | None = None
+    now = engine.clock.now_us()
+    while True:
+        page = engine.call(BY_NAME["key.list"], _SERVER, ListKeys(cursor=cursor))
+        if any(key.kind == "person" and not key.revoked_at and (key.expires_at or now) >= now for key in page.items):
+            return True
+        cursor = page.cursor
+        if cursor is None:
+            return False
 
 
 def _create(engine: Engine, request: CreateKey) -> Key:
