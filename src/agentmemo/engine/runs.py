@@ -101,7 +101,8 @@ def claim(
         epoch=run.epoch + 1,
         reason=f"{run.worker} is gone" if taken_over else "",
     )
-    waits.mark_doubtful(tx, call, run, run.epoch + 1)
+    if run.epoch:
+        waits.mark_doubtful(tx, call, run, run.epoch + 1)
     reach("run.after_claim")
     return claimed(tx, call, reload(tx, call, run), "taken_over" if taken_over else "claimed", lease_seconds)
 
@@ -363,7 +364,9 @@ def _record_start(
 
 
 def claimed(tx: Transaction, call: Call, run: rows.RunRow, outcome: str, lease_seconds: float) -> model.Claimed:
-    row = tx.one("step_count", run=run.id)
+    # Of its first holder, and without a source to copy steps from: there are none.
+    fresh = outcome == "claimed" and run.epoch == 1 and run.forked_from is None
+    row = None if fresh else tx.one("step_count", run=run.id)
     return model.Claimed(
         run=view(tx, call, run),
         outcome=outcome,

@@ -23,6 +23,11 @@ Done = Callable[[Any, BaseException | None], None]
 COMMON_LANE = 0
 
 
+def lane_beside(workspace: int) -> int:
+    """The lane for what a workspace's own writes need not wait for: its search index. It records no event there."""
+    return -workspace
+
+
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a database can do; tests skip by these, never by name."""
 

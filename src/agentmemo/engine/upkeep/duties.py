@@ -14,7 +14,7 @@ from agentmemo.model.state import words_of
 from agentmemo.model.values import decode
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
-from agentmemo.store.database import Row, Transaction
+from agentmemo.store.database import Row, Transaction, lane_beside
 from agentmemo.store.state import EntryHead
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def index_entries(engine: Engine) -> int:
 
     found = engine.database.read(look)
     for batch in found:
-        engine.database.write(partial(_index, batch), lane=batch.workspace)
+        engine.database.write(partial(_index, batch), lane=lane_beside(batch.workspace))
         engine.index_grew = True
     return sum(batch.rows for batch in found if batch.rows == INDEX_BATCH)
 

@@ -16,10 +16,25 @@ SELECT CAST(coalesce(sum(position), 0) AS bigint) FROM turn;
 -- name: event_at
 SELECT id FROM event WHERE position = :position;
 
--- The settings hold for this transaction alone, so that a pooler may hand its connection to anybody afterwards.
+-- The settings hold for this transaction alone, so that a pooler may hand its connection to anybody afterwards. The last
+-- four are for plans: every statement of a writer has its index, but one planned while its table was empty, and kept,
+-- would read all of it until the first ANALYZE.
 -- name: transaction_settings
 SELECT set_config('idle_in_transaction_session_timeout', :idle, true), set_config('statement_timeout', :statement, true),
-    set_config('plan_cache_mode', 'force_generic_plan', true);
+    set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+
+-- Of each task its best, and of these the best: however many wait.
+-- name: ready_next
+SELECT r.handle, q.available_at
+FROM (
+    SELECT q.run, q.priority, q.available_at
+    FROM json_each(:tasks) t, LATERAL (
+        SELECT run, priority, available_at FROM ready
+        WHERE workspace = :workspace AND task = t.value AND available_at <= :now
+        ORDER BY priority DESC, available_at LIMIT 1) q
+    ORDER BY q.priority DESC, q.available_at LIMIT 1) q
+JOIN run r ON r.id = q.run;
 
 -- The index keeps words without case and accents, which the engine took off where the text is not ASCII.
 
