@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import random
+import sys
+from pathlib import Path
+
 import pytest
+
+# Its helpers are shared by the tests of this folder.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from line import Line
+from stand import Stand
 
 from agentmemo.clock import ManualClock
 from agentmemo.settings import Settings
@@ -19,6 +30,22 @@ DATABASES = {
 }
 LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0)
 BARE = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0, postgres_prepare=False, postgres_notify=False)
+
+SEED_VARIABLE = "AGENTMEMO_LINE_SEED"
+# Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.
+SEED = int(os.environ.get(SEED_VARIABLE) or int.from_bytes(os.urandom(4), "big"))
+# What the first `count` rows of a table meet; a sequence keeps counting when its transaction is undone.
+FAULT = """
+CREATE SEQUENCE fault_count;
+CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('fault_count') <= {count} THEN {what}; END IF; RETURN NEW;
+END $$;
+CREATE CONSTRAINT TRIGGER fault AFTER INSERT ON {table} {when} FOR EACH ROW EXECUTE FUNCTION fault();
+"""
+
+
+def pytest_report_header():
+    return f"line seed: {SEED_VARIABLE}={SEED}"
 
 
 def pytest_generate_tests(metafunc):
@@ -83,3 +110,37 @@ def database(make):
 @pytest.fixture
 def another(database, make):
     return make()
+
+
+@pytest.fixture
+def stand(postgres_url):
+    """Planes on the empty database. Whatever a test did to them, the trail is whole afterwards."""
+    made = Stand(postgres_url)
+    yield made
+    checked = made.trusted().audit.verify()
+    made.close()
+    assert checked.intact, checked.first_fault
+
+
+@pytest.fixture
+def line(postgres_url):
+    made = Line(postgres_url)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def fault(postgres, postgres_url):
+    """`fault(table, count, what, when)`: the first `count` rows of a table meet it."""
+
+    def arm(table, count, what, when=""):
+        postgres.execute(FAULT.format(table=table, count=count, what=what, when=when), database="tests")
+
+    yield arm
+    postgres.execute("DROP FUNCTION IF EXISTS fault CASCADE", "DROP SEQUENCE IF EXISTS fault_count", database="tests")
+
+
+@pytest.fixture
+def chance(request):
+    """Chance that can be repeated: the seed is in the report's header, and each test has a stream of its own."""
+    return random.Random(f"{SEED}/{request.node.name}")

@@ -85,8 +85,9 @@ class PostgresDatabase:
             try:
                 return self._read(work, snapshot=snapshot)
             except Refused as refused:
-                if not self._sessions.learn_from(refused) and (refused.state not in AGAIN or monotonic() > end):
-                    raise unavailable(refused, again=refused.state in AGAIN) from refused
+                again = self._sessions.learn_from(refused) or refused.state in AGAIN
+                if not again or monotonic() > end:
+                    raise unavailable(refused, again=again) from refused
             except Lost as lost:
                 self._sessions.forget_idle()
                 if monotonic() > end:
@@ -130,17 +131,17 @@ class PostgresDatabase:
         return {"commits": self._lanes.commits, "writes": self._lanes.writes}
 
     def diagnose(self) -> list[Finding]:
-        with self._sessions.connect() as connection:
+        with self._sessions.connected() as connection:
             return findings(connection, self._sessions.shown, schema.meta(connection).get(schema.VERSION_KEY, "0"))
 
     def size(self) -> int:
-        with self._sessions.connect() as connection:
+        with self._sessions.connected() as connection:
             row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
         return int(row[0]) if row else 0
 
     def check_pepper(self, digest: str) -> bool:
         """Whether the plane's secret is the one the keys of this database were made with; the first one is believed."""
-        with self._sessions.connect() as connection:
+        with self._sessions.connected() as connection:
             connection.execute(
                 "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
                 (schema.PEPPER_KEY, digest),
@@ -157,7 +158,7 @@ class PostgresDatabase:
 
     def _prepare(self) -> Path:
         """Check the server, bring the schema up to date, and return what this machine's files for it lie beside."""
-        with self._sessions.connect() as connection:
+        with self._sessions.connected() as connection:
             schema.check_server(self._sessions, connection, allow_lossy=self._settings.postgres_allow_lossy)
             known = schema.meta(connection)
             if int(known.get(schema.VERSION_KEY, 0)) < queries.migrations("postgres")[-1][0]:
@@ -184,7 +185,7 @@ class PostgresDatabase:
     def _measure_ahead(self, steady_us: Callable[[], int]) -> int:
         """How far the database's time is ahead of a steady clock; the quickest answer of a few is the truest."""
         samples = []
-        with self._sessions.connect() as connection:
+        with self._sessions.connected() as connection:
             for _ in range(CLOCK_SAMPLES):
                 before = steady_us()
                 row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()

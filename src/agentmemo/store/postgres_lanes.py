@@ -204,13 +204,14 @@ class _Writer:
         end = monotonic() + self._patience
         pause = 0.01
         proof: tuple[int, str] | None = None
+        doubt = False
         while True:
             transaction: WriteTransaction | None = None
             try:
                 wire = self._connected()
                 if proof is not None and self._is_there(wire, lane, proof):
                     return True
-                proof = None
+                proof, doubt = None, False
                 transaction = self._begin(wire, lane, batch, careful=careful)
                 return self._perform(transaction, lane, batch)
             except _Spoiled:
@@ -229,9 +230,10 @@ class _Writer:
             except (Lost, Unavailable) as lost:
                 self._drop(lane)
                 proof = _proof(transaction, proof)
+                doubt = proof is not None
                 problem = lost
             if monotonic() + pause > end or self._leaves(problem):
-                raise unavailable(problem, again=True) from problem
+                raise unavailable(problem, again=True, doubt=doubt) from problem
             self._pause.wait(ids.jitter(pause))
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
@@ -303,7 +305,7 @@ class _Writer:
         if self._wire is not None:
             try:
                 self._wire.command(b"ROLLBACK")
-                self._wire.settle(sync=True)
+                self._wire.settle()
             except (Lost, Refused):
                 self._drop()
 

@@ -35,14 +35,14 @@ RACED = frozenset({"23505", "42P07", "42710"})
 
 def plan(sessions: Sessions) -> Plan:
     """Read only. Raises Unavailable where the database was written by a newer AgentMemo or is not ours."""
-    with sessions.connect() as connection:
+    with sessions.connected() as connection:
         return _plan(sessions, connection)
 
 
 def migrate(sessions: Sessions) -> list[int]:
     """Apply what is missing, in one transaction. Returns the numbers applied; another's are not among them."""
     for _ in range(3):
-        with sessions.connect() as connection:
+        with sessions.connected() as connection:
             found = _plan(sessions, connection)
             if not found.missing:
                 return []

@@ -45,6 +45,8 @@ class Sessions:
             "idle": f"{round(settings.postgres_idle_seconds * 1000)}ms",
             "statement": f"{round(settings.postgres_statement_seconds * 1000)}ms",
         }
+        # The server ends a slow statement by itself; one that does not is not well.
+        self._answer = 2 * settings.postgres_statement_seconds
         self._patience = settings.postgres_patience_seconds
         self._prepares = settings.postgres_prepare
         self._idle: deque[Wire] = deque()
@@ -63,14 +65,19 @@ class Sessions:
                 make_conninfo(self.url, **{**DEFAULTS, **given}), autocommit=True, prepare_threshold=None
             )
         except psycopg.Error as error:
-            raise Unavailable(
-                f"The database at {self.shown} cannot be reached: {_first_line(error)}.",
-                why="It is down, refuses the credentials, or no server of the list takes writes.",
-                next_call="Check the address; agentmemo doctor says more.",
-            ) from error
+            raise self._unreachable(error) from error
+
+    @contextmanager
+    def connected(self) -> Iterator[psycopg.Connection[Any]]:
+        """A plain connection for as long as the block lasts. Raises Unavailable, also where the line breaks in it."""
+        try:
+            with self.connect() as connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            raise self._unreachable(error) from error
 
     def open(self) -> Wire:
-        return Wire(self.connect(), prepares=self._prepares)
+        return Wire(self.connect(), prepares=self._prepares, answer_seconds=self._answer)
 
     @contextmanager
     def reader(self) -> Iterator[Wire]:
@@ -99,9 +106,19 @@ class Sessions:
         finally:
             self._readers.release()
 
+    def _unreachable(self, error: Exception) -> Unavailable:
+        return Unavailable(
+            f"The database at {self.shown} cannot be reached: {_first_line(error)}.",
+            why="It is down, refuses the credentials, or no server of the list takes writes.",
+            next_call="Check the address; agentmemo doctor says more.",
+        )
+
     def learn_from(self, refused: Refused) -> bool:
-        """True if the refusal came from a pooler that does not keep prepared statements: from now on none are made."""
-        if refused.state not in OTHERS_SESSION or not self._prepares:
+        """True if the refusal came from a pooler that does not keep prepared statements: from now on none are made.
+
+        Each connection that was open before is told so once; it is to be closed.
+        """
+        if refused.state not in OTHERS_SESSION:
             return False
         self._prepares = False
         self.forget_idle()
@@ -128,8 +145,15 @@ def shown(url: str) -> str:
     return f"postgresql://{user}{','.join(places)}/{parts.get('dbname') or ''}"
 
 
-def unavailable(problem: Exception, *, again: bool) -> Unavailable:
-    """What kept the database from doing it, in our words."""
+def unavailable(problem: Exception, *, again: bool, doubt: bool = False) -> Unavailable:
+    """What kept the database from doing it, in our words. In doubt is what was lost while it was being committed."""
+    if doubt:
+        return Unavailable(
+            f"Whether the call was kept is not known: {_first_line(problem)}.",
+            why="The connection was lost while the call was being committed, and none came back within patience.",
+            next_call="Look at what is there, or repeat the call with the same key or if_version.",
+            retry_safe=False,
+        )
     if isinstance(problem, Unavailable):
         return problem
     if isinstance(problem, Refused) and problem.state == NOT_YET:
@@ -146,9 +170,8 @@ def unavailable(problem: Exception, *, again: bool) -> Unavailable:
         )
     return Unavailable(
         f"The connection to the database was lost: {_first_line(problem)}.",
-        why="The call may have been kept or not; it was looked for as long as patience lasted.",
-        next_call="Repeat the call with the same key or if_version: what was kept is found again.",
-        retry_safe=False,
+        why="Nothing of the call was kept.",
+        next_call="Repeat the call; agentmemo doctor looks deeper.",
     )
 
 

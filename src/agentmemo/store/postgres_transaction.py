@@ -18,6 +18,8 @@ from agentmemo.store.postgres_wire import Answer, Refused, Statement, Wire, guar
 POSITION_BITS = 40
 HEADS_CACHED = 50_000
 EVENT = "event_add"
+# Said in full: a database may have another default, under which what follows the turn would be read too early.
+BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 # A guard divides by zero where a change met another number of rows than it must.
 GUARD_FAILED = "22012"
 
@@ -65,7 +67,9 @@ class ReadTransaction:
         self._before()
         for name, parameters in reads:
             self._ask(self._statements[name], parameters)
-        return [_first(self._statements[name], answer) for (name, _), answer in zip(reads, self._settle(), strict=True)]
+        return [
+            _first(self._statements[name], answer) for (name, _), answer in zip(reads, self._wire.settle(), strict=True)
+        ]
 
     def one(self, name: str, /, **parameters: Any) -> Row | None:
         return self.fetch((name, parameters))[0]
@@ -73,7 +77,7 @@ class ReadTransaction:
     def all(self, name: str, /, **parameters: Any) -> list[Row]:
         self._before()
         self._ask(self._statements[name], parameters)
-        return self._settle()[0].rows
+        return self._wire.settle()[0].rows
 
     def head(self, stream: str) -> Head | None:
         row = self.one("event_last_of_stream", stream=stream)
@@ -109,10 +113,6 @@ class ReadTransaction:
                 self._wire.command(command)
             self._open = True
 
-    def _settle(self) -> list[Answer]:
-        # Outside a transaction the server goes on holding what it read until it hears a Sync.
-        return self._wire.settle(sync=not self._open)
-
     def _ask(self, statement: Statement, parameters: dict[str, Any]) -> None:
         self._wire.send(statement, _values(statement, parameters), ask=True)
 
@@ -145,7 +145,7 @@ class WriteTransaction:
 
     def begin(self, settings: dict[str, str], lane: int, reads: Sequence[Read]) -> None:
         """BEGIN, the lane's turn and everything foreseen, in one round trip."""
-        self._wire.command(b"BEGIN")
+        self._wire.command(BEGIN)
         self._wire.send(
             self._statements["transaction_settings"], _values(self._statements["transaction_settings"], settings)
         )
@@ -253,11 +253,11 @@ class WriteTransaction:
             self._wire.send(self._statements["turn_set"], [position, workspace])
         self._wire.command(b"COMMIT")
         self.committing = True
-        self._wire.settle(sync=True)
+        self._wire.settle()
 
     def roll_back(self) -> None:
         self._wire.command(b"ROLLBACK")
-        self._wire.settle(sync=True)
+        self._wire.settle()
 
     def _take_turn(self, workspace: int) -> int:
         """Lock order: the common lane first, then workspaces; nothing takes two workspaces."""

@@ -6,6 +6,7 @@ psycopg's cursors wait for the socket once a statement; here a whole batch is on
 
 from __future__ import annotations
 
+import hashlib
 import re
 import select
 import struct
@@ -108,16 +109,18 @@ def guarded(known: Statement) -> Statement:
 class Wire:
     """Statements go out with `send`, and `settle` waits for the answers to all of them. One thread at a time."""
 
-    def __init__(self, connection: psycopg.Connection[Any], *, prepares: bool) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], *, prepares: bool, answer_seconds: float) -> None:
+        """Whoever does not answer for `answer_seconds` is Lost: a machine that hangs still takes what it is sent."""
         self._connection = connection  # kept: its end would close the socket
         self._pg: Any = connection.pgconn
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
         self._prepares = prepares
+        self._answer_ms = answer_seconds * 1000
         self._prepared: dict[str, bytes] = {}
-        self._made = 0
         # Prepared since the last success: after a failure nobody knows whether the server heard of them.
         self._unsure: list[str] = []
+        self._failures = 0
         # What is on the way, by kind: "prepare", "ask" (its rows are wanted), "tell", "sync".
         self._sent: list[str] = []
         self._poll = select.poll()
@@ -148,26 +151,22 @@ class Wire:
             raise Lost(str(error)) from error
         self._sent.append("tell")
 
-    def settle(self, *, sync: bool = False) -> list[Answer]:
+    def settle(self) -> list[Answer]:
         """Wait for everything sent, and return what was asked for, in order. Raises Refused or Lost.
 
-        With `sync` the server ends what it does not hold in a transaction; after Refused it always has.
+        Ends with a Sync, inside a transaction too: only then does the server count for how long that one is idle, and
+        frees what a frozen process holds. After a mere Flush it would wait for ever.
         """
         try:
-            if sync:
-                self._sync()
-            else:
-                self._pg.send_flush_request()
+            self._sync()
             answers, refusal = self._collect()
-            if refusal is not None and not sync:
-                self._sync()
-                self._collect()
         except (psycopg.Error, OSError) as error:
             raise Lost(str(error)) from error
         if refusal is not None:
             for name in self._unsure:
                 self._prepared.pop(name, None)
             self._unsure.clear()
+            self._failures += 1
             if self._pg.status == pq.ConnStatus.BAD:
                 raise Lost(str(refusal))
             raise refusal
@@ -190,8 +189,8 @@ class Wire:
         self._connection._closed = True  # noqa: SLF001 - else its end warns of an open connection
 
     def _prepare(self, known: Statement) -> bytes:
-        self._made += 1
-        name = b"am%d" % self._made
+        # A pooler may hand us a session in which another process prepared something: one name, one statement.
+        name = f"am_{hashlib.sha256(known.sql).hexdigest()[:24]}_{self._failures}".encode()
         self._pg.send_prepare(name, known.sql)
         self._sent.append("prepare")
         self._prepared[known.name] = name
@@ -241,7 +240,10 @@ class Wire:
     def _wait(self, events: int) -> int:
         # Not `select`: it refuses descriptors above 1023, which a busy server has. Other threads run meanwhile.
         self._poll.register(self._pg.socket, events)
-        return self._poll.poll()[0][1]
+        ready = self._poll.poll(self._answer_ms)
+        if not ready:
+            raise TimeoutError("the server does not answer")
+        return ready[0][1]
 
 
 def _split_literals(sql: str) -> list[tuple[bool, str]]:
