@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import apsw
 import pytest
@@ -281,6 +282,30 @@ def test_one_copy_at_a_time_and_nobody_writes_meanwhile(origin, target):
 
     transfer(origin[0], target, meanwhile)
     assert digests(target) == digests(origin[0])
+
+
+def test_a_process_that_had_the_target_open_waits_for_the_copy(origin, target, opened):
+    """Its first write comes while half the store is there, in a workspace that is copied, and stands after the copy."""
+    path, _, before = origin
+    plane = planes(opened, target, clock_of(origin))
+    written = []
+    early = threading.Thread(target=lambda: written.append(plane.connect("worker").state.set("big", "blob", "early")))
+
+    def meanwhile(table, _rows):
+        if table == "blob":
+            early.start()
+        if table == "note":
+            # Long enough for a write that does not wait.
+            early.join(0.5)
+            assert early.is_alive()
+
+    transfer(path, target, meanwhile)
+    early.join()
+    assert [(entry.revision, entry.version) for entry in written] == [(before["default"]["revision"] + 1, 2)]
+    agent = plane.connect("worker")
+    assert agent.audit.verify().intact
+    assert agent.audit.verify().events == len(before["default"]["events"]) + 1
+    assert list(agent.audit.events(limit=1000))[:-1] == before["default"]["events"]
 
 
 def test_an_empty_store_is_copied_too(target, tmp_path):

@@ -38,7 +38,7 @@ TYPES = b"SELECT attname, atttypid::int FROM pg_attribute WHERE attrelid = to_re
 
 
 class PostgresSource:
-    """One snapshot of a database, also of a standby. See `transfer.Source`."""
+    """One snapshot of a database. See `transfer.Source`."""
 
     code_points = 'COLLATE "C"'
 
@@ -101,6 +101,12 @@ class PostgresTarget:
     def begin(self, mark: str) -> None:
         with _mapped(self.address):
             self._connection.execute("INSERT INTO meta (key, value) VALUES (%s, %s)", (COPYING_KEY, mark))
+
+    def reserve(self, workspaces: Sequence[int]) -> None:
+        """Who would take one of these turns meets a row that is not committed yet, and waits for its end."""
+        with _mapped(self.address):
+            statement = "INSERT INTO turn (workspace, position) SELECT unnest(%s::bigint[]), 0 ON CONFLICT DO NOTHING"
+            self._holder.execute(statement, (list(workspaces),))
 
     def append(self, table: Table, rows: Sequence[Row]) -> None:
         types = self._types_of(table)

@@ -145,6 +145,10 @@ class Target(Source, Protocol):
         """From here to `finish` the store cannot be opened."""
         ...
 
+    def reserve(self, workspaces: Sequence[int]) -> None:
+        """Whoever has had the store open since it was empty waits until `finish` to write in these."""
+        ...
+
     def append(self, table: Table, rows: Sequence[Row]) -> None:
         """Add rows, durably and all or none."""
         ...
@@ -187,6 +191,7 @@ def copy(source: Source, target: Target, tell: Tell = lambda _table, _rows: None
     """
     began = monotonic()
     resumes = _begin(source, target)
+    target.reserve([workspace for (workspace,) in source.query("SELECT id FROM workspace ORDER BY id")])
     tables = [_copy_table(source, target, table, tell, resumes=resumes) for table in TABLES]
     revisions = _revisions(source)
     keys = _number(source, "SELECT count(*) FROM credential WHERE revoked_at IS NULL")
