@@ -35,7 +35,7 @@ class PostgresPlace:
         del clock
         sessions = self._sessions()
         found = schema.plan(sessions)
-        with sessions.connect() as connection:
+        with sessions.connected() as connection:
             schema.check_server(sessions, connection, allow_lossy=self._settings.postgres_allow_lossy)
         schema.migrate(sessions)
         return found
