@@ -20,6 +20,7 @@ from subjects import (
     bytes_stored,
     fsyncs,
     http_client,
+    parked,
     queue_postgres,
     starting,
     state_embedded,
@@ -34,6 +35,7 @@ from subjects import (
 SUBJECTS = (
     starting,
     takeover,
+    parked,
     bytes_stored,
     fsyncs,
     steps,
