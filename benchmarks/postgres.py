@@ -30,7 +30,7 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def server() -> Iterator[PostgresServer]:
-    with PostgresServer(**SETTINGS) as running:
+    with PostgresServer(settings=SETTINGS) as running:
         yield running
 
 

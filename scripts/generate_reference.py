@@ -395,6 +395,14 @@ MEANINGS = {
     "finished_runs_days": "After this, a finished run keeps only a tombstone: no steps, values or notes.",
     "versions_days": "Versions of a key older than this may go, all but the newest ones.",
     "versions_kept": "How many newest versions of a key always stay.",
+    "postgres_writers": "Connections for writing. One serves a workspace at a time, so more help many workspaces.",
+    "postgres_readers": "The most connections for reading at once.",
+    "postgres_patience_seconds": "How long a call waits for a database that is away, before Unavailable.",
+    "postgres_idle_seconds": "After this the server ends the transaction of a process that hangs in the midst of one.",
+    "postgres_statement_seconds": "After this the server ends a statement, such as waiting for a turn.",
+    "postgres_prepare": "Prepared statements. They are given up by themselves behind a pooler that has none.",
+    "postgres_notify": "NOTIFY as a hint to the other servers. Without it they look every 50 ms.",
+    "postgres_allow_lossy": "Open a database that acknowledges commits before they are safe.",
     "denial_window_seconds": "Denied reads of one kind are counted and written to the trail once per window.",
 }
 

@@ -13,6 +13,8 @@ from agentmemo.testing.postgres import PostgresServer
 # node id pattern -> why CI may skip it. Everything else that skips makes a CI run fail.
 ALLOWED_SKIPS: dict[str, str] = {}
 
+# Tests need a quick server more than a safe one; what safety is worth is shown with durable ones.
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _skips = pytest.StashKey[dict[str, str]]()
 
@@ -30,7 +32,7 @@ def _own_data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def postgres():
     """A PostgreSQL of this session's own."""
-    with PostgresServer(fsync="off", synchronous_commit="off", full_page_writes="off") as server:
+    with PostgresServer(settings=QUICK) as server:
         server.make_database("tests")
         yield server
 

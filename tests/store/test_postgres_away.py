@@ -113,7 +113,7 @@ def test_a_line_that_is_cut_while_a_store_is_opened(stand, line, chance):
 @pytest.fixture(scope="module")
 def own_server():
     """A server that may be stopped: the session's own is everybody's."""
-    with PostgresServer(fsync="off", synchronous_commit="off", full_page_writes="off") as server:
+    with PostgresServer(settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}) as server:
         yield server
 
 

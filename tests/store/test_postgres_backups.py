@@ -96,7 +96,7 @@ def test_a_dump_of_a_live_plane_restores_to_a_whole_store(postgres, postgres_url
 @pytest.fixture
 def primary():
     """A server that archives its log; its folder is open to the user it runs as."""
-    server = PostgresServer(None, archive_mode="on", wal_level="replica", **FAST)
+    server = PostgresServer(settings={"archive_mode": "on", "wal_level": "replica", **FAST})
     kept = server.folder / "archive"
     kept.mkdir()
     if server.user:
@@ -111,7 +111,7 @@ def test_point_in_time_recovery_brings_back_exactly_what_was(primary, opened):
     primary.make_database("plane")
     plane = planes(opened, primary.url("plane"))
     fill(plane)
-    recovered = PostgresServer(None, **FAST)
+    recovered = PostgresServer(settings=FAST)
     with Writing(plane) as writing:
         writing.wait_for(2)
         source = f"host=127.0.0.1 port={primary.port} user=agentmemo"

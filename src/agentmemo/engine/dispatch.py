@@ -18,7 +18,7 @@ from agentmemo.engine.claims import held
 from agentmemo.engine.foresight import foresee
 from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
 from agentmemo.engine.names import Names
-from agentmemo.engine.prepare import Prepared, check_numbers, prepare
+from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
 from agentmemo.errors import IdempotencyMismatch, PermissionDenied, Unavailable
 from agentmemo.model.access import PERSON_ONLY, Caller, Grant, allows
@@ -102,6 +102,7 @@ class Engine:
             )
         self.authorize(caller, operation, request)
         check_numbers(request)
+        check_characters(request)
         return Call(self, caller, workspace, actor)
 
     def authorize(self, caller: Caller, operation: Operation, request: Any) -> None:
@@ -150,7 +151,7 @@ class Engine:
         """The secret under which credentials are hashed: a 0600 file beside the store, never in it."""
         if self._pepper is None:
             found = secrets_file.pepper(self.database.capabilities.beside)
-            if not self.database.check_pepper(ids.keyed_hash(found, b"agentmemo pepper").hex()):
+            if not self.database.check_pepper(ids.keyed_hash(found, secrets_file.CHECKED).hex()):
                 raise Unavailable(
                     "The keys of this database were made with another secret than this machine has.",
                     why="Each server needs the same one; it is never kept in the database.",

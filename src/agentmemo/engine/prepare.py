@@ -5,6 +5,7 @@ The writer thread then only moves ready columns, and a refusal here costs no com
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ VALUE_FIELDS = ("value", "inputs", "result")
 # A value of null is a value; null inputs or a null result are the same as none.
 ALWAYS_STORED = "value"
 TEXT_MAX = 16 * 1024
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 CALLS_MAX = 1000
 INTEGER_MAX = 2**53 - 1
 # Every float of a request is a time, a percentage or hours; thirty years fit.
@@ -101,8 +103,25 @@ def check_numbers(request: Request) -> None:
             )
 
 
+def check_characters(request: Request) -> None:
+    """Names and texts of a request: no lone surrogate, which nothing can encode, and no U+0000, which PostgreSQL lacks.
+
+    Raises InvalidInput. Values are no part of this; they keep whatever JSON can say.
+    """
+    for field in _text_fields(type(request)):
+        text = getattr(request, field)
+        if not text or text.isprintable():
+            continue
+        found = _UNSTORABLE.search(text)
+        if found is not None:
+            what = "U+0000" if found[0] == "\0" else "a lone surrogate"
+            raise InvalidInput(
+                f"`{field}` holds {what} at position {found.start()}.", next_call="Replace or remove it."
+            )
+
+
 def _check_texts(request: Request) -> None:
-    """Names and texts of a request: bounded, and encodable."""
+    """Names and texts of a request are bounded."""
     for field in _text_fields(type(request)):
         text = getattr(request, field)
         if text is None:
@@ -112,12 +131,6 @@ def _check_texts(request: Request) -> None:
                 f"`{field}` has {len(text)} characters; {TEXT_MAX} is the most.",
                 next_call="Shorten it, or store it in state and refer to it.",
             )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidInput(
-                f"`{field}` holds a lone surrogate at position {error.start}.", next_call="Replace or remove it."
-            ) from None
 
 
 @cache

@@ -89,7 +89,9 @@ class Lanes:
         self.closing = False
         self._lanes: dict[int, _Lane] = {}
         self._ready: deque[_Lane] = deque()
-        self._changed = threading.Condition()
+        # The writer that worked last is woken first: one that suffices keeps its connection and its plans warm.
+        self._idle: list[threading.Lock] = []
+        self._changed = threading.Lock()
         made = [_Writer(self, sessions, statements, patience_seconds, now_us) for _ in range(writers)]
         self._threads = [
             threading.Thread(target=writer.run, name=f"agentmemo-writer-{number}", daemon=True)
@@ -116,19 +118,24 @@ class Lanes:
         """Finish what is queued, then end the threads."""
         with self._changed:
             self.closing = True
-            self._changed.notify_all()
+            while self._idle:
+                self._idle.pop().release()
         for thread in self._threads:
             thread.join()
 
     def take(self) -> tuple[_Lane, list[_Job]] | None:
         """The next lane and what waits in it, up to a batch. None once closed and empty."""
-        with self._changed:
-            while not self._ready:
+        while True:
+            with self._changed:
+                if self._ready:
+                    lane = self._ready.popleft()
+                    return lane, [lane.waiting.popleft() for _ in range(min(len(lane.waiting), BATCH_MAX))]
                 if self.closing:
                     return None
-                self._changed.wait()
-            lane = self._ready.popleft()
-            return lane, [lane.waiting.popleft() for _ in range(min(len(lane.waiting), BATCH_MAX))]
+                woken = threading.Lock()
+                woken.acquire()
+                self._idle.append(woken)
+            woken.acquire()
 
     def put_back(self, lane: _Lane, committed: int) -> None:
         with self._changed:
@@ -138,7 +145,7 @@ class Lanes:
             if lane.busy:
                 # To the end of the queue: a busy workspace does not keep the others waiting.
                 self._ready.append(lane)
-                self._changed.notify()
+                self._wake()
 
     def _put(self, number: int, job: _Job) -> None:
         with self._changed:
@@ -151,7 +158,11 @@ class Lanes:
             if not lane.busy:
                 lane.busy = True
                 self._ready.append(lane)
-                self._changed.notify()
+                self._wake()
+
+    def _wake(self) -> None:
+        if self._idle:
+            self._idle.pop().release()
 
 
 class _Writer:

@@ -30,12 +30,20 @@ class Statements:
     def __init__(self, known: dict[str, Statement]) -> None:
         self._known = known
         self._guarded = {name: guarded(one) for name, one in known.items() if one.writes}
+        reads = [one for one in known.values() if one.by and one.many and not one.writes]
+        # A change -> the reads beforehand that may have become untrue by it.
+        self._touched = {
+            name: tuple(read for read in reads if read.tables & one.tables) for name, one in known.items() if one.writes
+        }
 
     def __getitem__(self, name: str) -> Statement:
         return self._known[name]
 
     def guarded(self, name: str) -> Statement:
         return self._guarded[name]
+
+    def touched(self, name: str) -> tuple[Statement, ...]:
+        return self._touched.get(name, ())
 
 
 class _Write(NamedTuple):
@@ -310,11 +318,11 @@ class WriteTransaction:
 
     def _forget_reads(self, statement: Statement, parameters: dict[str, Any]) -> None:
         """What was read beforehand of the rows that this changes is no longer true."""
-        for name, rows in self._foreseen.items():
-            known = self._statements[name]
-            if not known.tables & statement.tables:
+        for known in self._statements.touched(statement.name):
+            rows = self._foreseen.get(known.name)
+            if not rows:
                 continue
-            if known.by and set(known.by) <= set(statement.by):
+            if set(known.by) <= set(statement.by):
                 rows.pop(_key(known, parameters), None)
             else:
                 rows.clear()
@@ -370,7 +378,7 @@ def _arranged(waiting: list[_Write]) -> list[tuple[Statement, list[dict[str, Any
 
 
 def _key(statement: Statement, parameters: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(parameters[name] for name in statement.by)
+    return tuple([parameters[name] for name in statement.by])
 
 
 def _values(statement: Statement, parameters: dict[str, Any]) -> list[Any]:

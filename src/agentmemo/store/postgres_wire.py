@@ -10,7 +10,7 @@ import hashlib
 import re
 import select
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -33,7 +33,9 @@ _DIALECT = (
 )
 _OK = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE})
 _int8, _int4, _head = struct.Struct("!q"), struct.Struct("!i"), struct.Struct("!5i")
-_NULL = _int4.pack(-1)
+# "Invalid character or value for the column": what the server itself would have said.
+UNSENDABLE = "22000"
+_NULL, _EIGHT = _int4.pack(-1), _int4.pack(8)
 
 
 class Statement(NamedTuple):
@@ -132,7 +134,11 @@ class Wire:
 
     def send(self, known: Statement, values: Sequence[Any], *, ask: bool = False) -> None:
         """Put a statement on its way; with `ask` its answer is among those that `settle` returns."""
-        encoded, formats = _encode_many(known, values) if known.arrays else _encode(values)
+        try:
+            encoded, formats = _encode_many(known, values) if known.arrays else _encode(values)
+        except (ValueError, TypeError, AttributeError, struct.error) as error:
+            # Found only while a batch goes out, after its handlers have run: as if the server had refused it.
+            raise Refused(UNSENDABLE, f"a value of {known.name} cannot be sent: {error}") from error
         try:
             if not self._prepares:
                 self._pg.send_query_params(known.sql, encoded, None, formats, 1)
@@ -277,18 +283,19 @@ def _encode_many(known: Statement, columns: Sequence[Any]) -> tuple[list[bytes |
     return encoded, formats
 
 
-def _array(element: int, items: Iterable[Any]) -> bytes:
+def _array(element: int, items: Sequence[Any]) -> bytes:
     """PostgreSQL's binary form of a one-dimensional array."""
-    pieces: list[bytes] = []
-    count = 0
+    head = _head.pack(1, 1, element, len(items), 1)
+    if element == INT8:
+        return head + b"".join([_NULL if item is None else _EIGHT + _int8.pack(item) for item in items])
+    pieces = [head]
     for item in items:
-        count += 1
         if item is None:
             pieces.append(_NULL)
-            continue
-        content = _int8.pack(item) if element == INT8 else item.encode() if element == TEXT else item
-        pieces += (_int4.pack(len(content)), content)
-    return _head.pack(1, 1, element, count, 1) + b"".join(pieces)
+        else:
+            content = item.encode() if element == TEXT else item
+            pieces += (_int4.pack(len(content)), content)
+    return b"".join(pieces)
 
 
 def _text(content: bytes) -> str:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,7 +55,7 @@ END $$"""
 class PostgresServer:
     """One server in one folder. Start, stop, kill, freeze and start it again; it keeps its port and data."""
 
-    def __init__(self, folder: Path | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         """Make the cluster; nothing runs before `start`. Without a folder a temporary one is used and removed."""
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="agentmemo-postgres-"))
@@ -62,7 +63,7 @@ class PostgresServer:
         self.user = system_user()
         self.binaries = binaries(self.user)
         self.port = free_port()
-        self.settings = SETTINGS | {"unix_socket_directories": str(self.folder)} | settings
+        self.settings = SETTINGS | {"unix_socket_directories": str(self.folder)} | dict(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
         if self.user:
             shutil.chown(self.folder, self.user)
@@ -107,9 +108,8 @@ class PostgresServer:
             return True
         return False
 
-    def url(self, database: str = "postgres", **options: str) -> str:
-        query = "&".join(f"{name}={value}" for name, value in options.items())
-        return f"postgresql://{OWNER}@127.0.0.1:{self.port}/{database}" + (f"?{query}" if query else "")
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://{OWNER}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, *statements: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run statements, each in a transaction of its own; returns the rows of the last."""

@@ -586,5 +586,6 @@ def _summary(error: BaseException) -> str:
     """The error in a few lines: its type, its text, and where it came from."""
     where = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({where[0].filename.rpartition('/')[2]}:{where[0].lineno})" if where else ""
-    text = "\n".join(str(error).splitlines()[:ERROR_LINES])
+    # What cannot be stored is shown instead: an error must never be refused for its text.
+    text = "\n".join(str(error).replace("\0", "\\0").splitlines()[:ERROR_LINES])
     return f"{type(error).__name__}: {text}{place}".encode(errors="replace").decode()[:2000]
