@@ -473,3 +473,23 @@ def test_bad_runs_are_refused(agent, options):
     with pytest.raises(InvalidInput), agent.run(given.pop("name"), **given):
         pass
     assert len(agent.runs.list()) == 0
+
+
+@promise("input.refused")
+def test_a_text_that_not_every_database_can_hold_is_refused(agent):
+    with agent.run("r", key="1") as run:
+        with pytest.raises(InvalidInput, match=r"U\+0000 at position 1"):
+            run.finding("a\0b")
+        with pytest.raises(InvalidInput):
+            run.progress(5, "\ud800")
+        assert list(agent.runs.notes(run.id)) == []
+        assert agent.state.set("n", "k", "a\0b").value == agent.state.get("n", "k")
+    with pytest.raises(InvalidInput):
+        agent.audit.events(text="a\0")
+
+
+@promise("run.attempts")
+def test_an_error_is_kept_whatever_its_text_holds(agent):
+    with pytest.raises(ValueError, match="odd"), agent.run("r", key="1") as run:
+        raise ValueError("odd \0 text \ud800")
+    assert "odd \\0 text" in agent.runs.get(run.id).error
