@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -150,23 +150,24 @@ class PostgresServer:
         self._signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """As a power cut of the server's process tree: nothing is flushed that was not."""
-        # The children notice that their parent is gone and leave; the next start recovers from the log.
+        """SIGKILL every process of it, as a power cut of the machine: nothing is flushed that was not."""
+        children = self._tree()[1:]
+        # The parent first, so that it does not begin a recovery of its own.
+        if self.process is not None:
+            self.process.kill()
+        _signal_all(children, signal.SIGKILL)
         self._signal(signal.SIGKILL)
 
     def freeze(self) -> None:
         """SIGSTOP every process of it, as a machine that hangs."""
-        for process in self._tree():
-            os.kill(process, signal.SIGSTOP)
+        _signal_all(self._tree(), signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in reversed(self._tree()):
-            os.kill(process, signal.SIGCONT)
+        _signal_all(reversed(self._tree()), signal.SIGCONT)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.thaw()
+            self.thaw()
             self._signal(signal.SIGQUIT)
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -211,6 +212,12 @@ class PostgresServer:
 
     def _as_user(self) -> dict[str, Any]:
         return {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []} if self.user else {}
+
+
+def _signal_all(processes: Iterable[int], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # a session may have ended meanwhile
+            os.kill(process, number)
 
 
 def system_user() -> str | None:
