@@ -238,3 +238,26 @@ def test_demo_allows_what_a_kill_interrupted():
     found = demo.proofs_of(log, [demo.Killed(1, set(), 1)], {step})
     assert found["no step that the store held at a kill began again"] is True
     assert found["only steps that a kill interrupted ran again (1 of 1)"] is True
+
+
+def test_workers_on_one_database_finish_what_a_killed_one_began(shell, postgres_url):
+    shell.environment |= {"AGENTMEMO_URL": postgres_url, "AGENTMEMO_POSTGRES_ALLOW_LOSSY": "true"}
+    workers = [shell.start("shared_database.py", "work") for _ in range(2)]
+    starter = None
+    try:
+        for worker in workers:
+            assert worker.stdout.readline() == "working\n"
+        starter = shell.start("shared_database.py", "start", "6")
+        lines = [starter.stdout.readline(), starter.stdout.readline()]
+        workers[0].kill()
+        lines += starter.stdout.readlines()
+        assert starter.wait(SECONDS) == 0
+    finally:
+        for process in filter(None, [*workers, starter]):
+            process.kill()
+            process.wait()
+            process.stdout.close()
+    assert lines[0] == "started 6\n"
+    assert all(f"chapter {number}: completed, 2 steps" in line for number, line in enumerate(lines[1:], start=1))
+    with agentmemo.connect(postgres_url, agent="test") as agent:
+        assert agent.audit.verify().intact

@@ -3,7 +3,7 @@
 ```python blocks share one namespace, and `print(...)  # text` must print that text. A ```python file=name.py block is
 written to that file. In ```console blocks every `$ command` is run in one folder with one data directory; the lines
 after it must be printed, in order, where `...` stands for anything. `<!-- run with a plane -->` runs the page beside
-`agentmemo up`. A block that cannot run here says so: ```console no-run.
+`agentmemo up`, `<!-- run with a database -->` beside a PostgreSQL. What cannot run here says so: ```console no-run.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from pathlib import Path
 
 import pytest
 
+from agentmemo.testing.postgres import PostgresServer
+
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = Path(__file__).with_name("run_page.py")
 PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()]
 PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(?P<kind>python|console)(?P<rest>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
-MARKS = ("<!-- run -->", "<!-- run with a plane -->")
+MARKS = ("<!-- run -->", "<!-- run with a plane -->", "<!-- run with a database -->")
 DOCUMENTED_ADDRESS = "127.0.0.1:7707"
+DOCUMENTED_DATABASE = "postgresql://agentmemo@127.0.0.1:5432/agentmemo"
 SECONDS = 120
 START_SECONDS = 15
 
@@ -89,6 +92,13 @@ def plane(tmp_path, environment):
         process.wait(timeout=START_SECONDS)
 
 
+@pytest.fixture
+def database():
+    """A PostgreSQL as its defaults are: its address."""
+    with PostgresServer() as server:
+        yield server.url()
+
+
 def wait_until_up(process, address, log):
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
@@ -112,6 +122,8 @@ def test_page_runs_or_says_why_not(page, tmp_path, environment, request):
     content = json.dumps(list(steps(page)))
     if MARKS[1] in text:
         content = content.replace(DOCUMENTED_ADDRESS, request.getfixturevalue("plane"))
+    if MARKS[2] in text:
+        content = content.replace(DOCUMENTED_DATABASE, request.getfixturevalue("database"))
     script.write_text(content, encoding="utf-8")
     result = subprocess.run(
         [sys.executable, RUNNER, script, page.name], cwd=here, env=environment, timeout=SECONDS, check=False,

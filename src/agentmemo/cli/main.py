@@ -18,7 +18,8 @@ from agentmemo.settings import VERSION
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
 
-HELP = """The control plane for AI agents: durable state, runs and a verifiable log in one SQLite file.
+HELP = """The control plane for AI agents: durable state, runs and a verifiable log in one SQLite file
+or one PostgreSQL database.
 
 Without `--url` a command opens the store itself; no server is needed. `agentmemo demo` shows what it is about.
 
