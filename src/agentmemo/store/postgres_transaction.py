@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from agentmemo.errors import LeaseLost
 from agentmemo.model.audit import leaf_hash
-from agentmemo.store.database import Head, Read, Row
+from agentmemo.store.database import COMMON_LANE, Head, Read, Row
 from agentmemo.store.postgres_wire import Answer, Refused, Statement, Wire, guarded
 
 POSITION_BITS = 40
@@ -268,8 +268,10 @@ class WriteTransaction:
         self._wire.settle()
 
     def _take_turn(self, workspace: int) -> int:
-        """Lock order: the common lane first, then workspaces; nothing takes two workspaces."""
+        """The lock order: the common lane may take workspaces one after another, a workspace never a second one."""
         if workspace not in self._taken:
+            if COMMON_LANE not in self._taken:
+                raise RuntimeError(f"A write in {sorted(self._taken)} wants the turn of {workspace} too.")
             self._wire.send(self._statements["turn_take"], [workspace], ask=True)
             self._took(workspace, self._wire.settle()[0])
         return self._taken[workspace]
