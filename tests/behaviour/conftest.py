@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import os
 import threading
 import typing
 
@@ -31,7 +32,9 @@ from agentmemo.testing import ManualPlane
 from agentmemo.testing.plane import AsyncManualTransport, ManualTransport
 
 OURS = "agentmemo.client._async."
-STORES = ("sqlite", "postgres")
+# BEHAVIOUR_STORES=postgres-bare: the same without prepared statements and notifications, as behind a pooler.
+STORES = os.environ.get("BEHAVIOUR_STORES", "sqlite,postgres").split(",")
+BARE = {"postgres_prepare": False, "postgres_notify": False}
 SURFACES = ("sync", "async", "http", "http async")
 
 
@@ -49,8 +52,9 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(params=STORES)
 def plane(request, tmp_path):
     """A plane on each kind of store."""
-    place = request.getfixturevalue("postgres_url") if request.param == "postgres" else tmp_path / "plane.db"
-    made = ManualPlane(place, settings=Settings(postgres_allow_lossy=True))
+    place = tmp_path / "plane.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    settings = Settings(postgres_allow_lossy=True, **(BARE if request.param == "postgres-bare" else {}))
+    made = ManualPlane(place, settings=settings)
     yield made
     made.close()
 
