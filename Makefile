@@ -1,11 +1,13 @@
 # One command to start (`make up`), one to check (`make check`), one to test (`make test`).
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench demo docs lock clean
+.PHONY: help up test torture check bench demo docs lock clean
 
 VENV  := .venv
 BENCH := .venv-bench
 BIN   := $(VENV)/bin
 ARGS  ?=
+SECONDS ?= 600
+SEED  ?=
 
 PIP := -m pip --quiet --disable-pip-version-check
 UV  := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -30,6 +32,11 @@ test: $(VENV)/.dev ## Run every test (ARGS="-k name" are handed to pytest)
 	@scripts/find_chromium.sh
 	$(call say,testing)
 	@$(BIN)/python -m pytest $(ARGS)
+
+torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600 (SEED=n repeats a run)
+	$(call say,torturing for $(SECONDS) s)
+	@AGENTMEMO_TORTURE_SECONDS=$(SECONDS) $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
+	    $(BIN)/python -m pytest tests/crash -k chaos -s $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, layers, generated code
 	$(call say,format)
