@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from agentmemo import ids
 from agentmemo.clock import monotonic
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Error, Unavailable
+from agentmemo.errors import Unavailable
 from agentmemo.store.database import COMMON_LANE, Done, Head, Read
 from agentmemo.store.postgres_sessions import Sessions, unavailable
 from agentmemo.store.postgres_transaction import Statements, WriteTransaction
@@ -64,6 +64,17 @@ class _Lane:
     def forget(self) -> None:
         self.heads.clear()
         self.last = None
+
+
+class _Trial:
+    """What the attempts at one batch know of those before: what to look for first, and whether that is in doubt."""
+
+    __slots__ = ("careful", "doubt", "proof")
+
+    def __init__(self, *, careful: bool) -> None:
+        self.careful = careful
+        self.proof: tuple[int, str] | None = None
+        self.doubt = False
 
 
 class _Spoiled(Exception):
@@ -214,22 +225,11 @@ class _Writer:
         """Verify, then retry, until the batch is committed or patience is over. Returns whether anything changed."""
         end = monotonic() + self._patience
         pause = 0.01
-        proof: tuple[int, str] | None = None
-        doubt = False
+        trial = _Trial(careful=careful)
         while True:
-            transaction: WriteTransaction | None = None
             try:
-                wire = self._connected()
-                if proof is not None and self._is_there(wire, lane, proof):
-                    return True
-                proof, doubt = None, False
-                transaction = self._begin(wire, lane, batch, careful=careful)
-                return self._perform(transaction, lane, batch)
-            except _Spoiled:
-                self._roll_back(lane)
-                return self._one_by_one(lane, batch)
+                return self._attempt(lane, batch, trial)
             except Refused as refused:
-                proof = _proof(transaction, proof)
                 self._roll_back(lane)
                 if self._sessions.learn_from(refused):
                     self._drop(lane)
@@ -240,13 +240,33 @@ class _Writer:
                 problem: Exception = refused
             except (Lost, Unavailable) as lost:
                 self._drop(lane)
-                proof = _proof(transaction, proof)
-                doubt = proof is not None
+                trial.doubt = trial.proof is not None
                 problem = lost
+            except Exception:
+                # One request spoiled it, or what it wants to send cannot be sent, half of the batch being on its way.
+                self._drop(lane)
+                if careful:
+                    raise
+                return self._one_by_one(lane, batch)
             if monotonic() + pause > end or self._leaves(problem):
-                raise unavailable(problem, again=True, doubt=doubt) from problem
+                raise unavailable(problem, again=True, doubt=trial.doubt) from problem
             self._pause.wait(ids.jitter(pause))
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
+
+    def _attempt(self, lane: _Lane, batch: list[_Job], trial: _Trial) -> bool:
+        transaction: WriteTransaction | None = None
+        try:
+            wire = self._connected()
+            if trial.proof is not None and self._is_there(wire, lane, trial.proof):
+                return True
+            trial.proof, trial.doubt = None, False
+            transaction = self._begin(wire, lane, batch, careful=trial.careful)
+            return self._perform(transaction, lane, batch)
+        except (Refused, Lost):
+            # Once COMMIT was on its way, nobody knows whether it arrived.
+            if transaction is not None and transaction.committing:
+                trial.proof = transaction.proof
+            raise
 
     def _leaves(self, problem: Exception) -> bool:
         """Whoever closes does not wait for a server that is away."""
@@ -293,7 +313,7 @@ class _Writer:
         for job in batch:
             try:
                 changed = self._persist(lane, [job], careful=True) or changed
-            except Error as error:
+            except Exception as error:  # noqa: BLE001 - it is this request's answer, whatever it is
                 job.result, job.error = None, error
         return changed
 
@@ -327,11 +347,6 @@ class _Writer:
             self._wire = None
         if lane is not None:
             lane.forget()
-
-
-def _proof(transaction: WriteTransaction | None, known: tuple[int, str] | None) -> tuple[int, str] | None:
-    """What to look for before a batch runs again: once COMMIT was on its way, nobody knows whether it arrived."""
-    return transaction.proof if transaction is not None and transaction.committing else known
 
 
 def _deliver(target: Callable[..., None], *arguments: Any) -> None:
