@@ -57,14 +57,14 @@ def database() -> str:
 
 
 def cpu_seconds(process: int) -> float:
-    """What a process and its living children have used; of a server, what all its backends have."""
+    """What a process and its children have used, those that ended included; of a server, what all its backends have."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
-    return sum(_ticks(one) for one in (str(process), *children)) / CLOCK_TICKS
+    return (_ticks(str(process), ended=True) + sum(_ticks(child) for child in children)) / CLOCK_TICKS
 
 
-def _ticks(process: str) -> int:
+def _ticks(process: str, *, ended: bool = False) -> int:
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     except FileNotFoundError:  # it ended meanwhile
         return 0
-    return int(fields[11]) + int(fields[12])
+    return sum(int(field) for field in fields[11 : 15 if ended else 13])
