@@ -30,6 +30,7 @@ demo: $(VENV)/.run ## Kill an agent in the middle of its work and watch it conti
 
 test: $(VENV)/.dev ## Run every test (ARGS="-k name" are handed to pytest)
 	@scripts/find_chromium.sh
+	@scripts/find_pgbouncer.sh
 	$(call say,testing)
 	@$(BIN)/python -m pytest $(ARGS)
 

@@ -12,6 +12,7 @@ import pytest
 # Its helpers are shared by the tests of this folder.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import pooler
 from line import Line
 from stand import Stand
 
@@ -28,6 +29,9 @@ DATABASES = {
     # What a pooler or a distributed engine lacks is switched off.
     "postgres bare": {"durable", "concurrent_reads", "shared"},
 }
+if pooler.PROGRAM:
+    # By default settings: what does not work there is found out.
+    DATABASES["postgres pooled"] = {"durable", "concurrent_reads", "shared"}
 LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0)
 BARE = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0, postgres_prepare=False, postgres_notify=False)
 
@@ -45,7 +49,8 @@ CREATE CONSTRAINT TRIGGER fault AFTER INSERT ON {table} {when} FOR EACH ROW EXEC
 
 
 def pytest_report_header():
-    return f"line seed: {SEED_VARIABLE}={SEED}"
+    without = "" if pooler.PROGRAM else "; no PgBouncer here, so nothing is tested behind one"
+    return f"line seed: {SEED_VARIABLE}={SEED}{without}"
 
 
 def pytest_generate_tests(metafunc):
@@ -93,8 +98,20 @@ def opened_postgres(postgres_url, clock):
         database.close()
 
 
+@pytest.fixture(scope="session")
+def pooler_in_front(postgres):
+    """A PgBouncer in transaction mode before the session's PostgreSQL."""
+    made = pooler.Pooler(postgres)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def make(kind, request):
+    if kind == "postgres pooled":
+        opened = request.getfixturevalue("opened_postgres")
+        url = request.getfixturevalue("pooler_in_front").url("tests")
+        return lambda: opened(LOSSY, url)
     if kind.startswith("postgres"):
         opened = request.getfixturevalue("opened_postgres")
         return lambda: opened(LOSSY if kind == "postgres" else BARE)

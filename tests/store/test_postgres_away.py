@@ -56,6 +56,19 @@ def test_a_refused_read_keeps_its_connection(stand, postgres):
     assert len(seen) == 1
 
 
+def test_a_read_that_is_refused_by_its_own_work_is_not_made_again(stand):
+    """What a damaged value answers is known at once; only who cannot be reached is waited for."""
+    calls = []
+
+    def work(tx):
+        calls.append(tx.now)
+        raise Unavailable("half a blob")
+
+    with pytest.raises(Unavailable):
+        stand.plane().engine.database.read(work)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_line_that_stays_away_after_its_commit(stand, line, again):
     """Nobody can know now; the caller is told so, and what the server did stands once."""

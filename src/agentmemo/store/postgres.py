@@ -81,9 +81,17 @@ class PostgresDatabase:
         """A read changes nothing, so one that lost its connection is simply made again, as long as patience lasts."""
         self._check_open()
         end = monotonic() + self._settings.postgres_patience_seconds
+        begun = False
+
+        def noted(transaction: Any) -> T:
+            nonlocal begun
+            begun = True
+            return work(transaction)
+
         while True:
+            begun = False
             try:
-                return self._read(work, snapshot=snapshot)
+                return self._read(noted, snapshot=snapshot)
             except Refused as refused:
                 again = self._sessions.learn_from(refused) or refused.state in AGAIN
                 if not again or monotonic() > end:
@@ -93,7 +101,8 @@ class PostgresDatabase:
                 if monotonic() > end:
                     raise unavailable(lost, again=True) from lost
             except Unavailable:
-                if monotonic() > end or self._closed.is_set():
+                # Once the work has begun it is its own refusal; before that nobody was there.
+                if begun or monotonic() > end or self._closed.is_set():
                     raise
             self._closed.wait(PAUSE_SECONDS)
 

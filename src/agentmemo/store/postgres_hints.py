@@ -125,10 +125,11 @@ class Hints:
         """A connection that hears notifications; None where none comes back, as behind a pooler."""
         listener = self._sessions.connect()
         try:
-            listener.execute(f"LISTEN {CHANNEL}")
-            listener.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
-            if any(True for _ in listener.notifies(timeout=TRY_SECONDS, stop_after=1)):
-                return listener
+            if _is_ours(listener):
+                listener.execute(f"LISTEN {CHANNEL}")
+                listener.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
+                if any(True for _ in listener.notifies(timeout=TRY_SECONDS, stop_after=1)):
+                    return listener
         except BaseException:
             _close(listener)
             raise
@@ -147,6 +148,15 @@ class Hints:
         while not self._closed.is_set() and (left := end - monotonic()) > 0 and poll.poll(left * 1000):
             if any(hint.payload != self._own for hint in listener.notifies(timeout=0)):
                 return
+
+
+def _is_ours(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server's process is the one that was promised when the connection was made.
+
+    Behind a pooler it is not: the session is others' too. Its LISTEN would stay with it, and hear our own hint once.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and bool(row[0] == connection.info.backend_pid)
 
 
 def _close(connection: psycopg.Connection[Any] | None) -> None:
