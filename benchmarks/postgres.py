@@ -65,6 +65,6 @@ def cpu_seconds(process: int) -> float:
 def _ticks(process: str, *, ended: bool = False) -> int:
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    except FileNotFoundError:  # it ended meanwhile
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
         return 0
     return sum(int(field) for field in fields[11 : 15 if ended else 13])
