@@ -12,7 +12,7 @@ from agentmemo.testing.postgres import PostgresServer
 
 # node id pattern -> why CI may skip it. Everything else that skips makes a CI run fail.
 ALLOWED_SKIPS: dict[str, str] = {
-    "tests/store/test_postgres_pooler.py::*": "PgBouncer is a package of the system, which not every machine can be given",
+    "tests/store/test_postgres_pooler.py::*": "PgBouncer is the system's, and not every machine can be given it",
 }
 
 # Tests need a quick server more than a safe one; what safety is worth is shown with durable ones.
