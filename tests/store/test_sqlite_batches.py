@@ -79,7 +79,7 @@ def test_a_refusal_that_wrote_nothing_leaves_its_batch_alone(database):
 
 def test_parameters_are_bound_in_the_order_sqlite_gives_them(database):
     connection = apsw.Connection(database.capabilities.file.as_posix())
-    for name, (sql, _) in queries.load("sqlite").items():
+    for name, (sql, *_) in queries.load("sqlite").items():
         cursor = connection.cursor()
         order = []
         cursor.exec_trace = lambda cursor, _sql, _bindings, order=order: order.extend(cursor.bindings_names) or False

@@ -26,10 +26,6 @@ def existing(tx: Transaction, call: Call, handle: str) -> rows.RunRow:
     return run
 
 
-def reload(tx: Transaction, call: Call, run: rows.RunRow) -> rows.RunRow:
-    return existing(tx, call, run.handle)
-
-
 def held(tx: Transaction, call: Call, handle: str) -> rows.RunRow:
     """The run, if the caller holds it at the current epoch. Raises LeaseLost otherwise.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentmemo import ids
 from agentmemo.model import runs, state
 from agentmemo.model.wire import Request
 from agentmemo.store.database import Read
@@ -20,19 +21,24 @@ def foresee(call: Call, request: Request) -> list[Read]:
     """The reads, each as (query, parameters) in full."""
     if call.engine.database.capabilities.local:
         return []
+    caller, workspace = call.caller, call.workspace
     reads: list[Read] = []
-    caller = call.caller
     if caller.request_id:
-        parameters = {"workspace": call.workspace, "actor": call.actor, "key": caller.request_id}
-        reads.append(("request_find", parameters))
+        reads.append(("request_find", {"workspace": workspace, "actor": call.actor, "key": caller.request_id}))
     if isinstance(request, state.SetEntry | state.DeleteEntry):
-        namespace = call.engine.names.known_namespace(call.workspace, request.namespace)
+        namespace = call.engine.names.known_namespace(workspace, request.namespace)
         if namespace is not None:
             reads.append(("entry_head", {"namespace": namespace, "key": request.key}))
-    elif caller.claim and isinstance(request, runs.StartStep | runs.CompleteStep | runs.FailStep):
+    if isinstance(request, runs.StartRun | runs.StartTask) and request.key is not None:
+        reads.append(("run_find", {"workspace": workspace, "name": request.name, "key": request.key}))
+    stream = call.engine.stream_of(workspace)
+    if caller.claim and isinstance(request, runs.StartStep | runs.CompleteStep | runs.FailStep):
         claim = caller.claim
-        held = {"handle": request.run, "workspace": call.workspace, "epoch": claim.epoch, "holder": call.actor}
+        held = {"handle": request.run, "workspace": workspace, "epoch": claim.epoch, "holder": call.actor}
         reads.append(("run_held", held))
-    stream = caller.claim.run if caller.claim else call.engine.stream_of(call.workspace)
+        stream = claim.run
+    elif (handle := caller.claim.run if caller.claim else getattr(request, "run", None)) and ids.is_handle(handle):
+        reads.append(("run_get", {"workspace": workspace, "handle": handle}))
+        stream = handle
     reads.append(("event_last_of_stream", {"stream": stream}))
     return reads

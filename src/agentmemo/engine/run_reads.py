@@ -5,8 +5,8 @@ from __future__ import annotations
 from agentmemo import clock
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.engine.claims import existing, held, reload
-from agentmemo.engine.run_views import view
+from agentmemo.engine.claims import existing, held
+from agentmemo.engine.run_views import changed, view
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
@@ -71,7 +71,7 @@ def progress(tx: Transaction, call: Call, request: model.SetProgress) -> model.R
         now=tx.now,
     )
     audit.record(tx, call, "run.progress", {"kind": "run", "id": run.handle}, stream=run.handle, reason=request.text)
-    return view(tx, call, reload(tx, call, run))
+    return changed(tx, call, run)
 
 
 def note(tx: Transaction, call: Call, request: model.AddNote) -> model.Note:

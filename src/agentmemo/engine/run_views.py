@@ -15,8 +15,15 @@ from agentmemo.store.database import Transaction
 _budget_decoder = msgspec.json.Decoder(model.Budget)
 
 
-def view(tx: Transaction, call: Call, run: rows.RunRow) -> model.Run:
-    values = rows.values(tx, run.id)
+def changed(tx: Transaction, call: Call, run: rows.RunRow) -> model.Run:
+    """The run as this transaction has left it."""
+    return view(tx, call, *rows.reload(tx, run))
+
+
+def view(tx: Transaction, call: Call, run: rows.RunRow, values: dict[str, blobs.Packed] | None = None) -> model.Run:
+    """The run as its readers see it; `values` are its stored ones, where they were read already."""
+    if values is None:
+        values = rows.values(tx, run.id)
 
     def value(field: str) -> object:
         packed = values.get(field)

@@ -11,8 +11,8 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, liveness, waits
 from agentmemo.engine.call import Call, not_found
-from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at, reload
-from agentmemo.engine.run_views import view
+from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
+from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, RunHeld
 from agentmemo.model import runs as model
 from agentmemo.model.state import check_name
@@ -49,7 +49,7 @@ def start(tx: Transaction, call: Call, request: model.StartRun) -> model.Claimed
 def reopen(tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_seconds: float) -> model.Claimed:
     """Continue an existing run, whatever state it is in."""
     if run.state == model.COMPLETED and not run.pruned:
-        return claimed(tx, call, run, "replay", lease_seconds)
+        return claimed(tx, call, run, outcome="replay", lease_seconds=lease_seconds)
     if run.state in model.FINISHED:
         what = "pruned" if run.pruned else run.state
         raise InvalidTransition(
@@ -59,7 +59,7 @@ def reopen(tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_sec
             details={"run": run.handle, "state": run.state},
         )
     if run.wake == "person":
-        return claimed(tx, call, run, "waiting", lease_seconds)
+        return claimed(tx, call, run, outcome="waiting", lease_seconds=lease_seconds)
     taken_over = run.state == model.RUNNING
     if taken_over and liveness.is_alive(tx, call.engine, call.workspace, run.worker):
         raise _held(tx, call, run)
@@ -74,7 +74,7 @@ def claim(
     if takeovers > model.TAKEOVERS_WITHOUT_STEP_MAX:
         detail = f"{takeovers} workers died on this run without finishing a step."
         waits.ask(tx, call, run, "takeovers", detail)
-        return claimed(tx, call, reload(tx, call, run), "waiting", lease_seconds)
+        return claimed(tx, call, *rows.reload(tx, run), outcome="waiting", lease_seconds=lease_seconds)
     model.next_run_state(run.state, "claim", run.handle)
     liveness.renew(tx, call, worker)
     tx.write(
@@ -104,7 +104,8 @@ def claim(
     if run.epoch:
         waits.mark_doubtful(tx, call, run, run.epoch + 1)
     reach("run.after_claim")
-    return claimed(tx, call, reload(tx, call, run), "taken_over" if taken_over else "claimed", lease_seconds)
+    outcome = "taken_over" if taken_over else "claimed"
+    return claimed(tx, call, *rows.reload(tx, run), outcome=outcome, lease_seconds=lease_seconds)
 
 
 def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claimed:
@@ -114,7 +115,7 @@ def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claim
     if run.epoch != request.epoch or run.state not in (model.PENDING, model.WAITING):
         raise lost(run, request.epoch)
     if run.state == model.WAITING:
-        return claimed(tx, call, run, "waiting", lease)
+        return claimed(tx, call, run, outcome="waiting", lease_seconds=lease)
     return claim(tx, call, run, request.worker, lease)
 
 
@@ -125,14 +126,14 @@ def complete(tx: Transaction, call: Call, request: model.CompleteRun) -> model.R
     rows.set_value(tx, run.id, "result", packed)
     finish(tx, call, run, model.COMPLETED, percent=100.0, contents={"result": packed})
     reach("run.after_complete")
-    return view(tx, call, reload(tx, call, run))
+    return changed(tx, call, run)
 
 
 def fail(tx: Transaction, call: Call, request: model.FailRun) -> model.Run:
     """Fail for good; no further attempts."""
     run = held(tx, call, request.run)
     finish(tx, call, run, model.FAILED, error=request.reason)
-    return view(tx, call, reload(tx, call, run))
+    return changed(tx, call, run)
 
 
 def release(tx: Transaction, call: Call, request: model.ReleaseRun) -> model.Run:
@@ -141,7 +142,7 @@ def release(tx: Transaction, call: Call, request: model.ReleaseRun) -> model.Run
         finish(tx, call, run, model.FAILED, error=request.error)
     else:
         give_back(tx, call, run, error=request.error, delay_seconds=request.retry_after_seconds)
-    return view(tx, call, reload(tx, call, run))
+    return changed(tx, call, run)
 
 
 def give_back(
@@ -190,7 +191,7 @@ def cancel(tx: Transaction, call: Call, request: model.CancelRun) -> model.Run:
     if run.state in model.FINISHED:
         model.next_run_state(run.state, "cancel", run.handle)
     _cancel(tx, call, run, request.reason)
-    return view(tx, call, reload(tx, call, run))
+    return changed(tx, call, run)
 
 
 def finish(
@@ -267,7 +268,7 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
     made = existing(tx, call, run.id)
     tx.write("step_copy", to_run=made.id, from_run=source.id, before=before)
     tx.write("run_set_steps", id=made.id)
-    return view(tx, call, reload(tx, call, made))
+    return changed(tx, call, made)
 
 
 def create(
@@ -330,7 +331,7 @@ def create(
     run = existing(tx, call, handle)
     if task:
         make_ready(tx, call, run, at or tx.now)
-    return view(tx, call, run)
+    return view(tx, call, run, {"inputs": inputs} if inputs is not NOTHING else {})
 
 
 def _record_start(
@@ -363,12 +364,20 @@ def _record_start(
     )
 
 
-def claimed(tx: Transaction, call: Call, run: rows.RunRow, outcome: str, lease_seconds: float) -> model.Claimed:
+def claimed(
+    tx: Transaction,
+    call: Call,
+    run: rows.RunRow,
+    values: dict[str, Packed] | None = None,
+    *,
+    outcome: str,
+    lease_seconds: float,
+) -> model.Claimed:
     # Of its first holder, and without a source to copy steps from: there are none.
     fresh = outcome == "claimed" and run.epoch == 1 and run.forked_from is None
     row = None if fresh else tx.one("step_count", run=run.id)
     return model.Claimed(
-        run=view(tx, call, run),
+        run=view(tx, call, run, values),
         outcome=outcome,
         lease_seconds=lease_seconds,
         stored_steps=row[0] if row else 0,

@@ -10,8 +10,8 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call
-from agentmemo.engine.claims import existing, held, make_ready, overdue_at, reload
-from agentmemo.engine.run_views import budget_of, view
+from agentmemo.engine.claims import existing, held, make_ready, overdue_at
+from agentmemo.engine.run_views import budget_of, changed, view
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model import runs as model
 from agentmemo.model.state import check_name
@@ -139,7 +139,7 @@ def signal(tx: Transaction, call: Call, request: model.SendSignal) -> model.Run:
     )
     if run.state == model.WAITING and run.wake == "signal" and run.waiting_for == request.name:
         _end_wait(tx, call, run, _take_signal(tx, run.id, request.name) or NOTHING, f"signal {request.name} came")
-    return view(tx, call, reload(tx, call, run))
+    return changed(tx, call, run)
 
 
 def child_ended(tx: Transaction, call: Call, parent: str, child: str) -> None:
@@ -194,7 +194,7 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
         reason=request.comment,
     )
     wake(tx, call, run, f"{call.caller.actor} decided: {request.decision}")
-    return view(tx, call, reload(tx, call, run))
+    return changed(tx, call, run)
 
 
 def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:

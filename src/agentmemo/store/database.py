@@ -54,8 +54,8 @@ class Transaction(Protocol):
 
     now: int
 
-    def fetch(self, *reads: Read) -> list[Row | None]:
-        """Several single-row reads, in one round trip where the database has round trips."""
+    def fetch(self, *reads: Read) -> list[list[Row]]:
+        """The rows of several reads, in one round trip where the database has round trips."""
         ...
 
     def one(self, name: str, /, **parameters: Any) -> Row | None: ...

@@ -71,21 +71,19 @@ class ReadTransaction:
         self._open = False
         self.now = now
 
-    def fetch(self, *reads: Read) -> list[Row | None]:
+    def fetch(self, *reads: Read) -> list[list[Row]]:
         self._before()
         for name, parameters in reads:
             self._ask(self._statements[name], parameters)
-        return [
-            _first(self._statements[name], answer) for (name, _), answer in zip(reads, self._wire.settle(), strict=True)
-        ]
+        answers = self._wire.settle()
+        return [_rows(self._statements[name], answer) for (name, _), answer in zip(reads, answers, strict=True)]
 
     def one(self, name: str, /, **parameters: Any) -> Row | None:
-        return self.fetch((name, parameters))[0]
+        rows = self.all(name, **parameters)
+        return rows[0] if rows else None
 
     def all(self, name: str, /, **parameters: Any) -> list[Row]:
-        self._before()
-        self._ask(self._statements[name], parameters)
-        return self._wire.settle()[0].rows
+        return self.fetch((name, parameters))[0]
 
     def head(self, stream: str) -> Head | None:
         row = self.one("event_last_of_stream", stream=stream)
@@ -169,19 +167,27 @@ class WriteTransaction:
             for number, parameters in enumerate(wanted, start=1):
                 rows[_key(statement, parameters)] = (parameters, found.get(number))
 
-    def fetch(self, *reads: Read) -> list[Row | None]:
-        return [self.one(name, **parameters) for name, parameters in reads]
+    def fetch(self, *reads: Read) -> list[list[Row]]:
+        statements = [self._statements[name] for name, _ in reads]
+        if any(self._waiting_tables & statement.tables for statement in statements):
+            self._send_waiting()
+        for statement, (_, parameters) in zip(statements, reads, strict=True):
+            self._wire.send(statement, _values(statement, parameters), ask=True)
+        answers = self._settle(reads[-1][0])
+        return [_rows(statement, answer) for statement, answer in zip(statements, answers, strict=True)]
 
     def one(self, name: str, /, **parameters: Any) -> Row | None:
         statement = self._statements[name]
-        if statement.by and (rows := self._foreseen.get(name)) is not None:
-            known = rows.get(_key(statement, parameters))
+        if statement.by and (foreseen := self._foreseen.get(name)) is not None:
+            known = foreseen.get(_key(statement, parameters))
             if known is not None and known[0] == parameters:
                 return known[1]
-        return _first(statement, self._ask(statement, parameters))
+        rows = _rows(statement, self._ask(statement, parameters))
+        return rows[0] if rows else None
 
     def all(self, name: str, /, **parameters: Any) -> list[Row]:
-        return self._ask(self._statements[name], parameters).rows
+        statement = self._statements[name]
+        return _rows(statement, self._ask(statement, parameters))
 
     def write(self, name: str, /, *, expect: int | None = None, **parameters: Any) -> None:
         statement = self._statements[name]
@@ -292,11 +298,11 @@ class WriteTransaction:
             self._send_waiting()
         self._spoils = self._spoils or statement.writes
         self._wire.send(statement, _values(statement, parameters), ask=True)
-        return self._settle(statement.name)
+        return self._settle(statement.name)[0]
 
-    def _settle(self, name: str) -> Answer:
+    def _settle(self, name: str) -> list[Answer]:
         try:
-            answers = self._wire.settle()
+            return self._wire.settle()
         except Refused as refused:
             if self._careful and refused.state == GUARD_FAILED:
                 raise LeaseLost(
@@ -305,7 +311,6 @@ class WriteTransaction:
                     next_call="Open the run again to get the current epoch.",
                 ) from refused
             raise
-        return answers[-1] if answers else Answer([], 0)
 
     def _send_waiting(self) -> None:
         if not self._waiting:
@@ -326,6 +331,9 @@ class WriteTransaction:
                 continue
             if set(known.by) <= set(statement.by):
                 rows.pop(_key(known, parameters), None)
+            elif known.id_first and "id" in statement.by:
+                for key in [key for key, (_, row) in rows.items() if row and row[0] == parameters["id"]]:
+                    del rows[key]
             else:
                 rows.clear()
 
@@ -393,7 +401,6 @@ def _columns(statement: Statement, rows: Sequence[dict[str, Any]]) -> list[list[
     return [[row[name] for row in rows] for name in statement.parameters]
 
 
-def _first(statement: Statement, answer: Answer) -> Row | None:
-    if not answer.rows:
-        return None
-    return answer.rows[0][1:] if statement.many else answer.rows[0]
+def _rows(statement: Statement, answer: Answer) -> list[Row]:
+    """The rows; those of a statement for many begin with which of them they belong to."""
+    return [row[1:] for row in answer.rows] if statement.many and not statement.writes else answer.rows

@@ -46,6 +46,7 @@ class Statement(NamedTuple):
     parameters: tuple[str, ...]
     arrays: tuple[int, ...]
     by: tuple[str, ...]
+    id_first: bool
     tables: frozenset[str]
     writes: bool
 
@@ -93,7 +94,14 @@ def statement(name: str, query: Query) -> Statement:
     plain = "".join("''" if literal else piece for literal, piece in pieces)
     writes = plain.lstrip()[:6].upper() in {"INSERT", "UPDATE", "DELETE"}
     return Statement(
-        name, text.encode(), tuple(names), tuple(arrays), query.by, frozenset(_TABLE.findall(plain)), writes
+        name,
+        text.encode(),
+        tuple(names),
+        tuple(arrays),
+        query.by,
+        query.id_first,
+        frozenset(_TABLE.findall(plain)),
+        writes,
     )
 
 

@@ -7,26 +7,28 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-_NAME = re.compile(r"^-- name: (?P<name>\w+)(?:; by (?P<by>[a-z_, ]+))?[ ]*$", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (?P<name>\w+)(?:; by (?P<by>[a-z_, ]+?))?(?P<id>; id first)?[ ]*$", re.MULTILINE)
 
 
 class Query(NamedTuple):
     """One named statement. `by` names the parameters that say which row it is about, where it is about one.
 
-    Two statements on one table whose `by` is the same and whose values differ do not meet: a database with round trips
-    reads rows beforehand and writes many at once by that (`postgres_transaction.py`).
+    A change `by` other values of what a read is `by` does not meet it: by that a database with round trips reads rows
+    beforehand and writes many at once (`postgres_transaction.py`). `id_first` says that a row begins with the `id` by
+    which other statements know it.
     """
 
     sql: str
     by: tuple[str, ...] = ()
+    id_first: bool = False
 
 
 def parse(text: str) -> dict[str, Query]:
     """The statements of one file, by name; comment lines are dropped."""
     parts = _NAME.split(text)
     return {
-        name: Query(_body(body), tuple(by.replace(" ", "").split(",")) if by else ())
-        for name, by, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+        name: Query(_body(body), tuple(by.replace(" ", "").split(",")) if by else (), bool(id_first))
+        for name, by, id_first, body in zip(parts[1::4], parts[2::4], parts[3::4], parts[4::4], strict=True)
     }
 
 
@@ -40,7 +42,7 @@ def load(database: str) -> dict[str, Query]:
             if file.name.endswith(".sql"):
                 for name, query in parse(file.read_text(encoding="utf-8")).items():
                     known = queries.get(name)
-                    queries[name] = Query(query.sql, query.by or (known.by if known else ()))
+                    queries[name] = known._replace(sql=query.sql) if known else query
     return queries
 
 

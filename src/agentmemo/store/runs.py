@@ -114,6 +114,14 @@ def values(tx: Transaction, run: int) -> dict[str, Packed]:
     return {row[0]: packed_row(row[1:]) for row in tx.all("run_values", run=run)}
 
 
+def reload(tx: Transaction, run: RunRow) -> tuple[RunRow, dict[str, Packed]]:
+    """A run that is there, and its values, as they are by now."""
+    found, stored = tx.fetch(
+        ("run_get", {"workspace": run.workspace, "handle": run.handle}), ("run_values", {"run": run.id})
+    )
+    return RunRow(*found[0]), {row[0]: packed_row(row[1:]) for row in stored}
+
+
 def set_value(tx: Transaction, run: int, field: str, packed: Packed) -> None:
     if packed is not NOTHING:
         tx.write("run_value_set", run=run, field=field, **packed.columns())

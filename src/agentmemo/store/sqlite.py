@@ -74,8 +74,8 @@ class SqliteTransaction:
         self._new_positions: dict[int, int] = {}
         self.now = now
 
-    def fetch(self, *reads: Read) -> list[Row | None]:
-        return [self.one(name, **parameters) for name, parameters in reads]
+    def fetch(self, *reads: Read) -> list[list[Row]]:
+        return [self.all(name, **parameters) for name, parameters in reads]
 
     def one(self, name: str, /, **parameters: Any) -> Row | None:
         sql, bind = self._queries[name]

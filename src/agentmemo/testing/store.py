@@ -151,9 +151,8 @@ class StoreContract:
     def test_several_reads_in_one_go(self, database: Database) -> None:
         workspace = add_workspace(database)
         found = database.read(lambda tx: tx.fetch(("workspace_find", {"name": "w"}), ("workspace_find", {"name": "x"})))
-        assert found[0] is not None
-        assert found[0][0] == workspace
-        assert found[1] is None
+        assert [row[0] for row in found[0]] == [workspace]
+        assert found[1] == []
 
     def test_positions_are_dense_per_workspace_whatever_is_refused(self, database: Database) -> None:
         def take(tx: Transaction, workspace: int, count: int) -> list[int]:

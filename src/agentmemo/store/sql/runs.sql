@@ -1,13 +1,13 @@
 -- Runs, steps, waits and workers. Every write under a claim carries its epoch in WHERE.
 
--- name: run_get
+-- name: run_get; by handle; id first
 SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
     takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
     created_at, updated_at, finished_at, pruned, holder
 FROM run WHERE handle = :handle AND workspace = :workspace;
 
--- name: run_find
+-- name: run_find; by workspace, name, key; id first
 SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
     takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
@@ -37,50 +37,50 @@ SELECT state, count(*) FROM run WHERE workspace = :workspace GROUP BY state;
 SELECT handle, name, state, updated_at FROM run
 WHERE workspace = :workspace AND wake IS NOT NULL ORDER BY updated_at LIMIT 1;
 
--- name: run_add
+-- name: run_add; by id, handle, workspace, name, key
 INSERT INTO run (id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     deadline, worker, task, task_version, priority, parent, forked_from, budget, claimed_at, holder, created_at, updated_at)
 VALUES (:id, :handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_attempts, :agent, :inputs_hash, :wake, :wake_at,
     :deadline, :worker, :task, :task_version, :priority, :parent, :forked_from, :budget, :claimed_at, :holder, :now, :now);
 
--- name: run_claim
+-- name: run_claim; by id
 UPDATE run SET state = 'running', epoch = epoch + 1, attempt = :attempt, wake = 'lease', wake_at = NULL,
     waiting_for = NULL, wait_name = NULL, wait_key = NULL, deadline = NULL, overdue_at = NULL, worker = :worker, holder = :holder,
     task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '', claimed_at = :now,
     updated_at = :now
 WHERE id = :id AND epoch = :epoch;
 
--- name: run_park
+-- name: run_park; by id
 UPDATE run SET state = 'waiting', wake = :wake, wake_at = :wake_at, waiting_for = :waiting_for, wait_name = :wait_name,
     wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason, worked_us = worked_us + :now - claimed_at,
     claimed_at = NULL, current_step = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
--- name: run_wake
+-- name: run_wake; by id
 UPDATE run SET state = 'pending', wake = :wake, wake_at = NULL, waiting_for = NULL, wait_name = NULL, wait_key = NULL,
     deadline = :deadline, overdue_at = NULL, reason = :reason, takeovers = 0, updated_at = :now
 WHERE id = :id AND state = 'waiting';
 
--- name: run_release
+-- name: run_release; by id
 UPDATE run SET state = 'pending', wake = :wake, wake_at = :wake_at, deadline = :deadline, overdue_at = NULL,
     worker = NULL, attempt = :attempt, error = :error, reason = :reason, takeovers = :takeovers,
     worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
--- name: run_ask
+-- name: run_ask; by id
 UPDATE run SET state = 'waiting', wake = 'person', wake_at = NULL, waiting_for = :question, wait_name = :wait_name,
     wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason,
     worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
--- name: run_finish
+-- name: run_finish; by id
 UPDATE run SET state = :state, wake = NULL, wake_at = NULL, waiting_for = NULL, wait_name = NULL, wait_key = NULL,
     deadline = NULL, worker = NULL, error = :error, reason = :reason, percent = coalesce(:percent, percent),
     worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL,
     updated_at = :now, finished_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
--- name: run_held; by handle
+-- name: run_held; by handle; id first
 SELECT id, steps, attempt, budget, worked_us, claimed_at, tokens, nanousd FROM run
 WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running' AND holder = :holder;
 
@@ -93,16 +93,16 @@ WHERE handle = :handle AND epoch = :epoch AND state = 'running' AND holder = :ho
 UPDATE run SET current_step = coalesce(:current_step, current_step), updated_at = :now
 WHERE handle = :handle AND epoch = :epoch AND state = 'running' AND holder = :holder;
 
--- name: run_set_progress
+-- name: run_set_progress; by id
 UPDATE run SET percent = coalesce(:percent, percent), progress = :progress,
     current_step = coalesce(:current_step, current_step), updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
--- name: run_set_current_step
+-- name: run_set_current_step; by handle
 UPDATE run SET current_step = :current_step
 WHERE handle = :handle AND worker = :worker AND state = 'running' AND current_step IS DISTINCT FROM :current_step;
 
--- name: run_set_budget
+-- name: run_set_budget; by id
 UPDATE run SET budget = :budget WHERE id = :id;
 
 -- name: run_of_worker
@@ -122,7 +122,7 @@ WHERE deadline IS NOT NULL AND deadline <= :now AND overdue_at IS NULL
     AND (workspace = :workspace OR :workspace IS NULL)
 ORDER BY deadline LIMIT :limit;
 
--- name: run_set_overdue
+-- name: run_set_overdue; by id
 UPDATE run SET overdue_at = :now, deadline = NULL WHERE id = :id;
 
 -- name: run_overdue
@@ -135,7 +135,7 @@ WHERE finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before
     AND (workspace = :workspace OR :workspace IS NULL)
 ORDER BY finished_at LIMIT :limit;
 
--- name: run_mark_pruned
+-- name: run_mark_pruned; by id
 UPDATE run SET pruned = 1, progress = '', updated_at = :now WHERE id = :id;
 
 -- name: run_remove_steps
@@ -158,11 +158,11 @@ ON CONFLICT (run, field) DO UPDATE SET size = excluded.size, codec = excluded.co
 -- name: run_values
 SELECT field, size, codec, value, blob FROM run_value WHERE run = :run;
 
--- name: ready_add
+-- name: ready_add; by run
 INSERT INTO ready (run, workspace, task, priority, available_at) VALUES (:run, :workspace, :task, :priority, :available_at)
 ON CONFLICT (run) DO UPDATE SET available_at = excluded.available_at;
 
--- name: ready_remove
+-- name: ready_remove; by run
 DELETE FROM ready WHERE run = :run;
 
 -- name: ready_next
@@ -223,7 +223,7 @@ FROM step WHERE run = :from_run AND state = 'completed' AND id < :before ORDER B
 -- name: step_first_named
 SELECT min(id) FROM step WHERE run = :run AND (name = :name OR name || '/' || key = :name);
 
--- name: run_set_steps
+-- name: run_set_steps; by id
 UPDATE run SET steps = (SELECT count(*) FROM step WHERE run = :id) WHERE id = :id;
 
 -- name: signal_add

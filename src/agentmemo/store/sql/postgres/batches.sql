@@ -43,6 +43,24 @@ SELECT b.n, e.sequence, e.leaf
 FROM unnest(:stream::text[]) WITH ORDINALITY AS b (stream, n),
     LATERAL (SELECT sequence, leaf FROM event WHERE stream = b.stream ORDER BY sequence DESC LIMIT 1) e;
 
+-- name: run_get
+SELECT b.n, r.id, r.handle, r.workspace, r.name, r.key, r.state, r.epoch, r.attempt, r.max_attempts, r.agent,
+    r.inputs_hash, r.wake, r.wake_at, r.waiting_for, r.wait_name, r.wait_key, r.deadline, r.worker, r.task,
+    r.task_version, r.priority, r.parent, r.forked_from, r.steps, r.takeovers, r.percent, r.progress,
+    r.current_step, r.reason, r.error, r.budget, r.worked_us, r.tokens, r.nanousd, r.claimed_at, r.created_at,
+    r.updated_at, r.finished_at, r.pruned, r.holder
+FROM unnest(:handle::text[], :workspace::bigint[]) WITH ORDINALITY AS b (handle, workspace, n)
+JOIN run r ON r.handle = b.handle WHERE r.workspace = b.workspace;
+
+-- name: run_find
+SELECT b.n, r.id, r.handle, r.workspace, r.name, r.key, r.state, r.epoch, r.attempt, r.max_attempts, r.agent,
+    r.inputs_hash, r.wake, r.wake_at, r.waiting_for, r.wait_name, r.wait_key, r.deadline, r.worker, r.task,
+    r.task_version, r.priority, r.parent, r.forked_from, r.steps, r.takeovers, r.percent, r.progress,
+    r.current_step, r.reason, r.error, r.budget, r.worked_us, r.tokens, r.nanousd, r.claimed_at, r.created_at,
+    r.updated_at, r.finished_at, r.pruned, r.holder
+FROM unnest(:workspace::bigint[], :name::text[], :key::text[]) WITH ORDINALITY AS b (workspace, name, key, n)
+JOIN run r ON r.workspace = b.workspace AND r.name = b.name AND r.key = b.key;
+
 -- name: run_held
 SELECT b.n, r.id, r.steps, r.attempt, r.budget, r.worked_us, r.claimed_at, r.tokens, r.nanousd
 FROM unnest(:handle::text[], :workspace::bigint[], :epoch::bigint[], :holder::bigint[]) WITH ORDINALITY
