@@ -7,6 +7,9 @@ import pytest
 import agentmemo
 from agentmemo.errors import InvalidTransition, Unavailable
 from agentmemo.model.runs import CompleteStep, FailStep
+from agentmemo.settings import Settings
+from agentmemo.store.database import wait_for
+from agentmemo.testing import ManualPlane
 
 
 class Losing:
@@ -25,6 +28,43 @@ class Losing:
 
     def __getattr__(self, name):
         return getattr(self._inner, name)
+
+
+class Away:
+    """A transport that cannot reach the plane while it is `away`."""
+
+    def __init__(self, inner):
+        self._inner = inner
+        self.away = False
+
+    def call(self, operation, request, *, claim=None, worker=None):
+        if self.away:
+            raise Unavailable("Nobody is there.")
+        return self._inner.call(operation, request, claim=claim, worker=worker)
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("block", ["fails", "completes"])
+def test_a_run_that_could_not_be_given_back_is_given_back_later(tmp_path, block):
+    """Its worker lives on and works, so nobody would ever take the run over."""
+    plane = ManualPlane(tmp_path / "plane.db", settings=Settings(lease_seconds=0.1))
+    agent = plane.connect()
+    away = agent._plane.transport = Away(agent._plane.transport)
+    with agent.run("other", "1") as other:
+        with pytest.raises(Unavailable), agent.run("job", "1") as run:
+            run.step("work", lambda: 1)
+            away.away = True
+            if block == "fails":
+                run.step("more", lambda: 2)
+        away.away = False
+        other.progress(1, "the same worker is alive")
+        assert wait_for(plane.engine.database, lambda: agent.runs.get(run.id).state == "pending" or None, 10)
+        with agent.run("job", "1") as again:
+            assert again.step("work", lambda: pytest.fail("it is done")) == 1
+    assert agent.runs.get(run.id).state == "completed"
+    plane.close()
 
 
 @pytest.mark.parametrize("retry", [None, 3])

@@ -7,11 +7,12 @@ import threading
 
 from agentmemo.api.operations import BY_NAME
 from agentmemo.client.transport import Transport
-from agentmemo.errors import Error
-from agentmemo.model.runs import Heartbeat
+from agentmemo.errors import Error, Unavailable
+from agentmemo.model.access import Claim
+from agentmemo.model.runs import Heartbeat, ReleaseRun
 
 BEATS_PER_LEASE = 3
-_HEARTBEAT = BY_NAME["worker.heartbeat"]
+_HEARTBEAT, _RELEASE = BY_NAME["worker.heartbeat"], BY_NAME["run.release"]
 _log = logging.getLogger("agentmemo.heartbeat")
 
 
@@ -24,6 +25,7 @@ class Heart:
         self._interval = lease_seconds / BEATS_PER_LEASE
         self._steps: dict[str, str] = {}
         self._lost: set[str] = set()
+        self._owed: dict[str, tuple[ReleaseRun, Claim]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -32,9 +34,17 @@ class Heart:
         with self._lock:
             self._steps[run] = ""
             self._lost.discard(run)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name="agentmemo-heartbeat", daemon=True)
-                self._thread.start()
+            self._owed.pop(run, None)
+            self._start()
+
+    def owe(self, release: ReleaseRun, claim: Claim) -> None:
+        """A run that could not be given back, because nobody was there: it is with a later beat.
+
+        This worker lives on, so nobody would take over what it seems to hold.
+        """
+        with self._lock:
+            self._owed[release.run] = (release, claim)
+            self._start()
 
     def at_step(self, run: str, step: str) -> None:
         """What the run is doing, shown to others with the next beat."""
@@ -54,8 +64,28 @@ class Heart:
         if self._thread:
             self._thread.join()
 
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._beat, name="agentmemo-heartbeat", daemon=True)
+            self._thread.start()
+
+    def _give_back(self) -> None:
+        with self._lock:
+            owed = dict(self._owed)
+        for run, (release, claim) in owed.items():
+            try:
+                self._transport.call(_RELEASE, release, claim=claim, worker=self._worker)
+            except Unavailable as error:
+                _log.warning("run %s is not given back yet: %s", run, error.message)
+                return
+            except Error:
+                pass  # it was given back or taken over before
+            with self._lock:
+                self._owed.pop(run, None)
+
     def _beat(self) -> None:
         while not self._stop.wait(self._interval):
+            self._give_back()
             with self._lock:
                 steps = dict(self._steps)
             if not steps:

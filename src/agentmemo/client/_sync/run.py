@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import Token
 from typing import Any, Self
 
@@ -18,7 +17,16 @@ from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
 from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
+from agentmemo.errors import (
+    Error,
+    InvalidInput,
+    InvalidTransition,
+    LeaseLost,
+    NotFound,
+    StepFailed,
+    TimedOut,
+    Unavailable,
+)
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_result
 from agentmemo.model.wire import Request
@@ -256,13 +264,18 @@ class Run:
         """What the end of the block means for the run."""
         if self._replaying or self._finished or isinstance(error, Suspended | LeaseLost):
             return
-        if error is None:
-            self.complete()
-            return
-        summary = _summary(error) if isinstance(error, Exception) else None
-        # The user's exception is the news; failing to give the run back only delays the next attempt.
-        with suppress(Error):
-            self._record = self._call(model.ReleaseRun(run=self.id, error=summary))
+        release = model.ReleaseRun(run=self.id, error=_summary(error) if isinstance(error, Exception) else None)
+        try:
+            if error is None:
+                self.complete()
+            else:
+                self._record = self._call(release)
+        except Error as failure:
+            if isinstance(failure, Unavailable):
+                self._plane.heart().owe(release, self._hold().claim())
+            # The user's exception is the news; failing to give the run back only delays the next attempt.
+            if error is None:
+                raise
 
     def _perform(self, call: StepCall, *, keyed: bool) -> Any:
         """The life of one step: from the store if it is there, else run, retried and recorded."""
