@@ -37,11 +37,13 @@ class Heart:
             self._owed.pop(run, None)
             self._start()
 
-    def owe(self, release: ReleaseRun, claim: Claim) -> None:
-        """A run that could not be given back, because nobody was there: it is with a later beat.
+    def owe(self, release: ReleaseRun, claim: Claim, failure: Error) -> None:
+        """A run could not be given back. Where nobody was there, a later beat does it.
 
         This worker lives on, so nobody would take over what it seems to hold.
         """
+        if not isinstance(failure, Unavailable):
+            return
         with self._lock:
             self._owed[release.run] = (release, claim)
             self._start()

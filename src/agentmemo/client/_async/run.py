@@ -16,16 +16,7 @@ from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
 from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy
 from agentmemo.crashpoints import reach
-from agentmemo.errors import (
-    Error,
-    InvalidInput,
-    InvalidTransition,
-    LeaseLost,
-    NotFound,
-    StepFailed,
-    TimedOut,
-    Unavailable,
-)
+from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_result
 from agentmemo.model.wire import Request
@@ -270,8 +261,7 @@ class AsyncRun:
             else:
                 self._record = await self._call(release)
         except Error as failure:
-            if isinstance(failure, Unavailable):
-                self._plane.heart().owe(release, self._hold().claim())
+            self._plane.heart().owe(release, self._hold().claim(), failure)
             # The user's exception is the news; failing to give the run back only delays the next attempt.
             if error is None:
                 raise

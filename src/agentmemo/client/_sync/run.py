@@ -17,16 +17,7 @@ from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
 from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy
 from agentmemo.crashpoints import reach
-from agentmemo.errors import (
-    Error,
-    InvalidInput,
-    InvalidTransition,
-    LeaseLost,
-    NotFound,
-    StepFailed,
-    TimedOut,
-    Unavailable,
-)
+from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_result
 from agentmemo.model.wire import Request
@@ -271,8 +262,7 @@ class Run:
             else:
                 self._record = self._call(release)
         except Error as failure:
-            if isinstance(failure, Unavailable):
-                self._plane.heart().owe(release, self._hold().claim())
+            self._plane.heart().owe(release, self._hold().claim(), failure)
             # The user's exception is the news; failing to give the run back only delays the next attempt.
             if error is None:
                 raise
