@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import agentmemo
@@ -65,6 +67,23 @@ def test_a_run_that_could_not_be_given_back_is_given_back_later(tmp_path, block)
             assert again.step("work", lambda: pytest.fail("it is done")) == 1
     assert agent.runs.get(run.id).state == "completed"
     plane.close()
+
+
+def test_a_worker_outlives_the_absence_of_its_plane(plane):
+    agent = plane.connect()
+    away = agent._plane.transport = Away(agent._plane.transport)
+    agent.task("job")(lambda run: run.step("work", lambda: 1))
+    agent._plane.worker()
+    away.away = True
+    with pytest.raises(Unavailable):
+        agent.work(until_idle=True)
+    worker = threading.Thread(target=agent.work)
+    worker.start()
+    run = plane.connect("asker").start("job")
+    away.away = False
+    assert wait_for(plane.engine.database, lambda: agent.runs.get(run.id).state == "completed" or None, 10)
+    agent.stop()
+    worker.join()
 
 
 @pytest.mark.parametrize("retry", [None, 3])

@@ -62,6 +62,7 @@ class Flow:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
+        self._failed = threading.Event()
 
     def sleep(self, seconds: float) -> None:
         self._clock.sleep(seconds)
@@ -88,7 +89,7 @@ class Flow:
                 work()
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread
                 errors.append(error)
-                self.stop()
+                self._failed.set()
 
         threads = [threading.Thread(target=guarded, name=f"agentmemo-work-{n}") for n in range(concurrency)]
         for thread in threads:
@@ -101,6 +102,8 @@ class Flow:
             for thread in threads:
                 thread.join()
             raise
+        # They stopped for the one that failed; whoever works again begins anew.
+        self._failed.clear()
         if errors:
             raise errors[0]
 
@@ -109,7 +112,7 @@ class Flow:
 
     @property
     def stopping(self) -> bool:
-        return self._stopping.is_set()
+        return self._stopping.is_set() or self._failed.is_set()
 
 
 def _call_in_thread(

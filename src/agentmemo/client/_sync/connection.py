@@ -17,12 +17,14 @@ from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
 from agentmemo.client.flow import Suspended
 from agentmemo.clock import SECOND
-from agentmemo.errors import InvalidInput
+from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
 F = TypeVar("F", bound=Callable[..., Any])
 CLAIM_WAIT_SECONDS = 2.0
+# How long a worker waits for a plane that is away before it looks again.
+AWAY_SECONDS = 1.0
 
 
 class Task:
@@ -127,7 +129,8 @@ class Connection:
     def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
         """Claim and perform runs of the registered tasks until `stop` is called.
 
-        `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again.
+        `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again. While the
+        plane cannot be reached, it waits; with `until_idle` it raises Unavailable.
         """
         if not self._tasks:
             raise InvalidInput(
@@ -137,8 +140,15 @@ class Connection:
 
         def loop() -> None:
             while not self._plane.flow.stopping:
-                if not self._work_once(0.0 if until_idle else CLAIM_WAIT_SECONDS) and until_idle:
-                    return
+                try:
+                    found = self._work_once(0.0 if until_idle else CLAIM_WAIT_SECONDS)
+                except Unavailable as error:
+                    if until_idle or not error.retry_safe:
+                        raise
+                    self._plane.flow.sleep(AWAY_SECONDS)
+                else:
+                    if until_idle and not found:
+                        return
 
         self._plane.flow.parallel(loop, concurrency)
 
