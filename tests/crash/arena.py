@@ -24,6 +24,8 @@ from agentmemo.testing.postgres import PostgresServer
 
 PROGRAM = Path(__file__).with_name("chaos.py")
 LEASE_SECONDS = 2.0
+# Shorter than the longest absence of the database, so that callers are refused and what they held has to be freed.
+PATIENCE_SECONDS = 2.0
 END_SECONDS = 30.0
 READY_SECONDS = 60.0
 # What counts as work done, for the rate.
@@ -129,6 +131,7 @@ class Arena:
             "AGENTMEMO_DATA": str(directory / "data"),
             "AGENTMEMO_LEASE_SECONDS": str(LEASE_SECONDS),
             "AGENTMEMO_UPKEEP_INTERVAL_SECONDS": "0.1",
+            "AGENTMEMO_POSTGRES_PATIENCE_SECONDS": str(PATIENCE_SECONDS),
             "AGENTMEMO_POSTGRES_WRITERS": "2",
             "AGENTMEMO_POSTGRES_READERS": "4",
             "CHAOS_FINISH_SECONDS": str(END_SECONDS),
@@ -252,6 +255,7 @@ class Faults:
         self.done: Counter = Counter()
         self.all = (
             self.database_killed,
+            self.database_away,
             self.sessions_ended,
             self.session_frozen,
             self.database_frozen,
@@ -269,6 +273,12 @@ class Faults:
 
     def database_killed(self) -> None:
         self._database.kill()
+        self._database.start()
+
+    def database_away(self) -> None:
+        """For longer than anybody has patience."""
+        self._database.kill()
+        time.sleep(PATIENCE_SECONDS * 1.5)
         self._database.start()
 
     def sessions_ended(self) -> None:
