@@ -44,6 +44,9 @@ READ = "get"
 # Counted, since the server's statistics of a connection that rests come up to ten seconds late.
 COUNTED = ("entry", "entry_version", "event", "run", "run_value", "step")
 ROWS = " + ".join(f"(SELECT count(*) FROM {table})" for table in COUNTED)  # noqa: S608 - the names above
+UNINDEXED = """
+SELECT EXISTS (SELECT FROM workspace w JOIN entry_version v ON v.position > w.indexed AND v.position >> 40 = w.id)"""
+INDEX_SECONDS_MAX = 20
 RESULTS = Path(__file__).parent / "capacity.json"
 # Threads of the process whose round trips belong to nobody's operation.
 BACKGROUND = ("agentmemo-upkeep", "agentmemo-notify", "agentmemo-heartbeat", "agentmemo-listen")
@@ -116,6 +119,7 @@ class Meter:
         )
 
     def _read(self) -> Reading:
+        self._await_index()
         time.sleep(SETTLE_SECONDS)
         counters = self._agent_counters()
         wal, rows, size = self._server.execute(
@@ -135,6 +139,12 @@ class Meter:
             rows=float(rows),
             size=float(size),
         )
+
+    def _await_index(self) -> None:
+        """Search follows the sets; what it costs belongs to them, and not to what is measured after them."""
+        end = time.monotonic() + INDEX_SECONDS_MAX
+        while time.monotonic() < end and self._server.execute(UNINDEXED, database=DATABASE)[0][0]:
+            time.sleep(0.1)
 
     def _agent_counters(self) -> dict[str, int]:
         from agentmemo.connect import shared_plane
