@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -181,12 +181,14 @@ class Engine:
         for (worker,) in tx.all("worker_of_actor", workspace=call.workspace, kind=kind, name=name):
             workers.retire(tx, call, worker, f"{kind}:{name} was disabled", lost=False)
 
-    def system_calls(self) -> dict[int, Call]:
+    def system_calls(self, wanted: Collection[int]) -> dict[int, Call]:
         """By workspace: a call of the plane itself, for the duties of time. Made before their transaction begins."""
         found = {}
-        for workspace, name, *_ in self.database.read(lambda tx: tx.all("workspace_all")):
-            caller = msgspec.structs.replace(SYSTEM, workspace=name)
-            found[workspace] = Call(self, caller, workspace, self.names.actor(workspace, caller.kind, caller.name))
+        for workspace, name, *_ in self.database.read(lambda tx: tx.all("workspace_all")) if wanted else ():
+            if workspace in wanted:
+                caller = msgspec.structs.replace(SYSTEM, workspace=name)
+                actor = self.names.actor(workspace, caller.kind, caller.name)
+                found[workspace] = Call(self, caller, workspace, actor)
         return found
 
     def close(self) -> None:

@@ -35,6 +35,43 @@ OTHERS_SESSION = frozenset({"26000", "42P05"})
 NOT_YET = "25006"
 
 
+class _Permits:
+    """So many at once, and the others in the order they came; a semaphore lets whoever is quick overtake who waits."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[threading.Lock] = deque()
+        self._changing = threading.Lock()
+
+    def take(self, seconds: float) -> None:
+        """Wait for a permit. Raises Unavailable when none came in time."""
+        with self._changing:
+            if self._free:
+                self._free -= 1
+                return
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        if mine.acquire(timeout=seconds):
+            return
+        with self._changing:
+            if mine not in self._waiting:
+                return  # it came just then
+            self._waiting.remove(mine)
+        raise Unavailable(
+            "All connections for reading are in use.",
+            why="More readers wait than the database answers in time.",
+            next_call="Try again, or raise AGENTMEMO_POSTGRES_READERS.",
+        )
+
+    def give_back(self) -> None:
+        with self._changing:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
+
+
 class Sessions:
     """Makes connections, keeps idle readers, and counts what is open."""
 
@@ -50,7 +87,7 @@ class Sessions:
         self._patience = settings.postgres_patience_seconds
         self._prepares = settings.postgres_prepare
         self._idle: deque[Wire] = deque()
-        self._readers = threading.BoundedSemaphore(settings.postgres_readers)
+        self._readers = _Permits(settings.postgres_readers)
 
     @property
     def shown(self) -> str:
@@ -82,12 +119,7 @@ class Sessions:
     @contextmanager
     def reader(self) -> Iterator[Wire]:
         """A connection for reads; one that failed is closed. Raises Unavailable when all are in use for too long."""
-        if not self._readers.acquire(timeout=self._patience):
-            raise Unavailable(
-                "All connections for reading are in use.",
-                why="More readers wait than the database answers in time.",
-                next_call="Try again, or raise AGENTMEMO_POSTGRES_READERS.",
-            )
+        self._readers.take(self._patience)
         try:
             try:
                 wire = self._idle.pop()
@@ -104,7 +136,7 @@ class Sessions:
                 raise
             self._idle.append(wire)
         finally:
-            self._readers.release()
+            self._readers.give_back()
 
     def _unreachable(self, error: Exception) -> Unavailable:
         return Unavailable(

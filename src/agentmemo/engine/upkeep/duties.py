@@ -52,7 +52,7 @@ def free_the_dead(engine: Engine) -> int:
     """Runs of workers that are certainly gone become free for the next one."""
     rows = engine.database.read(lambda tx: tx.all("worker_live", limit=BATCH))
     gone = [row for row in rows if liveness.is_dead(engine, row[0], row[2], row[3])]
-    calls = engine.system_calls()
+    calls = engine.system_calls({row[1] for row in gone})
     retired: list[str] = []
     for worker, workspace, *_ in gone:
         if engine.database.write(partial(_retire, engine, calls[workspace], worker), lane=workspace):
@@ -162,11 +162,12 @@ class _Unindexed(NamedTuple):
 
 def prune(engine: Engine) -> int:
     """Retention: finished runs keep a tombstone, old versions go, and the floor says from where history is whole."""
-    calls = sorted(engine.system_calls().items())
+    known = engine.database.read(lambda tx: tx.all("workspace_all"), snapshot=False)
     # Of very many workspaces, so many in a round, and on from there in the next one.
-    turn = [call for workspace, call in calls if workspace > engine.pruned_to][:WORKSPACES_PER_ROUND]
-    engine.pruned_to = turn[-1].workspace if len(turn) == WORKSPACES_PER_ROUND else 0
-    return sum(engine.database.write(partial(_prune, engine, call), lane=call.workspace) for call in turn)
+    turn = [workspace for workspace, *_ in known if workspace > engine.pruned_to][:WORKSPACES_PER_ROUND]
+    engine.pruned_to = turn[-1] if len(turn) == WORKSPACES_PER_ROUND else 0
+    calls = engine.system_calls(turn)
+    return sum(engine.database.write(partial(_prune, engine, calls[place]), lane=place) for place in turn)
 
 
 def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
@@ -225,7 +226,8 @@ def _each_due(engine: Engine, query: str, do: Callable[[Transaction, Call, Row],
     Looked for on a reader first: an idle plane writes nothing. Looked at again inside the transaction.
     """
     due = engine.database.read(lambda tx: tx.all(query, now=tx.now, limit=BATCH, workspace=None), snapshot=False)
-    calls = engine.system_calls() if due else {}
+    places = sorted({row[0] for row in due})
+    calls = engine.system_calls(places)
 
     def work(call: Call, tx: Transaction) -> int:
         found = tx.all(query, now=tx.now, limit=BATCH, workspace=call.workspace)
@@ -233,7 +235,6 @@ def _each_due(engine: Engine, query: str, do: Callable[[Transaction, Call, Row],
             do(tx, call, row)
         return len(found)
 
-    places = sorted({row[0] for row in due})
     return sum(engine.database.write(partial(work, calls[place]), lane=place) for place in places)
 
 
