@@ -28,7 +28,10 @@ class Stand:
         return self._planes[-1]
 
     def agent(self, url=None, name="a", **settings):
-        return connection_for(self.plane(url, **settings), local_caller(name, None, "default"))
+        return self.agent_on(self.plane(url, **settings), name)
+
+    def agent_on(self, plane, name="a"):
+        return connection_for(plane, local_caller(name, None, "default"))
 
     def trusted(self):
         return self.agent(name="checker")

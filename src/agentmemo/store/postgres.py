@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
+
 from agentmemo.clock import Clock, DatabaseClock, SystemClock, monotonic
 from agentmemo.errors import Error, Unavailable
 from agentmemo.model.system import Finding
@@ -30,6 +32,8 @@ T = TypeVar("T")
 SNAPSHOT = (b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 PAUSE_SECONDS = 0.05
 CLOCK_SAMPLES = 3
+# Commits of this process after which the server is to look at small tables again, and by how much more each time.
+ANALYZE_AFTER, GROWTH = 100, 3
 _log = logging.getLogger("agentmemo.store")
 
 _open_databases: weakref.WeakSet[PostgresDatabase] = weakref.WeakSet()
@@ -49,6 +53,7 @@ class PostgresDatabase:
         self._listen_lock = threading.Lock()
         self._closed = threading.Event()
         self._forked = False
+        self._analyze_at = ANALYZE_AFTER
         beside = self._prepare()
         self.clock = DatabaseClock(clock, self._measure_ahead) if isinstance(clock, SystemClock) else clock
         self.capabilities = Capabilities(
@@ -206,6 +211,20 @@ class PostgresDatabase:
     def _committed(self) -> None:
         self._notify()
         self._hints.send()
+        if self._lanes.commits >= self._analyze_at:
+            self._analyze_at *= GROWTH
+            threading.Thread(target=self._analyze, name="agentmemo-analyze", daemon=True).start()
+
+    def _analyze(self) -> None:
+        """Plans are kept, and those made while a store was empty read a whole table for one row.
+
+        The server would find out by itself, a minute later and not where autovacuum is off.
+        """
+        try:
+            with self._sessions.connected() as connection:
+                schema.analyze(connection)
+        except (psycopg.Error, Unavailable):
+            _log.debug("the tables were not analyzed", exc_info=True)
 
     def _notify(self) -> None:
         for callback in list(self._listeners.values()):

@@ -29,6 +29,8 @@ VERSION_KEY, MIN_READER_KEY, MIN_WRITER_KEY, ID_KEY, PEPPER_KEY = (
 OLDEST_SERVER = 140_000
 LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '10s'"
 SET_META = "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+# A table of which autovacuum knows more rows is its own affair.
+SMALL_ROWS = 100_000
 # Two that create the same table at once: one of them meets the other's row in a catalogue.
 RACED = frozenset({"23505", "42P07", "42710"})
 
@@ -112,6 +114,17 @@ def check_whole(sessions: Sessions, connection: psycopg.Connection[Any]) -> dict
         )
     refuse_unfinished(sessions.shown, known.get(COPYING_KEY))
     return known
+
+
+def analyze(connection: psycopg.Connection[Any]) -> None:
+    """Let the server look at the tables that were small when it last did; everybody's kept plans are then made anew."""
+    rows = connection.execute(
+        "SELECT quote_ident(relname) FROM pg_catalog.pg_class"
+        " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND reltuples < %s",
+        (SMALL_ROWS,),
+    ).fetchall()
+    if rows:
+        connection.execute(f"ANALYZE {', '.join(row[0] for row in rows)}".encode())
 
 
 def _plan(sessions: Sessions, connection: psycopg.Connection[Any]) -> Plan:
