@@ -16,6 +16,7 @@ from values import KEYS, KEYS_READ, VALUES
 
 TARGETS = {("set", 16): Target(3_000)}
 PEERS = {
+    "ours_async": "AgentMemo, clients on one event loop",
     "raw": "psycopg, one row and no trail",
     "langgraph": "LangGraph PostgresStore",
     "langgraph_async": "LangGraph AsyncPostgresStore",
@@ -46,6 +47,35 @@ def ours(_directory: Path) -> Iterator[Workloads]:
     with agentmemo.connect(postgres.database(), agent="bench") as agent:
         state = agent.state
         yield workloads(lambda key, value: state.set("bench", key, value), lambda key: state.get("bench", key))
+
+
+@contextmanager
+def ours_async(_directory: Path) -> Iterator[dict[str, Callable[[int], Any]]]:
+    """The same with asyncio: clients that share a thread take no turns at the interpreter's lock."""
+    import agentmemo
+
+    with agentmemo.connect(postgres.database(), agent="bench") as agent:
+        for number in range(KEYS_READ):
+            agent.state.set("bench", f"key:{number}", VALUES[number % len(VALUES)])
+
+        async def set_(client: int) -> _Client:
+            mine = await agentmemo.connect_async(postgres.database(), agent="bench")
+
+            async def operation(number: int) -> None:
+                await mine.state.set("bench", f"key:{number % KEYS}", VALUES[number % len(VALUES)])
+
+            return _Client(operation, client, mine.close)
+
+        async def get_(client: int) -> _Client:
+            mine = await agentmemo.connect_async(postgres.database(), agent="bench")
+
+            async def operation(number: int) -> None:
+                if (await mine.state.get("bench", f"key:{number % KEYS_READ}"))["status"] != "running":
+                    raise ValueError
+
+            return _Client(operation, client, mine.close)
+
+        yield {"set": set_, "get": get_}
 
 
 @contextmanager
@@ -109,15 +139,15 @@ def langgraph_async(_directory: Path) -> Iterator[dict[str, Callable[[int], Any]
 
     asyncio.run(prepare())
 
-    async def set_(client: int) -> _Operation:
+    async def set_(client: int) -> _Client:
         mine = await store()
 
         async def operation(number: int) -> None:
             await mine.aput(("bench",), f"key:{number % KEYS}", VALUES[number % len(VALUES)])
 
-        return _Operation(operation, client, stores)
+        return _Client(operation, client, lambda: _close(stores))
 
-    async def get_(client: int) -> _Operation:
+    async def get_(client: int) -> _Client:
         mine = await store()
 
         async def operation(number: int) -> None:
@@ -125,27 +155,24 @@ def langgraph_async(_directory: Path) -> Iterator[dict[str, Callable[[int], Any]
             if found.value["status"] != "running":
                 raise ValueError
 
-        return _Operation(operation, client, stores)
+        return _Client(operation, client, lambda: _close(stores))
 
     yield {"set": set_, "get": get_}
 
 
-class _Operation:
-    """One client's operation, with numbers of its own; the first one to close closes the store."""
+class _Client:
+    """One client's operation, with numbers of its own, and how it ends."""
 
     STRIDE = 7919
 
-    def __init__(self, operation: Callable[[int], Any], client: int, stores: dict[int, Any]) -> None:
+    def __init__(self, operation: Callable[[int], Any], client: int, close: Callable[[], Any]) -> None:
         self._operation = operation
         self._number = client * self.STRIDE
-        self._stores = stores
+        self.close = close
 
     async def __call__(self) -> None:
         self._number += 1
         await self._operation(self._number)
-
-    async def close(self) -> None:
-        await _close(self._stores)
 
 
 async def _async_store() -> tuple[Any, Any]:

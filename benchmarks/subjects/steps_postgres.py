@@ -18,7 +18,12 @@ from subjects.steps import STEPS, VALUE, Workloads, dbos_runs, graph_runs, our_r
 
 TARGETS = {16: Target(3_000)}
 LATENCIES = {"p50_ms": Target(1.5, at_most=True), "p99_ms": Target(10.0, at_most=True)}
-PEERS = {"dbos": "DBOS", "langgraph": "LangGraph PostgresSaver", "absurd": "Absurd"}
+PEERS = {
+    "ours_async": "AgentMemo, runs on one event loop",
+    "dbos": "DBOS",
+    "langgraph": "LangGraph PostgresSaver",
+    "absurd": "Absurd",
+}
 SETTINGS = f"1 KB per step, durable before the next one, all runs in one process; {postgres.SETTINGS_SHOWN}"
 ABSURD_SETTINGS = "Absurd: a backlog of runs, as many workers as runs at once, each with a connection of its own"
 POOL_MAX = 64
@@ -83,6 +88,36 @@ def _drained(contender: Contender, workers: int) -> list[dict[str, Any]]:
 def ours(_directory: Path) -> Iterator[Workloads]:
     with our_runs(postgres.database()) as workloads:
         yield workloads
+
+
+@contextmanager
+def ours_async(_directory: Path) -> Iterator[Workloads]:
+    import agentmemo
+
+    async def give() -> Any:
+        return VALUE
+
+    async def factory(_client: int) -> _Runs:
+        agent = await agentmemo.connect_async(postgres.database(), agent="bench")
+
+        async def operation() -> None:
+            async with agent.run("bench") as run:
+                for _ in range(STEPS):
+                    await run.step("work", give)
+
+        return _Runs(operation, agent.close)
+
+    with agentmemo.connect(postgres.database(), agent="bench"):  # the plane stays open between measurements
+        yield {"run": factory}
+
+
+class _Runs:
+    def __init__(self, operation: Callable[[], Any], close: Callable[[], Any]) -> None:
+        self._operation = operation
+        self.close = close
+
+    async def __call__(self) -> None:
+        await self._operation()
 
 
 @contextmanager
