@@ -148,6 +148,11 @@ class Lanes:
                 self._idle.append(woken)
             woken.acquire()
 
+    def take_more(self, lane: _Lane, room: int) -> list[_Job]:
+        """What has come into a lane since its batch was taken."""
+        with self._changed:
+            return [lane.waiting.popleft() for _ in range(min(len(lane.waiting), room))]
+
     def put_back(self, lane: _Lane, committed: int) -> None:
         with self._changed:
             self.commits += bool(committed)
@@ -280,6 +285,10 @@ class _Writer:
         made.begin(self._sessions.settings, lane.number, [read for job in batch for read in job.reads])
         if lane.last != made.taken[lane.number]:
             heads.clear()
+        # Who came while the turn was waited for comes along: that is one more round trip, and one commit less.
+        if not careful and (more := self._lanes.take_more(lane, BATCH_MAX - len(batch))):
+            batch += more
+            made.foresee([read for job in more for read in job.reads])
         reach("writer.after_begin")
         return made
 

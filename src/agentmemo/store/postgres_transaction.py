@@ -156,11 +156,23 @@ class WriteTransaction:
             self._statements["transaction_settings"], _values(self._statements["transaction_settings"], settings)
         )
         self._wire.send(self._statements["turn_take"], [lane], ask=True)
+        groups = self._ask_all(reads)
+        turn, *answers = self._wire.settle()
+        self._took(lane, turn)
+        self._remember(groups, answers)
+
+    def foresee(self, reads: Sequence[Read]) -> None:
+        """More of the same, for requests that came while the turn was waited for; before anything is written."""
+        if groups := self._ask_all(reads):
+            self._remember(groups, self._wire.settle())
+
+    def _ask_all(self, reads: Sequence[Read]) -> list[tuple[Statement, list[dict[str, Any]]]]:
         groups = self._group(reads)
         for statement, wanted in groups:
             self._wire.send(statement, _columns(statement, wanted), ask=True)
-        turn, *answers = self._wire.settle()
-        self._took(lane, turn)
+        return groups
+
+    def _remember(self, groups: list[tuple[Statement, list[dict[str, Any]]]], answers: list[Answer]) -> None:
         for (statement, wanted), answer in zip(groups, answers, strict=True):
             found = {row[0]: row[1:] for row in answer.rows}
             rows = self._foreseen.setdefault(statement.name, {})
