@@ -49,7 +49,9 @@ def start(agent: agentmemo.Connection, chapters: int) -> None:
     for run in runs:
         while (found := agent.runs.get(run.id)).state not in {"completed", "failed"}:
             time.sleep(0.2)
-        print(f"chapter {run.inputs['chapter']}: {found.state}, {found.steps} steps, by {found.result['by']}", flush=True)
+        print(
+            f"chapter {run.inputs['chapter']}: {found.state}, {found.steps} steps, by {found.result['by']}", flush=True
+        )
 
 
 def main() -> None:
