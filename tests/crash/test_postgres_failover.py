@@ -131,12 +131,16 @@ def test_an_old_primary_that_comes_back_as_a_standby_is_passed_over(pair, connec
     assert agent.audit.verify().intact
 
 
-def test_an_old_primary_that_nobody_fenced_acknowledges_nothing(pair, connected):
-    """It would take writes, but its commits wait for a standby that left; who works on the new one stays there."""
+def test_an_old_primary_that_nobody_fenced_acknowledges_nothing(pair, connected, monkeypatch):
+    """Its commits wait for a standby that left. What is connected to the new one stays there; only new ones go astray."""
+    for name in ("WRITERS", "READERS"):
+        monkeypatch.setenv(f"AGENTMEMO_POSTGRES_{name}", "1")
+    monkeypatch.setenv("AGENTMEMO_UPKEEP_INTERVAL_SECONDS", "3600")
     agent = connected()
     agent.state.set("facts", "a", "before")
     pair.fail_over()
     assert agent.state.set("facts", "a", "after").version == 2
+    assert agent.state.get("facts", "a") == "after"
     pair.primary.start()
     assert agent.state.set("facts", "a", "later").version == 3
     old = pair.primary.url("arena")
