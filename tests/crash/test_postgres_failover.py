@@ -132,7 +132,7 @@ def test_an_old_primary_that_comes_back_as_a_standby_is_passed_over(pair, connec
 
 
 def test_an_old_primary_that_nobody_fenced_acknowledges_nothing(pair, connected, monkeypatch):
-    """Its commits wait for a standby that left. What is connected to the new one stays there; only new ones go astray."""
+    """Its commits wait for a standby that left. Who is connected to the new one stays; only new ones go astray."""
     for name in ("WRITERS", "READERS"):
         monkeypatch.setenv(f"AGENTMEMO_POSTGRES_{name}", "1")
     monkeypatch.setenv("AGENTMEMO_UPKEEP_INTERVAL_SECONDS", "3600")
