@@ -34,6 +34,7 @@ from agentmemo.testing.plane import AsyncManualTransport, ManualTransport
 OURS = "agentmemo.client._async."
 # BEHAVIOUR_STORES=postgres-bare: the same without prepared statements and notifications, as behind a pooler.
 STORES = os.environ.get("BEHAVIOUR_STORES", "sqlite,postgres").split(",")
+ALL_SURFACES = bool(os.environ.get("BEHAVIOUR_ALL_SURFACES"))
 BARE = {"postgres_prepare": False, "postgres_notify": False}
 SURFACES = ("sync", "async", "http", "http async")
 
@@ -57,6 +58,22 @@ def plane(request, tmp_path):
     made = ManualPlane(place, settings=settings)
     yield made
     made.close()
+
+
+def pytest_collection_modifyitems(config, items):
+    """On PostgreSQL two surfaces stand for four, unless all are asked for: embedded and HTTP, sync and async."""
+    if not ALL_SURFACES:
+        left_out = [item for item in items if _is_left_out(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _is_left_out(item)]
+
+
+def _is_left_out(item):
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    chosen = item.get_closest_marker("surfaces")
+    return (
+        parameters.get("plane", "sqlite") != "sqlite" and parameters.get("surface") in ("async", "http") and not chosen
+    )
 
 
 class Switchboard:
