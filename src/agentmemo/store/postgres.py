@@ -19,6 +19,7 @@ from agentmemo.settings import Settings
 from agentmemo.store import postgres_schema as schema
 from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Read
+from agentmemo.store.jobs import Listeners
 from agentmemo.store.postgres_health import findings
 from agentmemo.store.postgres_hints import Hints
 from agentmemo.store.postgres_lanes import AGAIN, Lanes
@@ -49,8 +50,7 @@ class PostgresDatabase:
         self._statements = Statements(
             {name: statement(name, query) for name, query in queries.load("postgres").items()}
         )
-        self._listeners: dict[int, Callable[[], None]] = {}
-        self._listen_lock = threading.Lock()
+        self._listeners = Listeners()
         self._closed = threading.Event()
         self._forked = False
         self._analyze_at = ANALYZE_AFTER
@@ -69,7 +69,7 @@ class PostgresDatabase:
             self._sessions,
             enabled=settings.postgres_notify,
             positions=self._positions,
-            notify=self._notify,
+            notify=self._listeners.notify,
             wanted=lambda: bool(self._listeners),
         )
         self._lanes = Lanes(
@@ -122,14 +122,8 @@ class PostgresDatabase:
         self._lanes.submit(work, done, lane, reads)
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
-        with self._listen_lock:
-            self._listeners[id(callback)] = callback
+        stop = self._listeners.add(callback)
         self._hints.listen()
-
-        def stop() -> None:
-            with self._listen_lock:
-                self._listeners.pop(id(callback), None)
-
         return stop
 
     def backup(self, path: Path) -> int:
@@ -209,7 +203,7 @@ class PostgresDatabase:
         return min(samples)[1]
 
     def _committed(self) -> None:
-        self._notify()
+        self._listeners.notify()
         self._hints.send()
         if self._lanes.commits >= self._analyze_at:
             self._analyze_at *= GROWTH
@@ -225,13 +219,6 @@ class PostgresDatabase:
                 schema.analyze(connection)
         except (psycopg.Error, Unavailable):
             _log.debug("the tables were not analyzed", exc_info=True)
-
-    def _notify(self) -> None:
-        for callback in list(self._listeners.values()):
-            try:
-                callback()
-            except Exception:  # noqa: BLE001 - whose event loop is closed must not silence the others
-                _log.debug("a listener failed", exc_info=True)
 
     def _check_open(self) -> None:
         if self._forked:

@@ -10,7 +10,6 @@ again request by request.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from agentmemo.clock import monotonic
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
 from agentmemo.store.database import COMMON_LANE, Done, Head, Read
+from agentmemo.store.jobs import Job, deliver
 from agentmemo.store.postgres_sessions import Sessions, unavailable
 from agentmemo.store.postgres_transaction import Statements, WriteTransaction
 from agentmemo.store.postgres_wire import Lost, Refused, Wire
@@ -31,21 +31,6 @@ PAUSE_SECONDS_MAX = 1.0
 # The server ended the transaction although nothing was wrong with it: serialization failure, deadlock, shutdown,
 # cannot connect now, a standby that does not take writes yet, an idle or a slow transaction.
 AGAIN = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "25006", "25P03", "57014", "55P03", "53300"})
-_log = logging.getLogger("agentmemo.writer")
-
-
-class _Job:
-    """A request in a lane. `done` is None where a thread waits for `latch` instead."""
-
-    __slots__ = ("done", "error", "latch", "reads", "result", "work")
-
-    def __init__(self, work: Callable[[Any], Any], done: Done | None, reads: Sequence[Read]) -> None:
-        self.work = work
-        self.done = done
-        self.reads = reads
-        self.latch = threading.Lock()
-        self.result: Any = None
-        self.error: BaseException | None = None
 
 
 class _Lane:
@@ -55,7 +40,7 @@ class _Lane:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.waiting: deque[_Job] = deque()
+        self.waiting: deque[Job] = deque()
         self.busy = False
         self.heads: dict[str, Head] = {}
         # The last position this process left there; another one in the row says that somebody else has written.
@@ -114,7 +99,7 @@ class Lanes:
     def write(self, work: Callable[[Any], T], number: int, reads: Sequence[Read]) -> T:
         if threading.current_thread() in self._threads:
             raise RuntimeError("A write inside a write would wait for itself.")
-        job = _Job(work, None, reads)
+        job = Job(work, None, reads)
         job.latch.acquire()
         self._put(number, job)
         job.latch.acquire()
@@ -123,7 +108,7 @@ class Lanes:
         return job.result  # type: ignore[no-any-return]
 
     def submit(self, work: Callable[[Any], Any], done: Done, number: int, reads: Sequence[Read]) -> None:
-        self._put(number, _Job(work, done, reads))
+        self._put(number, Job(work, done, reads))
 
     def close(self) -> None:
         """Finish what is queued, then end the threads."""
@@ -134,7 +119,7 @@ class Lanes:
         for thread in self._threads:
             thread.join()
 
-    def take(self) -> tuple[_Lane, list[_Job]] | None:
+    def take(self) -> tuple[_Lane, list[Job]] | None:
         """The next lane and what waits in it, up to a batch. None once closed and empty."""
         while True:
             with self._changed:
@@ -148,7 +133,7 @@ class Lanes:
                 self._idle.append(woken)
             woken.acquire()
 
-    def take_more(self, lane: _Lane, room: int) -> list[_Job]:
+    def take_more(self, lane: _Lane, room: int) -> list[Job]:
         """What has come into a lane since its batch was taken."""
         with self._changed:
             return [lane.waiting.popleft() for _ in range(min(len(lane.waiting), room))]
@@ -163,7 +148,7 @@ class Lanes:
                 self._ready.append(lane)
                 self._wake()
 
-    def _put(self, number: int, job: _Job) -> None:
+    def _put(self, number: int, job: Job) -> None:
         with self._changed:
             if self.closing:
                 raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
@@ -206,7 +191,7 @@ class _Writer:
             self._lanes.put_back(lane, self._commit(lane, batch))
         self._drop()
 
-    def _commit(self, lane: _Lane, batch: list[_Job]) -> int:
+    def _commit(self, lane: _Lane, batch: list[Job]) -> int:
         """Run a batch to its end, whatever happens, and release its answers. Returns how many were performed."""
         changed = False
         try:
@@ -217,16 +202,13 @@ class _Writer:
                 job.error = job.error or error
         reach("writer.before_answer")
         for job in batch:
-            if job.done is None:
-                job.latch.release()
-            else:
-                _deliver(job.done, job.result, job.error)
+            job.answer()
         reach("writer.after_answer")
         if changed:
-            _deliver(self._lanes.notify)
+            deliver(self._lanes.notify)
         return sum(job.error is None for job in batch)
 
-    def _persist(self, lane: _Lane, batch: list[_Job], *, careful: bool = False) -> bool:
+    def _persist(self, lane: _Lane, batch: list[Job], *, careful: bool = False) -> bool:
         """Verify, then retry, until the batch is committed or patience is over. Returns whether anything changed."""
         end = monotonic() + self._patience
         pause = 0.01
@@ -258,7 +240,7 @@ class _Writer:
             self._pause.wait(ids.jitter(pause))
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
-    def _attempt(self, lane: _Lane, batch: list[_Job], trial: _Trial) -> bool:
+    def _attempt(self, lane: _Lane, batch: list[Job], trial: _Trial) -> bool:
         transaction: WriteTransaction | None = None
         try:
             wire = self._connected()
@@ -277,7 +259,7 @@ class _Writer:
         """Whoever closes does not wait for a server that is away."""
         return self._lanes.closing and isinstance(problem, Lost | Unavailable)
 
-    def _begin(self, wire: Wire, lane: _Lane, batch: list[_Job], *, careful: bool) -> WriteTransaction:
+    def _begin(self, wire: Wire, lane: _Lane, batch: list[Job], *, careful: bool) -> WriteTransaction:
         # The common lane stands for no workspace, so nothing tells whether others have written what it remembers.
         heads = lane.heads if lane.number != COMMON_LANE else {}
         made = WriteTransaction(wire, self._statements, self._now_us(), heads, careful=careful)
@@ -292,7 +274,7 @@ class _Writer:
         reach("writer.after_begin")
         return made
 
-    def _perform(self, transaction: WriteTransaction, lane: _Lane, batch: list[_Job]) -> bool:
+    def _perform(self, transaction: WriteTransaction, lane: _Lane, batch: list[Job]) -> bool:
         for job in batch:
             job.result = job.error = None
             transaction.begin_request()
@@ -317,7 +299,7 @@ class _Writer:
         lane.last = transaction.last[lane.number]
         return transaction.changes() > 0
 
-    def _one_by_one(self, lane: _Lane, batch: list[_Job]) -> bool:
+    def _one_by_one(self, lane: _Lane, batch: list[Job]) -> bool:
         changed = False
         for job in batch:
             try:
@@ -356,11 +338,3 @@ class _Writer:
             self._wire = None
         if lane is not None:
             lane.forget()
-
-
-def _deliver(target: Callable[..., None], *arguments: Any) -> None:
-    """Call somebody who waits. They may be gone (a closed event loop); the commit stands all the same."""
-    try:
-        target(*arguments)
-    except Exception:  # noqa: BLE001 - no listener may end the writer
-        _log.debug("an answer found nobody", exc_info=True)

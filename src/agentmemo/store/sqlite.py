@@ -23,6 +23,7 @@ from agentmemo.model.audit import leaf_hash
 from agentmemo.model.system import Finding
 from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Head, Read, Row
+from agentmemo.store.jobs import Listeners
 from agentmemo.store.migrate import check_file, check_version, migrate
 from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system, sync_directory
 from agentmemo.store.sqlite_health import findings
@@ -163,7 +164,7 @@ class SqliteDatabase:
         self.clock = clock
         self._statements = {name: statement(query.sql) for name, query in queries.load("sqlite").items()}
         self._readers: deque[SqliteTransaction] = deque()
-        self._listeners: dict[int, Callable[[], None]] = {}
+        self._listeners = Listeners()
         self._listen_lock = threading.Lock()
         self._pump: threading.Thread | None = None
         self._closed = threading.Event()
@@ -225,8 +226,8 @@ class SqliteDatabase:
         self._writer.submit(work, done)
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        stop = self._listeners.add(callback)
         with self._listen_lock:
-            self._listeners[id(callback)] = callback
             if self._pump is None and self._path:
                 # Looked at here, not in the thread: a commit between this call and the thread's first look counts.
                 connection = self._open_reader()
@@ -237,11 +238,6 @@ class SqliteDatabase:
                     daemon=True,
                 )
                 self._pump.start()
-
-        def stop() -> None:
-            with self._listen_lock:
-                self._listeners.pop(id(callback), None)
-
         return stop
 
     def backup(self, path: Path) -> int:
@@ -371,16 +367,9 @@ class SqliteDatabase:
 
     def _committed(self) -> None:
         """After a commit of this process: tell our own listeners, then the other processes."""
-        self._notify()
+        self._listeners.notify()
         if self._hints:
             self._hints.send()
-
-    def _notify(self) -> None:
-        for callback in list(self._listeners.values()):
-            try:
-                callback()
-            except Exception:  # noqa: BLE001 - whose event loop is closed must not silence the others
-                _log.debug("a listener failed", exc_info=True)
 
     def _watch_others(self, connection: apsw.Connection, last: int) -> None:
         """Commits of other processes show in data_version; polling it is the truth, at 25 ms a microsecond's work."""
@@ -398,7 +387,7 @@ class SqliteDatabase:
                 continue
             if version != last:
                 last = version
-                self._notify()
+                self._listeners.notify()
         connection.close()
 
     def _check_open(self) -> None:

@@ -11,7 +11,6 @@ each. Savepoints from the start cost every write (decision 10), for SQLite keeps
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -22,25 +21,12 @@ import apsw
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
+from agentmemo.store.database import Done
+from agentmemo.store.jobs import Job, deliver
 from agentmemo.store.sqlite_files import FileLock, map_error
 
 T = TypeVar("T")
 BATCH_MAX = 512
-_log = logging.getLogger("agentmemo.writer")
-Done = Callable[[Any, BaseException | None], None]
-
-
-class _Job:
-    """A request in the queue. `done` is None where a thread waits for `latch` instead."""
-
-    __slots__ = ("done", "error", "latch", "result", "work")
-
-    def __init__(self, work: Callable[[Any], Any], done: Done | None) -> None:
-        self.work = work
-        self.done = done
-        self.latch = threading.Lock()
-        self.result: Any = None
-        self.error: BaseException | None = None
 
 
 class _OuterRolledBack(Exception):
@@ -63,7 +49,7 @@ class GroupCommit:
         self._lock = lock
         self._clock = clock
         self._notify = notify
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._data_version = connection.pragma("data_version")
         self._thread = threading.Thread(target=self._loop, name="agentmemo-writer", daemon=True)
         self._closing = False
@@ -76,7 +62,7 @@ class GroupCommit:
     def write(self, work: Callable[[Any], T], *, kind: str = "write") -> T:
         if threading.current_thread() is self._thread:
             raise RuntimeError(f"A {kind} inside a write would wait for itself.")
-        job = _Job(work, None)
+        job = Job(work, None)
         job.latch.acquire()
         self._put(job)
         job.latch.acquire()
@@ -85,7 +71,7 @@ class GroupCommit:
         return job.result  # type: ignore[no-any-return]
 
     def submit(self, work: Callable[[Any], Any], done: Done) -> None:
-        self._put(_Job(work, done))
+        self._put(Job(work, done))
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
@@ -94,7 +80,7 @@ class GroupCommit:
             self._queue.put(None)
         self._thread.join()
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: Job) -> None:
         with self._gate:
             if self._closing:
                 raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
@@ -119,7 +105,7 @@ class GroupCommit:
             if ending:
                 return
 
-    def _commit(self, batch: list[_Job]) -> None:
+    def _commit(self, batch: list[Job]) -> None:
         """Run a batch; when its one transaction dies, run each request alone so that one cannot fail the others."""
         changed = False
         try:
@@ -139,15 +125,12 @@ class GroupCommit:
                 job.error = job.error or error
         reach("writer.before_answer")
         for job in batch:
-            if job.done is None:
-                job.latch.release()
-            else:
-                _deliver(job.done, job.result, job.error)
+            job.answer()
         reach("writer.after_answer")
         if changed:
-            _deliver(self._notify)
+            deliver(self._notify)
 
-    def _transact(self, batch: list[_Job]) -> bool:
+    def _transact(self, batch: list[Job]) -> bool:
         try:
             return self._run_all(batch, self._run)
         except _Spoiled:
@@ -156,7 +139,7 @@ class GroupCommit:
                 job.result = job.error = None
             return self._run_all(batch, self._run_under_savepoint)
 
-    def _run_all(self, batch: list[_Job], run: Callable[[_Job], None]) -> bool:
+    def _run_all(self, batch: list[Job], run: Callable[[Job], None]) -> bool:
         """One transaction around the batch. Returns whether anything changed."""
         reach("writer.before_begin")
         self._lock.acquire()
@@ -180,7 +163,7 @@ class GroupCommit:
         finally:
             self._lock.release()
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: Job) -> None:
         transaction = self._transaction
         transaction.begin_request()
         before = self._connection.total_changes()
@@ -194,7 +177,7 @@ class GroupCommit:
             transaction.begin_request()
             job.error = error
 
-    def _run_under_savepoint(self, job: _Job) -> None:
+    def _run_under_savepoint(self, job: Job) -> None:
         transaction = self._transaction
         transaction.begin_request()
         self._execute("SAVEPOINT request")
@@ -218,11 +201,3 @@ class GroupCommit:
         with contextlib.suppress(apsw.Error):
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
-
-
-def _deliver(target: Callable[..., None], *arguments: Any) -> None:
-    """Call somebody who waits. They may be gone (a closed event loop); the commit stands all the same."""
-    try:
-        target(*arguments)
-    except Exception:  # noqa: BLE001 - no listener may end the writer
-        _log.debug("an answer found nobody", exc_info=True)
