@@ -8,6 +8,8 @@ BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
 SEED  ?=
+# Half of what most tests do is waiting for processes; two at once use that.
+WORKERS ?= 2
 
 PIP := -m pip --quiet --disable-pip-version-check
 UV  := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
@@ -32,7 +34,7 @@ test: $(VENV)/.dev ## Run every test (ARGS="-k name" are handed to pytest)
 	@scripts/find_chromium.sh
 	@scripts/find_pgbouncer.sh
 	$(call say,testing)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600 (SEED=n repeats a run)
 	$(call say,torturing for $(SECONDS) s)

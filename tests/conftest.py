@@ -18,6 +18,9 @@ ALLOWED_SKIPS: dict[str, str] = {
 # Tests need a quick server more than a safe one; what safety is worth is shown with durable ones.
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Chosen once and inherited by every process of the run, so that one line of the report repeats it.
+SEED_VARIABLE = "AGENTMEMO_CRASH_SEED"
+SEED = os.environ.setdefault(SEED_VARIABLE, str(int.from_bytes(os.urandom(4), "big")))
 _skips = pytest.StashKey[dict[str, str]]()
 
 
@@ -52,6 +55,10 @@ def chromium():
     """The path of a Chromium for playwright's `executable_path`."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     return path or pytest.skip("no Chromium on this machine: apt-get install chromium")
+
+
+def pytest_report_header():
+    return f"seed: {SEED_VARIABLE}={SEED}"
 
 
 def pytest_configure(config):

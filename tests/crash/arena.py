@@ -181,6 +181,8 @@ class Arena:
             try:
                 code = worker.process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
+                worker.process.send_signal(signal.SIGUSR1)
+                time.sleep(0.5)  # it writes down where its threads are
                 worker.kill()
                 raise AssertionError(f"a worker did not end\n{self.errors()}") from None
             assert code == 0, f"a worker ended with {code}\n{self.errors()}"
@@ -210,7 +212,7 @@ class Arena:
         return Counter(note["what"] for note in notes)
 
     def errors(self) -> str:
-        return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
+        return self._log.read_text(errors="replace")[-20_000:] if self._log.exists() else ""
 
     def end(self) -> None:
         for process in [*self.workers, *self.servers]:

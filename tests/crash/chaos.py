@@ -8,9 +8,11 @@ file SIDE.stop lies there. Notes are as in workload.py, with the time; they need
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -134,7 +136,8 @@ class Worker(Work):
         """Over HTTP to whatever server is there; a database's client finds its server by itself."""
         time.sleep(PAUSE_SECONDS)
         if not self.target.startswith("postgresql:"):
-            self.agent._plane.transport.close()
+            with suppress(Error):
+                self.agent.close()
             self.agent = self.connected()
 
 
@@ -147,7 +150,7 @@ def answer_for_ever(target: str) -> None:
             person = person or agentmemo.connect(target, person="olga")
             for run in person.runs.list(state="waiting"):
                 if run.wake == "person":
-                    person.runs.resolve(run.id, DECISIONS[run.waiting_for])
+                    person.runs.resolve(run.id, DECISIONS[run.waiting_for], asked=run)
         except (Conflict, Unavailable):
             continue  # another process's person was faster, or nobody is there
         except Error as error:
@@ -174,6 +177,7 @@ def finish(target: str, side: str) -> None:
 
 def main() -> None:
     mode, target, side, slot, workers = sys.argv[1:]
+    faulthandler.register(signal.SIGUSR1)  # a failing test shows where everybody was
     workload.BIG_BYTES = BIG_BYTES
     if target.startswith("postgresql:"):
         threading.Thread(target=answer_for_ever, args=(target,), daemon=True).start()

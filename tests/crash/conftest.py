@@ -14,9 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from children import Plane, kills
 
-SEED_VARIABLE = "AGENTMEMO_CRASH_SEED"
 # Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.
-SEED = int(os.environ.get(SEED_VARIABLE) or int.from_bytes(os.urandom(4), "big"))
+SEED = os.environ["AGENTMEMO_CRASH_SEED"]
 
 
 def pytest_configure(config):
@@ -29,13 +28,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker("crash")
 
 
-def pytest_report_header():
-    return f"crash seed: {SEED_VARIABLE}={SEED}"
-
-
 def pytest_terminal_summary(terminalreporter):
     if kills:
-        terminalreporter.write_line(f"crash: {len(kills)} processes died by SIGKILL, {SEED_VARIABLE}={SEED}")
+        terminalreporter.write_line(f"crash: {len(kills)} processes died by SIGKILL")
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ class Work:
             try:
                 for run in self.person.runs.list(state="waiting"):
                     if run.wake == "person":
-                        self.person.runs.resolve(run.id, DECISIONS[run.waiting_for])
+                        self.person.runs.resolve(run.id, DECISIONS[run.waiting_for], asked=run)
             except Conflict:
                 continue  # another process's person was faster
             except Error:

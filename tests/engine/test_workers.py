@@ -43,3 +43,20 @@ def test_a_worker_that_was_given_up_lives_again_when_it_calls(plane):
     with agent.run("second", key="2") as run:
         assert plane.connect("b").runs.explain(run.id).held_by.startswith("agent:a")
         run.complete()
+
+
+def test_a_claim_whose_answer_was_lost_is_given_back_while_its_worker_lives(plane):
+    agent = plane.connect("a")
+    worker = call(plane, "a", RegisterWorker(lease_seconds=10)).id
+    lost = call(plane, "a", StartRun(name="job", key="1", worker=worker)).run.id
+    known = call(plane, "a", StartRun(name="job", key="2", worker=worker)).run.id
+    plane.advance(5)
+    call(plane, "a", Heartbeat(worker=worker, steps={known: ""}, holds=[known]))
+    assert agent.runs.get(lost).state == "running", "its answer may still be on the way"
+    plane.advance(6)
+    call(plane, "a", Heartbeat(worker=worker, steps={known: ""}))
+    assert agent.runs.get(lost).state == "running", "a worker that does not say what it holds loses nothing"
+    call(plane, "a", Heartbeat(worker=worker, steps={known: ""}, holds=[known]))
+    assert agent.runs.get(lost).state == "pending"
+    assert "never reached its worker" in agent.runs.get(lost).reason
+    assert agent.runs.get(known).state == "running"

@@ -73,7 +73,9 @@ def test_keys_cross_exactly(server, reach, key):
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, math.inf, "\ud800", {"a": ["\udfff"]}, {1: 2}, object(), {"deep": math.nan}], ids=repr
+    "value",
+    [math.nan, math.inf, "\ud800", {"a": ["\udfff"]}, {1: 2}, object(), {"deep": math.nan}],
+    ids=["nan", "inf", "surrogate", "deep-surrogate", "number-key", "object", "deep-nan"],
 )
 def test_what_json_cannot_say_never_leaves(server, reach, value):
     transport = reach(server.url, server.key)

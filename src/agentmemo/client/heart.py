@@ -92,8 +92,9 @@ class Heart:
                 steps = dict(self._steps)
             if not steps:
                 continue
+            beat = Heartbeat(worker=self._worker, steps=steps, holds=[*steps])
             try:
-                answer = self._transport.call(_HEARTBEAT, Heartbeat(worker=self._worker, steps=steps))
+                answer = self._transport.call(_HEARTBEAT, beat)
                 self._lost.update(answer.lost, answer.cancelled)
             except Error as error:
                 # The lease may run out; the next write of the run then says so.

@@ -165,6 +165,7 @@ class Wire:
             why="The change may or may not have happened." if operation.mutating else "The connection was lost.",
             next_call="Read what is there before doing it again." if operation.mutating else "Try again.",
             retry_safe=not operation.mutating or operation.liveness,
+            details={"in_doubt": operation.mutating},
         )
 
     def _body(self, given: dict[str, Any]) -> bytes:

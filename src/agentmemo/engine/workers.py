@@ -41,7 +41,18 @@ def heartbeat(tx: Transaction, call: Call, request: model.Heartbeat) -> model.He
             (cancelled if run and run.state == model.CANCELLED else lost).append(handle)
         elif step:
             tx.write("run_set_current_step", handle=handle, worker=request.worker, current_step=step)
+    if request.holds is not None:
+        _give_back_unknown(tx, call, request.worker, frozenset(request.holds))
     return model.HeartbeatAnswer(lost=lost, cancelled=cancelled)
+
+
+def _give_back_unknown(tx: Transaction, call: Call, worker: str, known: frozenset[str]) -> None:
+    """A claim whose answer was lost: the worker lives, so nobody else would ever be given what it seems to hold."""
+    row = liveness.own_worker(tx, call, worker)
+    for handle, _ in tx.all("run_of_worker", worker=worker):
+        run = None if handle in known else rows.get(tx, call.workspace, handle)
+        if row and run and run.state == model.RUNNING and (run.claimed_at or 0) + row.lease_us < tx.now:
+            runs.give_back(tx, call, run, reason="the answer to the claim never reached its worker")
 
 
 def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker:

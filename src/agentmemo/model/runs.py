@@ -461,10 +461,15 @@ class Worker(Response, kw_only=True):
 
 
 class Heartbeat(Request, kw_only=True):
-    """Renew the leases of everything this worker holds; `steps` tells what each run is doing."""
+    """Renew the leases of everything this worker holds; `steps` tells what each run is doing.
+
+    `holds` names everything the worker knows it holds. What it was given longer than a lease ago and does not name is
+    given back: the answer to that claim never reached it.
+    """
 
     worker: str
     steps: dict[str, str] = {}
+    holds: list[str] | None = None
 
 
 class HeartbeatAnswer(Response, kw_only=True):

@@ -185,6 +185,7 @@ def unavailable(problem: Exception, *, again: bool, doubt: bool = False) -> Unav
             why="The connection was lost while the call was being committed, and none came back within patience.",
             next_call="Look at what is there, or repeat the call with the same key or if_version.",
             retry_safe=False,
+            details={"in_doubt": True},
         )
     if isinstance(problem, Unavailable):
         return problem

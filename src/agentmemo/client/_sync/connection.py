@@ -143,7 +143,8 @@ class Connection:
                 try:
                     found = self._work_once(0.0 if until_idle else CLAIM_WAIT_SECONDS)
                 except Unavailable as error:
-                    if until_idle or not error.retry_safe:
+                    # A claim whose answer was lost is given back by itself: the heartbeat does not name it.
+                    if until_idle or not (error.retry_safe or error.details.get("in_doubt")):
                         raise
                     self._plane.flow.sleep(AWAY_SECONDS)
                 else:
