@@ -13,6 +13,7 @@ from agentmemo.connect import connect, connect_async
 from agentmemo.errors import (
     Conflict,
     Error,
+    HandoffHeld,
     IdempotencyMismatch,
     InvalidInput,
     InvalidTransition,
@@ -29,6 +30,7 @@ from agentmemo.errors import (
     VersionConflict,
 )
 from agentmemo.model.access import Grant
+from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import Budget, Retry
 
 __all__ = [
@@ -40,6 +42,8 @@ __all__ = [
     "Connection",
     "Error",
     "Grant",
+    "Handoff",
+    "HandoffHeld",
     "IdempotencyMismatch",
     "InvalidInput",
     "InvalidTransition",

@@ -105,6 +105,10 @@ class RunHeld(Conflict):
     retry_safe_by_default = True
 
 
+class HandoffHeld(Conflict):
+    code = "handoff_held"
+
+
 class LeaseLost(Conflict):
     code = "lease_lost"
 
@@ -143,6 +147,7 @@ CLASSES: tuple[type[Error], ...] = (
     VersionConflict,
     InvalidTransition,
     RunHeld,
+    HandoffHeld,
     LeaseLost,
     IdempotencyMismatch,
     RevisionGone,

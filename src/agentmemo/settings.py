@@ -23,6 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wait_seconds_max: float = 60.0
     upkeep_interval_seconds: float = 0.5
     overdue_hours: float = 24.0
+    pickup_seconds: float = 3600.0
+    handoff_hops_max: int = 16
     request_hours: float = 24.0
     blob_hours: float = 24.0
     finished_runs_days: float = 30.0

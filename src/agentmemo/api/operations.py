@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.model import access, audit, runs, state, system
+from agentmemo.model import access, audit, handoffs, runs, state, system
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
 
@@ -187,6 +187,49 @@ _RUNS = (
           summary="What an agent needs to know when it starts"),
 )  # fmt: skip
 
+_HANDOFFS = (
+    _change("handoff.create", "POST /handoffs", "handoffs:write", handoffs.CreateHandoff, handoffs.Handoff,
+            buffered=True, summary="Hand work over to an agent, a capability or a queue"),
+    _read("handoff.get", "/handoffs/{handoff}", "handoffs:read", handoffs.GetHandoff, handoffs.Handoff,
+          watch=True, summary="A handoff, optionally waiting for a change"),
+    _read("handoff.list", "/handoffs", "handoffs:read", handoffs.ListHandoffs, Page, items=handoffs.Handoff,
+          summary="Handoffs, newest first"),
+    _read("handoff.pending", "/pending-handoffs", "handoffs:read", handoffs.ListPending, Page,
+          items=handoffs.Handoff, watch=True, summary="What is offered to you, in the order of claiming"),
+    _read("handoff.notices", "/handoff-notices", "handoffs:read", handoffs.ListNotices, Page,
+          items=handoffs.Handoff, watch=True, summary="What you handed over and have to hear about"),
+    _read("handoff.lineage", "/handoffs/{handoff}/lineage", "handoffs:read", handoffs.ListLineage, Page,
+          items=handoffs.Handoff, summary="Everything that came of one first handoff"),
+    _read("handoff.reference", "/handoffs/{handoff}/references/{namespace}/{key}", "handoffs:read",
+          handoffs.ReadReference, state.Entry, summary="An entry that a handoff names, at its pinned version"),
+    _change("handoff.announce", "PUT /handoff-receiver", "handoffs:write", handoffs.AnnounceReceiver,
+            handoffs.Receiver, summary="Say which capabilities and queues you take work from"),
+    _change("handoff.claim", "POST /handoff-claims", "handoffs:write", handoffs.ClaimHandoffs,
+            handoffs.ClaimedHandoffs, summary="Claim what is offered to you, or a handoff by its handle"),
+    _change("handoff.renew", "POST /handoffs/{handoff}/renewal", "handoffs:write", handoffs.RenewHandoff,
+            handoffs.Handoff, liveness=True, summary="Renew the lease of a claim"),
+    _change("handoff.progress", "PUT /handoffs/{handoff}/progress", "handoffs:write", handoffs.SetHandoffProgress,
+            handoffs.Handoff, buffered=True, summary="Show how far the work is"),
+    _change("handoff.complete", "POST /handoffs/{handoff}/completion", "handoffs:write", handoffs.CompleteHandoff,
+            handoffs.Handoff, buffered=True, summary="End with a result, which is checked"),
+    _change("handoff.fail", "POST /handoffs/{handoff}/failure", "handoffs:write", handoffs.FailHandoff,
+            handoffs.Handoff, buffered=True, summary="End for good without a result"),
+    _change("handoff.release", "POST /handoffs/{handoff}/release", "handoffs:write", handoffs.ReleaseHandoff,
+            handoffs.Handoff, buffered=True, summary="Give a claim back to be offered again"),
+    _change("handoff.decline", "POST /handoffs/{handoff}/refusal", "handoffs:write", handoffs.DeclineHandoff,
+            handoffs.Handoff, buffered=True, summary="Say no: the next receiver is asked, or the sender told"),
+    _change("handoff.cancel", "POST /handoffs/{handoff}/cancellation", "handoffs:write", handoffs.CancelHandoff,
+            handoffs.Handoff, buffered=True, summary="Call work back; its holder is told at the next call"),
+    _change("handoff.requeue", "POST /handoffs/{handoff}/requeue", "handoffs:write", handoffs.RequeueHandoff,
+            handoffs.Handoff, summary="Offer again what ended without a result"),
+    _change("handoff.result", "POST /handoffs/{handoff}/receipt", "handoffs:write", handoffs.ReceiveResult,
+            handoffs.Handoff, summary="The sender's look at what came of it, which counts as received"),
+    _change("handoff.limit", "PUT /handoff-limits", "handoffs:admin", handoffs.SetHandoffLimit,
+            handoffs.HandoffLimit, summary="Bound how much a receiver holds and claims"),
+    _read("handoff.limits", "/handoff-limits", "handoffs:read", handoffs.ListHandoffLimits, Page,
+          items=handoffs.HandoffLimit, summary="The receivers' limits"),
+)  # fmt: skip
+
 _AUDIT = (
     _read("audit.events", "/events", "audit:read", audit.ListEvents, Page, items=audit.Event, watch=True,
           summary="The trail, filtered"),
@@ -217,7 +260,7 @@ _SYSTEM = (
             summary="A consistent copy of the store on the plane's machine"),
 )  # fmt: skip
 
-OPERATIONS: tuple[Operation, ...] = _STATE + _RUNS + _AUDIT + _ACCESS + _SYSTEM
+OPERATIONS: tuple[Operation, ...] = _STATE + _RUNS + _HANDOFFS + _AUDIT + _ACCESS + _SYSTEM
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 # Each operation has a request type of its own, so the request says which operation is meant.
 BY_REQUEST: dict[type[Request], Operation] = {operation.request: operation for operation in OPERATIONS}

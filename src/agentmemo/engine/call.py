@@ -30,6 +30,7 @@ class EngineContext(Protocol):
     presence: Presence
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
+    unattended: dict[int, str]
 
     def authorize(self, caller: Caller, operation: Any, request: Any) -> None: ...
     def perform(self, tx: Transaction, call: Call, prepared: Any) -> Any: ...
@@ -42,10 +43,11 @@ class Call:
     """What every handler gets beside the transaction and the request. `events` counts what it recorded.
 
     `replayed` is True where the answer was stored by an earlier request with the same request id. `renewed` holds
-    leases written by the transaction, believed only once it has committed.
+    leases written by the transaction, believed only once it has committed. `problems` holds, by handoff, what is wrong
+    with a result that was checked before the transaction.
     """
 
-    __slots__ = ("actor", "caller", "engine", "events", "renewed", "replayed", "workspace")
+    __slots__ = ("actor", "caller", "engine", "events", "problems", "renewed", "replayed", "workspace")
 
     def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
@@ -55,6 +57,7 @@ class Call:
         self.events = 0
         self.replayed = False
         self.renewed: list[tuple[str, Renewal]] = []
+        self.problems: dict[str, list[str]] = {}
 
     def namespace(self, tx: Transaction, name: str) -> int | None:
         """The interned namespace, or None where nothing was ever written."""

@@ -12,7 +12,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.api.operations import Operation
 from agentmemo.clock import Clock
-from agentmemo.engine import access, liveness, workers
+from agentmemo.engine import access, handoff_moves, liveness, workers
 from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
 from agentmemo.engine.foresight import foresee
@@ -21,7 +21,7 @@ from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
 from agentmemo.errors import IdempotencyMismatch, PermissionDenied, Unavailable
-from agentmemo.model.access import PERSON_ONLY, Caller, Grant, allows
+from agentmemo.model.access import PERSON_ONLY, Caller, Claim, Grant, allows
 from agentmemo.model.wire import Request, Response
 from agentmemo.settings import Settings
 from agentmemo.store import secrets_file
@@ -47,6 +47,8 @@ class Engine:
         self.presence = Presence(database.capabilities.beside)
         self.denials = access.Denials(self)
         self.renewals: dict[tuple[int, str], Renewal] = {}
+        # By actor: the worker that stands for it where it claimed without one of its own.
+        self.unattended: dict[int, str] = {}
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
         # The workspace up to which retention has come in its round.
@@ -70,6 +72,7 @@ class Engine:
         if operation.name in DIRECT:
             return DIRECT[operation.name](call, request)
         if not operation.mutating:
+            self._keep_alive(call)
             handler = HANDLERS[operation.name]
             return self.database.read(lambda tx: handler(tx, call, request), snapshot=not operation.quick)
         work = self._work(operation, call, request)
@@ -121,6 +124,18 @@ class Engine:
             next_call="Use a person's key." if person_only else "Use a key with that grant, or ask for one.",
             details={"permission": permission, "namespace": namespace},
         )
+
+    def _keep_alive(self, call: Call) -> None:
+        """A read is a sign of life as well, of a caller that holds something and has no heartbeat."""
+        worker = self.unattended.get(call.actor)
+        if worker is None or not liveness.is_renewal_due(call, worker):
+            return
+
+        def renewed(_: Any, error: BaseException | None) -> None:
+            if error is None:
+                self._believe(call)
+
+        self.database.submit(lambda tx: liveness.renew(tx, call, worker), renewed, lane=call.workspace)
 
     def _believe(self, call: Call) -> None:
         """The leases that the commit of a call renewed."""
@@ -213,9 +228,9 @@ class Engine:
             call.replayed = True
             return _whole(operation, request, answered)
         if call.caller.claim and operation.name not in SELF_FENCED:
-            held(tx, call, call.caller.claim.run)
-        if call.caller.worker:
-            liveness.renew(tx, call, call.caller.worker)
+            _fence(tx, call, call.caller.claim)
+        if worker := call.caller.worker or self.unattended.get(call.actor):
+            liveness.renew(tx, call, worker)
         before = tx.changes()
         response = HANDLERS[operation.name](tx, call, request)
         if call.events == 0 and not operation.liveness and tx.changes() != before:
@@ -235,6 +250,13 @@ class Engine:
 
         wait_for(self.database, attempt, seconds)
         return answer[0]
+
+
+def _fence(tx: Transaction, call: Call, claim: Claim) -> None:
+    if claim.run.startswith("hof_"):
+        handoff_moves.held(tx, call, claim.run, claim.epoch)
+    else:
+        held(tx, call, claim.run)
 
 
 def _fingerprint(operation: Operation, request: Request) -> bytes:

@@ -6,7 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 from agentmemo.api.operations import OPERATIONS, Operation
-from agentmemo.engine import access, audit, briefing, run_reads, runs, state, steps, system, tasks, waits, workers
+from agentmemo.engine import (
+    access,
+    audit,
+    briefing,
+    handoff_create,
+    handoff_limits,
+    handoff_reads,
+    handoffs,
+    run_reads,
+    runs,
+    state,
+    steps,
+    system,
+    tasks,
+    waits,
+    workers,
+)
+from agentmemo.model import handoffs as handoff_model
 from agentmemo.model import runs as run_model
 
 Handler = Callable[..., Any]
@@ -51,6 +68,26 @@ HANDLERS: dict[str, Handler] = {
     "worker.heartbeat": workers.heartbeat,
     "worker.stop": workers.stop,
     "briefing.get": briefing.get,
+    "handoff.create": handoff_create.create,
+    "handoff.get": handoff_reads.get,
+    "handoff.list": handoff_reads.list_,
+    "handoff.pending": handoff_reads.pending,
+    "handoff.notices": handoff_reads.notices,
+    "handoff.lineage": handoff_reads.lineage,
+    "handoff.reference": handoff_reads.reference,
+    "handoff.announce": handoffs.announce,
+    "handoff.claim": handoffs.claim,
+    "handoff.renew": handoffs.renew,
+    "handoff.progress": handoffs.progress,
+    "handoff.complete": handoffs.complete,
+    "handoff.fail": handoffs.fail,
+    "handoff.release": handoffs.release,
+    "handoff.decline": handoffs.decline,
+    "handoff.cancel": handoffs.cancel,
+    "handoff.requeue": handoffs.requeue,
+    "handoff.result": handoffs.receive,
+    "handoff.limit": handoff_limits.set_limit,
+    "handoff.limits": handoff_limits.limits,
     "audit.events": audit.events,
     "audit.get": audit.get,
     "audit.verify": audit.verify,
@@ -73,16 +110,26 @@ assert set(HANDLERS) | set(DIRECT) == {operation.name for operation in OPERATION
 
 def is_ready(operation: Operation, request: Any, response: Any) -> bool:
     """Whether a long-poll has something to say."""
-    if operation.name == "state.watch":
-        # From now on: the answer is where "now" is. Asked again, it would be later, with changes lost between.
-        return bool(response.changes) or request.after is None
-    if operation.name == "audit.events":
-        return bool(response.items)
-    if operation.name == "run.get":
-        after = request.after_updated
-        return response.state in run_model.FINISHED or (after is not None and response.updated_at > after)
-    if operation.name == "run.resume":
-        return bool(response.outcome != "waiting")
-    if operation.name == "task.claim":
-        return response.claimed is not None
-    return True
+    ready = _READY.get(operation.name)
+    return ready is None or bool(ready(request, response))
+
+
+def _has_changed(request: Any, response: Any) -> bool:
+    after = request.after_updated
+    return response.state in ENDED or (after is not None and response.updated_at > after)
+
+
+ENDED = frozenset(run_model.FINISHED + handoff_model.ENDED)
+_READY: dict[str, Callable[[Any, Any], Any]] = {
+    # From now on: the answer is where "now" is. Asked again, it would be later, with changes lost between.
+    "state.watch": lambda request, response: response.changes or request.after is None,
+    "audit.events": lambda _, response: response.items,
+    "run.get": _has_changed,
+    "run.resume": lambda _, response: response.outcome != "waiting",
+    "task.claim": lambda _, response: response.claimed,
+    "handoff.get": _has_changed,
+    "handoff.pending": lambda _, response: response.items,
+    "handoff.notices": lambda _, response: response.items,
+    "handoff.claim": lambda request, response: response.handoffs or request.handoff,
+    "handoff.result": lambda _, response: response.state in ENDED or response.notice_at,
+}

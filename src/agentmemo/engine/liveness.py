@@ -11,6 +11,8 @@ from agentmemo.store.database import Transaction
 
 # A renewal is written at most once per third of the lease, so a lease on disk is never older than that.
 RENEWALS_PER_LEASE = 3
+# In place of a host: nobody heartbeats for this worker.
+UNATTENDED = "-"
 
 
 def renew(tx: Transaction, call: Call, worker: str) -> None:
@@ -19,11 +21,9 @@ def renew(tx: Transaction, call: Call, worker: str) -> None:
     A worker that was thought dead and calls again (its machine slept) lives again: what it held was given to
     others under higher epochs, so nothing old can come back with it.
     """
-    engine = call.engine
-    known = engine.renewals.get((call.actor, worker))
-    boot = engine.clock.boot_us()
-    if known is not None and boot - known.written_at < known.lease_us // RENEWALS_PER_LEASE:
+    if not is_renewal_due(call, worker):
         return
+    engine, boot = call.engine, call.engine.clock.boot_us()
     row = own_worker(tx, call, worker)
     lease_us = row.lease_us if row else round(engine.settings.lease_seconds * SECOND)
     if row is None:
@@ -33,6 +33,27 @@ def renew(tx: Transaction, call: Call, worker: str) -> None:
     if row is not None and row.stopped_at is not None:
         engine.presence.restore(worker)
     call.renewed.append((worker, Renewal(boot, lease_us)))
+
+
+def is_renewal_due(call: Call, worker: str) -> bool:
+    known = call.engine.renewals.get((call.actor, worker))
+    return known is None or call.engine.clock.boot_us() - known.written_at >= known.lease_us // RENEWALS_PER_LEASE
+
+
+def unattended(tx: Transaction, call: Call, lease_seconds: float | None) -> str:
+    """The worker that stands for a caller without heartbeats; its lease lasts so long after the caller's last call."""
+    seconds = lease_seconds or call.engine.settings.unattended_lease_seconds
+    lease_us = round(seconds * SECOND)
+    row = tx.one("worker_unattended", workspace=call.workspace, actor=call.actor, lease_us=lease_us)
+    if row is not None:
+        worker: str = row[0]
+        renew(tx, call, worker)
+    else:
+        worker = ids.mint("wrk", tx.now)
+        add(tx, call, worker, lease_us, host=UNATTENDED, process=0)
+        call.renewed.append((worker, Renewal(call.engine.clock.boot_us(), lease_us)))
+    call.engine.unattended[call.actor] = worker
+    return worker
 
 
 def own_worker(tx: Transaction, call: Call, worker: str) -> rows.WorkerRow | None:

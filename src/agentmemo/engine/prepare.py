@@ -13,13 +13,17 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
+from agentmemo.engine import acceptance
+from agentmemo.engine.handoff_moves import package_of
 from agentmemo.errors import InvalidInput, LimitExceeded
-from agentmemo.model import runs, state, system
+from agentmemo.model import handoffs, runs, state, system
 from agentmemo.model.audit import commit
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode, encode_result
 from agentmemo.model.wire import Request, as_request
 from agentmemo.store import blobs
+from agentmemo.store import handoffs as handoff_rows
+from agentmemo.store.database import Transaction
 
 if TYPE_CHECKING:
     from agentmemo.engine.call import Call
@@ -44,12 +48,38 @@ def prepare(call: Call, request: Request) -> Request:
             call.engine.names.intern_namespace(call.workspace, request.namespace)
     _check_texts(request)
     changed: dict[str, Any] = {}
+    if isinstance(request, handoffs.CreateHandoff):
+        return msgspec.structs.replace(request, context=_pack_package(call, request))
     for field in _value_fields(type(request)):
         value = getattr(request, field)
         changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
     if isinstance(request, runs.CompleteStep | system.RunTransaction) and request.calls:
         changed["calls"] = [_prepare_buffered(call, buffered) for buffered in request.calls]
+    if isinstance(request, handoffs.CompleteHandoff):
+        _check_result(call, request)
     return msgspec.structs.replace(request, **changed) if changed else request
+
+
+def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
+    """Everything the receiver gets to know as one value. What can be refused is refused here."""
+    if request.acceptance is not None:
+        acceptance.check_definition(request.acceptance)
+    package = handoffs.package_of(request)
+    encode(request.context)  # names the path of what JSON cannot say
+    packed = pack(call, package, "package")
+    return msgspec.structs.replace(packed, original=package)
+
+
+def _check_result(call: Call, request: handoffs.CompleteHandoff) -> None:
+    """A result is checked on the caller's thread: how long that takes is up to the result and the checks."""
+
+    def look(tx: Transaction) -> handoffs.Package | None:
+        row = handoff_rows.get(tx, call.workspace, request.handoff)
+        return package_of(tx, row) if row is not None and row.checked else None
+
+    package = call.engine.database.read(look)
+    if package is not None and package.acceptance is not None:
+        call.problems[request.handoff] = acceptance.problems(package.acceptance, request.result, package.context)
 
 
 def pack(call: Call, value: Any, field: str) -> blobs.Packed:

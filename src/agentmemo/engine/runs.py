@@ -9,12 +9,13 @@ import msgspec
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, liveness, waits
+from agentmemo.engine import audit, handoff_ends, handoff_moves, liveness, waits
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, RunHeld
 from agentmemo.model import runs as model
+from agentmemo.model.handoffs import RUN_NAME
 from agentmemo.model.state import check_name
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import runs as rows
@@ -41,8 +42,10 @@ def start(tx: Transaction, call: Call, request: model.StartRun) -> model.Claimed
             worker=request.worker,
             parent=request.parent,
         )
+        _work_on_handoff(tx, call, request, run.id)
         return model.Claimed(run=run, outcome="created", lease_seconds=request.lease_seconds, stored_steps=0)
     check_same_inputs(tx, call, found, request.inputs)
+    _work_on_handoff(tx, call, request, found.handle)
     return reopen(tx, call, found, request.worker, request.lease_seconds)
 
 
@@ -106,6 +109,13 @@ def claim(
     reach("run.after_claim")
     outcome = "taken_over" if taken_over else "claimed"
     return claimed(tx, call, *rows.reload(tx, run), outcome=outcome, lease_seconds=lease_seconds)
+
+
+def _work_on_handoff(tx: Transaction, call: Call, request: model.StartRun, run: str) -> None:
+    """A run of this name, opened under the claim of the handoff that is its key, works on it."""
+    claim_ = call.caller.claim
+    if request.name == RUN_NAME and claim_ is not None and claim_.run == request.key:
+        handoff_moves.bind_run(tx, call, claim_.run, run)
 
 
 def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claimed:
@@ -232,6 +242,8 @@ def finish(
     )
     if run.parent:
         waits.child_ended(tx, call, run.parent, run.handle)
+    if run.name == RUN_NAME and run.key is not None:
+        handoff_ends.run_ended(tx, call, run.key, run.handle, state, error or reason)
 
 
 def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:

@@ -82,7 +82,7 @@ def get(tx: Transaction, call: Call, request: model.GetEntry) -> model.Entry:
         row = rows.get(tx, namespace, request.key)
     if row is None or row.kind != "set":
         raise not_found("entry", f"{request.namespace}/{request.key}")
-    return _entry(tx, call, request.namespace, row)
+    return entry_view(tx, call, request.namespace, row)
 
 
 def delete(tx: Transaction, call: Call, request: model.DeleteEntry) -> model.Entry:
@@ -96,7 +96,7 @@ def delete(tx: Transaction, call: Call, request: model.DeleteEntry) -> model.Ent
     )
     row = rows.get_version(tx, namespace, request.key, found.version + 1)
     assert row is not None and row.position == position  # noqa: S101, PT018 - just written
-    return _entry(tx, call, request.namespace, row)
+    return entry_view(tx, call, request.namespace, row)
 
 
 def remove(
@@ -134,7 +134,7 @@ def list_(tx: Transaction, call: Call, request: model.ListEntries) -> Page:
     after = read_cursor(request.cursor, "state.list", bound) or ""
     namespace = call.namespace(tx, request.namespace)
     found = rows.list_live(tx, namespace, request.prefix, after, limit + 1) if namespace is not None else []
-    items = [_entry(tx, call, request.namespace, row) for row in found[:limit]]
+    items = [entry_view(tx, call, request.namespace, row) for row in found[:limit]]
     cursor = make_cursor("state.list", bound, found[limit - 1].key) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
 
@@ -178,7 +178,7 @@ def search(tx: Transaction, call: Call, request: model.SearchEntries) -> Page:
     )
     items = []
     for _, namespace, *columns in found[:limit]:
-        entry = _entry(tx, call, namespace, rows.VersionRow(*columns))
+        entry = entry_view(tx, call, namespace, rows.VersionRow(*columns))
         items.append(model.Match(entry=entry, snippet=_snippet(entry, words)))
     cursor = make_cursor("state.search", bound, offset + limit) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
@@ -192,7 +192,7 @@ def history(tx: Transaction, call: Call, request: model.ListVersions) -> Page:
     found = rows.list_history(tx, namespace, request.key, before, limit + 1) if namespace is not None else []
     if not found and request.cursor is None:
         raise not_found("entry", f"{request.namespace}/{request.key}")
-    items = [_entry(tx, call, request.namespace, row) for row in found[:limit]]
+    items = [entry_view(tx, call, request.namespace, row) for row in found[:limit]]
     cursor = make_cursor("state.history", bound, found[limit - 1].version) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
 
@@ -226,7 +226,7 @@ def watch(tx: Transaction, call: Call, request: model.WatchNamespace) -> model.C
             key=row.key,
             version=row.version,
             kind=row.kind,
-            entry=_entry(tx, call, request.namespace, row),
+            entry=entry_view(tx, call, request.namespace, row),
         )
         for row in found
     ]
@@ -280,7 +280,7 @@ def _expiry(tx: Transaction, ttl_seconds: float | None) -> int | None:
     return tx.now + round(ttl_seconds * SECOND)
 
 
-def _entry(tx: Transaction, call: Call, namespace: str, row: rows.VersionRow) -> model.Entry:
+def entry_view(tx: Transaction, call: Call, namespace: str, row: rows.VersionRow) -> model.Entry:
     content = blobs.unpack(tx, call.workspace, row.codec, row.value, row.blob)
     return model.Entry(
         namespace=namespace,
@@ -321,7 +321,7 @@ def _difference(
     tx: Transaction, call: Call, key: str, before: rows.VersionRow | None, after: rows.VersionRow | None
 ) -> model.Difference:
     def value(row: rows.VersionRow | None) -> Any:
-        return _entry(tx, call, "", row).value if row else None
+        return entry_view(tx, call, "", row).value if row else None
 
     kind = "changed" if before and after else "added" if after else "removed"
     return model.Difference(

@@ -8,12 +8,13 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit
+from agentmemo.engine import audit, handoff_moves
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing, held, make_ready, overdue_at
 from agentmemo.engine.run_views import budget_of, changed, view
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model import runs as model
+from agentmemo.model.handoffs import RUN_NAME
 from agentmemo.model.state import check_name
 from agentmemo.model.values import decode, encode
 from agentmemo.store import blobs
@@ -81,6 +82,7 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
         epoch=run.epoch,
         step=f"{request.name}/{request.key}",
     )
+    _park_handoff(tx, call, run, f"its run waits for {request.kind}")
     reach("wait.after_park")
     return model.Parked(done=False, wake_at=wake_at, epoch=run.epoch)
 
@@ -117,6 +119,7 @@ def ask(
         step=f"{step[0]}/{step[1]}" if step else None,
         reason=detail,
     )
+    _park_handoff(tx, call, run, f"its run asks a person: {question}")
 
 
 def signal(tx: Transaction, call: Call, request: model.SendSignal) -> model.Run:
@@ -127,19 +130,23 @@ def signal(tx: Transaction, call: Call, request: model.SendSignal) -> model.Run:
         raise InvalidTransition(
             f"Run {run.handle} is {run.state}; nobody will receive the signal.", next_call="Signal an unfinished run."
         )
-    packed: Packed = request.value
-    tx.write("signal_add", run=run.id, name=request.name, author=call.actor, now=tx.now, **packed.columns())
+    deliver(tx, call, run, request.name, request.value)
+    return changed(tx, call, run)
+
+
+def deliver(tx: Transaction, call: Call, run: rows.RunRow, name: str, packed: Packed) -> None:
+    """Keep a signal for an unfinished run, and wake the run if it waits for this one."""
+    tx.write("signal_add", run=run.id, name=name, author=call.actor, now=tx.now, **packed.columns())
     audit.record(
         tx,
         call,
         "run.signal",
-        {"kind": "signal", "id": run.handle, "name": request.name},
+        {"kind": "signal", "id": run.handle, "name": name},
         stream=run.handle,
         contents={"value": packed},
     )
-    if run.state == model.WAITING and run.wake == "signal" and run.waiting_for == request.name:
-        _end_wait(tx, call, run, _take_signal(tx, run.id, request.name) or NOTHING, f"signal {request.name} came")
-    return changed(tx, call, run)
+    if run.state == model.WAITING and run.wake == "signal" and run.waiting_for == name:
+        _end_wait(tx, call, run, _take_signal(tx, run.id, name) or NOTHING, f"signal {name} came")
 
 
 def child_ended(tx: Transaction, call: Call, parent: str, child: str) -> None:
@@ -215,6 +222,14 @@ def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
     audit.record(
         tx, call, "run.wake", {"kind": "run", "id": run.handle}, stream=run.handle, epoch=run.epoch, reason=reason
     )
+    if run.name == RUN_NAME and run.key is not None:
+        handoff_moves.wake(tx, call, run.key, run.handle, reason)
+
+
+def _park_handoff(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
+    """A handoff that is worked on by a run waits with it."""
+    if run.name == RUN_NAME and run.key is not None:
+        handoff_moves.park(tx, call, run.key, run.handle, reason)
 
 
 def mark_doubtful(tx: Transaction, call: Call, run: rows.RunRow, epoch: int) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
-from agentmemo.engine import audit, liveness, runs
+from agentmemo.engine import audit, handoff_ends, liveness, runs
 from agentmemo.engine.call import Call, Renewal, not_found
 from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
+from agentmemo.store import handoffs as handoff_rows
 from agentmemo.store import runs as rows
 from agentmemo.store.database import Transaction
 
 LEASE_SECONDS_MAX = 86_400.0
+UNKNOWN = "the answer to the claim never reached its worker"
 
 
 def register(tx: Transaction, call: Call, request: model.RegisterWorker) -> model.Worker:
@@ -36,9 +38,9 @@ def heartbeat(tx: Transaction, call: Call, request: model.Heartbeat) -> model.He
     lost: list[str] = []
     cancelled: list[str] = []
     for handle, step in request.steps.items():
-        run = rows.get(tx, call.workspace, handle)
-        if run is None or run.worker != request.worker:
-            (cancelled if run and run.state == model.CANCELLED else lost).append(handle)
+        work = _work(tx, call, handle)
+        if work is None or work.worker != request.worker:
+            (cancelled if work and work.state == model.CANCELLED else lost).append(handle)
         elif step:
             tx.write("run_set_current_step", handle=handle, worker=request.worker, current_step=step)
     if request.holds is not None:
@@ -52,7 +54,17 @@ def _give_back_unknown(tx: Transaction, call: Call, worker: str, known: frozense
     for handle, _ in tx.all("run_of_worker", worker=worker):
         run = None if handle in known else rows.get(tx, call.workspace, handle)
         if row and run and run.state == model.RUNNING and (run.claimed_at or 0) + row.lease_us < tx.now:
-            runs.give_back(tx, call, run, reason="the answer to the claim never reached its worker")
+            runs.give_back(tx, call, run, reason=UNKNOWN)
+    for (handle,) in tx.all("handoff_of_worker", worker=worker):
+        handoff = None if handle in known else handoff_rows.get(tx, call.workspace, handle)
+        if row and handoff and (handoff.claimed_at or 0) + row.lease_us < tx.now:
+            handoff_ends.give_back(tx, call, handoff, "lost", UNKNOWN, counts=False)
+
+
+def _work(tx: Transaction, call: Call, handle: str) -> rows.RunRow | handoff_rows.HandoffRow | None:
+    if handle.startswith("hof_"):
+        return handoff_rows.get(tx, call.workspace, handle)
+    return rows.get(tx, call.workspace, handle)
 
 
 def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker:
@@ -66,13 +78,13 @@ def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker
 
 
 def retire(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bool) -> list[str]:
-    """End an incarnation and give its runs back. Returns their handles."""
+    """End an incarnation and give its runs and handoffs back. Returns their handles."""
     tx.write("worker_stop", id=worker, now=tx.now)
     # Whoever calls as this worker again must renew on disk, not in memory.
     for known in [key for key in call.engine.renewals if key[1] == worker]:
         call.engine.renewals.pop(known, None)
     audit.record(tx, call, "worker.stop", {"kind": "worker", "id": worker}, reason=reason)
-    freed = []
+    freed = handoff_ends.of_worker(tx, call, worker, reason, lost=lost)
     for handle, _ in tx.all("run_of_worker", worker=worker):
         run = rows.get(tx, call.workspace, handle)
         if run and run.state == model.RUNNING:

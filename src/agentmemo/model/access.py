@@ -19,6 +19,9 @@ PERMISSIONS = (
     "runs:read",
     "runs:write",
     "runs:decide",
+    "handoffs:read",
+    "handoffs:write",
+    "handoffs:admin",
     "audit:read",
     "access:read",
     "access:admin",
@@ -39,7 +42,11 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVERYTHING = Grant(permissions=("*",))
-AGENT_DEFAULT = Grant(permissions=("state:*", "runs:read", "runs:write", "audit:read", "system:read"))
+AGENT_DEFAULT = Grant(
+    permissions=(
+        "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "audit:read", "system:read",
+    )
+)  # fmt: skip
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,16 @@ import msgspec
 
 from agentmemo.api.operations import BY_NAME, BY_REQUEST
 from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client.given import as_struct
 from agentmemo.errors import InvalidInput
+from agentmemo.model.handoffs import (
+    Acceptance,
+    CompleteHandoff,
+    CreateHandoff,
+    FailHandoff,
+    ReleaseHandoff,
+    SetHandoffProgress,
+)
 from agentmemo.model.runs import AddNote, BufferedCall, SendSignal
 from agentmemo.model.state import DeleteEntry, SetEntry
 from agentmemo.model.system import RunTransaction
@@ -76,6 +85,72 @@ class BufferedRuns:
         self._buffer.add(AddNote(run=id, kind=kind, text=text, because=because))
 
 
+class BufferedHandoffs:
+    """Moves of handoffs that commit together with the rest of the buffer. A claim made here brings its epoch along."""
+
+    def __init__(self, plane: AsyncPlane, buffer: Buffer) -> None:
+        self._plane = plane
+        self._buffer = buffer
+
+    def create(
+        self,
+        *,
+        to_agent: str | None = None,
+        to_capability: str | None = None,
+        to_queue: str | None = None,
+        workflow: str | None = None,
+        context: Any = None,
+        goal: str = "",
+        acceptance: Acceptance | dict[str, Any] | None = None,
+        key: str | None = None,
+        priority: int = 0,
+    ) -> None:
+        """As `handoff.create`, of which these are the usual options; it exists once the whole commits."""
+        self._buffer.add(
+            CreateHandoff(
+                to_agent=to_agent,
+                to_capability=to_capability,
+                to_queue=to_queue,
+                workflow=workflow,
+                context=context,
+                goal=goal,
+                acceptance=as_struct(Acceptance, acceptance) if acceptance is not None else None,
+                key=key,
+                priority=priority,
+            )
+        )
+
+    def complete(self, id: str, result: Any = None, *, epoch: int | None = None) -> None:
+        self._buffer.add(CompleteHandoff(handoff=id, result=result, epoch=self._epoch(id, epoch)))
+
+    def fail(self, id: str, reason: str, *, epoch: int | None = None) -> None:
+        self._buffer.add(FailHandoff(handoff=id, reason=reason, epoch=self._held(id, epoch)))
+
+    def release(self, id: str, reason: str, *, epoch: int | None = None) -> None:
+        self._buffer.add(ReleaseHandoff(handoff=id, reason=reason, epoch=self._held(id, epoch)))
+
+    def progress(self, id: str, percent: float | None = None, text: str = "", *, epoch: int | None = None) -> None:
+        self._buffer.add(SetHandoffProgress(handoff=id, percent=percent, text=text, epoch=self._held(id, epoch)))
+
+    def _epoch(self, id: str, epoch: int | None) -> int | None:
+        return self._plane.handoffs.get(id) if epoch is None else epoch
+
+    def _held(self, id: str, epoch: int | None) -> int:
+        return held_epoch(self._plane.handoffs, id, epoch)
+
+
+def held_epoch(held: dict[str, int], id: str, epoch: int | None) -> int:
+    """The epoch given, or that of the claim this connection made. Raises InvalidInput where there is neither."""
+    found = held.get(id) if epoch is None else epoch
+    if found is None:
+        raise InvalidInput(
+            f"This connection does not hold handoff {id}.",
+            why="Only its holder may do that, and proves it with the epoch of its claim.",
+            next_call="Claim it first (handoff.claim), or send the epoch that its claim was answered with.",
+        )
+    return found
+
+
 class AsyncTransaction:
     """Operations collected in a block and sent once: one commit or none. `results` is filled after the block."""
 
@@ -86,6 +161,7 @@ class AsyncTransaction:
         self.revision: int | None = None
         self.state = BufferedState(self._buffer)
         self.runs = BufferedRuns(self._buffer)
+        self.handoff = BufferedHandoffs(plane, self._buffer)
 
     @property
     def results(self) -> list[Any]:

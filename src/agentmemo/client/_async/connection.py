@@ -10,12 +10,13 @@ from typing import Any, Self, TypeVar
 from agentmemo.client._async.access import AsyncKeys
 from agentmemo.client._async.audit import AsyncAudit
 from agentmemo.client._async.buffer import AsyncTransaction
+from agentmemo.client._async.handoffs import AsyncHandoffs
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
 from agentmemo.client.flow import Suspended
-from agentmemo.clock import SECOND
+from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
@@ -44,6 +45,7 @@ class AsyncConnection:
         self.actor = actor
         self.state = AsyncState(plane)
         self.runs = AsyncRuns(plane)
+        self.handoff = AsyncHandoffs(plane)
         self.audit = AsyncAudit(plane)
         self.keys = AsyncKeys(plane)
 
@@ -116,7 +118,7 @@ class AsyncConnection:
                 name=name,
                 inputs=inputs,
                 key=key,
-                at=_microseconds(at),
+                at=microseconds(at),
                 cron=cron,
                 budget=as_budget(budget),
                 max_attempts=max_attempts,
@@ -189,10 +191,3 @@ class AsyncConnection:
                 result = await self._plane.flow.run_function(task.function, (run,), keywords, None)
                 await run.complete(result)
         return True
-
-
-def _microseconds(at: datetime.datetime | int | None) -> int | None:
-    if not isinstance(at, datetime.datetime):
-        return at
-    moment = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
-    return round(moment.timestamp() * SECOND)

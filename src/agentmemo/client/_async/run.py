@@ -39,10 +39,11 @@ class AsyncRun:
         claimed: model.Claimed | None = None,
         *,
         version: str = "",
+        inline: bool | None = None,
     ) -> None:
         self._plane = plane
         self._opening = opening
-        self._inline = claimed is None
+        self._inline = claimed is None if inline is None else inline
         self._version = version
         self._holding: Holding | None = None
         self._token: Token[Holding | None] | None = None
@@ -64,6 +65,8 @@ class AsyncRun:
             claimed = await self._plane.call(opening)
             self._accept(claimed)
             if claimed.outcome == "waiting":
+                if not self._inline:
+                    raise Suspended
                 await self._wait_inline(claimed.run.epoch)
         if not self._replaying:
             holding = self._hold()
@@ -243,6 +246,10 @@ class AsyncRun:
         self._record = await self._call(model.CompleteRun(run=self.id, result=result))
         self._finished = True
 
+    def ended_with_handoff(self) -> None:
+        """The handoff it worked on was completed, and the run with it, in one commit."""
+        self._finished = True
+
     async def fail(self, reason: str) -> None:
         """Fail the run for good, without further attempts."""
         if self._replaying or self._finished:
@@ -254,7 +261,7 @@ class AsyncRun:
         """What the end of the block means for the run."""
         if self._replaying or self._finished or isinstance(error, Suspended | LeaseLost):
             return
-        release = model.ReleaseRun(run=self.id, error=_summary(error) if isinstance(error, Exception) else None)
+        release = model.ReleaseRun(run=self.id, error=summary_of(error) if isinstance(error, Exception) else None)
         try:
             if error is None:
                 await self.complete()
@@ -436,7 +443,7 @@ class AsyncRun:
             run=self.id,
             name=call.name,
             key=call.key,
-            error=_summary(error),
+            error=summary_of(error),
             effect=call.effect,
             fingerprint=call.fingerprint,
             attempt=attempt,
@@ -584,7 +591,7 @@ class AsyncRun:
             self._hold()
 
 
-def _summary(error: BaseException) -> str:
+def summary_of(error: BaseException) -> str:
     """The error in a few lines: its type, its text, and where it came from."""
     where = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({where[0].filename.rpartition('/')[2]}:{where[0].lineno})" if where else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from agentmemo.client._async.buffer import GONE, Buffer, BufferedState
+from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, BufferedState
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.runs import AddNote, SendSignal
@@ -33,7 +33,7 @@ class AsyncStepState(BufferedState):
 
 
 class AsyncStepContext:
-    """The current step: `.state` buffers writes, `.idempotency_key` names the effect, `.epoch` and `.attempt` count."""
+    """The current step: `.state` and `.handoff` buffer, `.idempotency_key` names the effect, `.epoch`, `.attempt`."""
 
     def __init__(self, plane: AsyncPlane, run: str, epoch: int, name: str, key: str, attempt: int) -> None:
         self.run = run
@@ -46,6 +46,7 @@ class AsyncStepContext:
         self.nanousd = 0
         self.buffer = Buffer()
         self.state = AsyncStepState(plane, self.buffer)
+        self.handoff = BufferedHandoffs(plane, self.buffer)
 
     def charge(self, *, tokens: int = 0, nanousd: int = 0) -> None:
         """Add to what this step cost; it is charged to the run's budget in the step's commit."""

@@ -11,12 +11,13 @@ from typing import Any, Self, TypeVar
 from agentmemo.client._sync.access import Keys
 from agentmemo.client._sync.audit import Audit
 from agentmemo.client._sync.buffer import Transaction
+from agentmemo.client._sync.handoffs import Handoffs
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
 from agentmemo.client.flow import Suspended
-from agentmemo.clock import SECOND
+from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
@@ -45,6 +46,7 @@ class Connection:
         self.actor = actor
         self.state = State(plane)
         self.runs = Runs(plane)
+        self.handoff = Handoffs(plane)
         self.audit = Audit(plane)
         self.keys = Keys(plane)
 
@@ -117,7 +119,7 @@ class Connection:
                 name=name,
                 inputs=inputs,
                 key=key,
-                at=_microseconds(at),
+                at=microseconds(at),
                 cron=cron,
                 budget=as_budget(budget),
                 max_attempts=max_attempts,
@@ -188,10 +190,3 @@ class Connection:
                 result = self._plane.flow.run_function(task.function, (run,), keywords, None)
                 run.complete(result)
         return True
-
-
-def _microseconds(at: datetime.datetime | int | None) -> int | None:
-    if not isinstance(at, datetime.datetime):
-        return at
-    moment = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
-    return round(moment.timestamp() * SECOND)

@@ -51,6 +51,8 @@ class Plane:
         self.flow = Flow(clock)
         self._worker: str | None = None
         self._heart: Heart | None = None
+        # The handoffs this connection holds, and the epochs of their claims.
+        self.handoffs: dict[str, int] = {}
 
     def call(self, request: Request, *, claim: Claim | None = None, as_worker: str | None = None) -> Any:
         """Perform the operation of a request. Without a claim of its own, a write goes under the ambient run's."""

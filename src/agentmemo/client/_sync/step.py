@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from agentmemo.client._sync.buffer import GONE, Buffer, BufferedState
+from agentmemo.client._sync.buffer import GONE, Buffer, BufferedHandoffs, BufferedState
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.runs import AddNote, SendSignal
@@ -34,7 +34,7 @@ class StepState(BufferedState):
 
 
 class StepContext:
-    """The current step: `.state` buffers writes, `.idempotency_key` names the effect, `.epoch` and `.attempt` count."""
+    """The current step: `.state` and `.handoff` buffer, `.idempotency_key` names the effect, `.epoch`, `.attempt`."""
 
     def __init__(self, plane: Plane, run: str, epoch: int, name: str, key: str, attempt: int) -> None:
         self.run = run
@@ -47,6 +47,7 @@ class StepContext:
         self.nanousd = 0
         self.buffer = Buffer()
         self.state = StepState(plane, self.buffer)
+        self.handoff = BufferedHandoffs(plane, self.buffer)
 
     def charge(self, *, tokens: int = 0, nanousd: int = 0) -> None:
         """Add to what this step cost; it is charged to the run's budget in the step's commit."""

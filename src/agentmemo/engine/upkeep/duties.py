@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo.clock import SECOND
-from agentmemo.engine import audit, liveness, state, tasks, waits, workers
+from agentmemo.engine import audit, handoff_time, liveness, state, tasks, waits, workers
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
 from agentmemo.model.state import words_of
@@ -92,6 +92,15 @@ def tell_overdue(engine: Engine) -> int:
     return _each_due(engine, "run_past_deadline", tell)
 
 
+def watch_handoffs(engine: Engine) -> int:
+    """Handoffs whose clock says something: offer, ask others, tell somebody, expire."""
+
+    def come(tx: Transaction, call: Call, row: Row) -> None:
+        handoff_time.time_came(tx, call, row[1])
+
+    return _each_due(engine, "handoff_due", come)
+
+
 def index_entries(engine: Engine) -> int:
     """Full-text search follows the trail; it is never in the path of a write.
 
@@ -173,6 +182,7 @@ def prune(engine: Engine) -> int:
 def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     settings = engine.settings
     done = _prune_runs(tx, call, tx.now - round(settings.finished_runs_days * DAY))
+    done += _prune_handoffs(tx, call, tx.now - round(settings.finished_runs_days * DAY))
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
     before = tx.now - round(settings.request_hours * HOUR)
     done += tx.run("request_remove_old", workspace=call.workspace, before=before, limit=BATCH)
@@ -188,6 +198,16 @@ def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
             tx.write(query, run=run.id)
         tx.write("run_mark_pruned", id=run.id, now=tx.now)
         audit.record(tx, call, "run.prune", {"kind": "run", "id": handle}, stream=handle)
+    return len(found)
+
+
+def _prune_handoffs(tx: Transaction, call: Call, before: int) -> int:
+    found = tx.all("handoff_prunable", workspace=call.workspace, before=before, limit=BATCH)
+    for number, handle in found:
+        for query in ("handoff_remove_values", "handoff_remove_references", "handoff_remove_attempts"):
+            tx.write(query, handoff=number)
+        tx.write("handoff_mark_pruned", id=number, now=tx.now)
+        audit.record(tx, call, "handoff.prune", {"kind": "handoff", "id": handle}, stream=handle)
     return len(found)
 
 
@@ -238,5 +258,14 @@ def _each_due(engine: Engine, query: str, do: Callable[[Transaction, Call, Row],
     return sum(engine.database.write(partial(work, calls[place]), lane=place) for place in places)
 
 
-DUTIES = (expire_entries, fire_timers, free_the_dead, run_schedules, tell_overdue, index_entries, merge_index)
+DUTIES = (
+    expire_entries,
+    fire_timers,
+    free_the_dead,
+    run_schedules,
+    tell_overdue,
+    watch_handoffs,
+    index_entries,
+    merge_index,
+)
 SLOW_DUTIES = (prune,)

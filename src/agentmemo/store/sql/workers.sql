@@ -8,6 +8,10 @@ VALUES (:id, :workspace, :actor, :host, :process, :boot_id, :lease_us, :lease_un
 SELECT w.id, w.host, w.process, w.boot_id, w.lease_us, w.lease_until, w.started_at, w.stopped_at, a.kind, a.name
 FROM worker w JOIN actor a ON a.id = w.actor WHERE w.id = :id AND w.workspace = :workspace;
 
+-- name: worker_unattended
+SELECT id FROM worker
+WHERE workspace = :workspace AND actor = :actor AND host = '-' AND lease_us = :lease_us AND stopped_at IS NULL LIMIT 1;
+
 -- name: worker_renew
 UPDATE worker SET lease_until = :lease_until, boot_id = :boot_id, stopped_at = NULL WHERE id = :id;
 

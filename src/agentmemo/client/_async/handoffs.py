@@ -1,0 +1,335 @@
+"""Handoffs: passing work to other agents, and taking it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from agentmemo.client._async.buffer import held_epoch
+from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.plane import AsyncPlane, Holding, ambient
+from agentmemo.client._async.run import AsyncRun, summary_of
+from agentmemo.client._async.runs import as_budget
+from agentmemo.client.flow import Suspended
+from agentmemo.client.given import as_retry, as_struct, microseconds, positional_count
+from agentmemo.clock import monotonic
+from agentmemo.errors import Error, LeaseLost, Unavailable
+from agentmemo.model import handoffs as model
+from agentmemo.model.runs import Budget, Retry, StartRun
+from agentmemo.model.state import Entry
+from agentmemo.model.wire import Request
+
+CLAIM_WAIT_SECONDS = 2.0
+AWAY_SECONDS = 1.0
+WAIT_SECONDS = 30.0
+RUN_ATTEMPTS = 1000  # the handoff counts its attempts; its run only goes on
+WITH_RUN = 2
+
+
+class AsyncHandoffs:
+    """The handoffs of an agent, sent and received. Handles may be shortened to a unique prefix where one only reads."""
+
+    def __init__(self, plane: AsyncPlane) -> None:
+        self._plane = plane
+
+    async def create(
+        self,
+        *,
+        to_agent: str | None = None,
+        to_capability: str | None = None,
+        to_queue: str | None = None,
+        workflow: str | None = None,
+        workflow_version: str | None = None,
+        context: Any = None,
+        goal: str = "",
+        references: Iterable[model.Reference | dict[str, Any] | tuple[str, str]] = (),
+        artifacts: Iterable[Any] = (),
+        constraints: Iterable[str] = (),
+        acceptance: model.Acceptance | dict[str, Any] | None = None,
+        tried: Iterable[model.Tried | dict[str, Any] | tuple[str, str]] = (),
+        unverified: Iterable[str] = (),
+        key: str | None = None,
+        priority: int = 0,
+        not_before: datetime.datetime | int | None = None,
+        pickup_by: datetime.datetime | int | None = None,
+        complete_by: datetime.datetime | int | None = None,
+        progress_seconds: float | None = None,
+        ladder: Iterable[model.Rung | dict[str, Any]] = (),
+        max_attempts: int = 3,
+        retry: Retry | int | None = None,
+        budget: Budget | dict[str, Any] | None = None,
+    ) -> model.Handoff:
+        """Hand work over to exactly one receiver. It is durable when this returns. Idempotent by `key`.
+
+        `context` is any JSON value; `references` name entries of state, pinned to their version now or to a given
+        one, which the receiver may read under its claim. `acceptance` says what a result must be. Nobody having come
+        until `pickup_by`, the sender and the people are told; the rungs of `ladder` come before. Times are datetimes
+        or UTC microseconds. Raises IdempotencyMismatch for a key that stands for something else. A handoff that went
+        in a circle or through too many hands is returned as `dead`, with the reason.
+        """
+        return await self._plane.call(
+            model.CreateHandoff(
+                to_agent=to_agent,
+                to_capability=to_capability,
+                to_queue=to_queue,
+                workflow=workflow,
+                workflow_version=workflow_version,
+                context=context,
+                goal=goal,
+                references=[as_struct(model.Reference, each) for each in references],
+                artifacts=[*artifacts],
+                constraints=[*constraints],
+                acceptance=as_struct(model.Acceptance, acceptance) if acceptance is not None else None,
+                tried=[as_struct(model.Tried, each) for each in tried],
+                unverified=[*unverified],
+                key=key,
+                priority=priority,
+                not_before=microseconds(not_before),
+                pickup_by=microseconds(pickup_by),
+                complete_by=microseconds(complete_by),
+                progress_seconds=progress_seconds,
+                ladder=[as_struct(model.Rung, each) for each in ladder],
+                max_attempts=max_attempts,
+                retry=as_retry(retry),
+                budget=as_budget(budget),
+            )
+        )
+
+    async def get(self, id: str, *, after: model.Handoff | None = None, wait_seconds: float = 0.0) -> model.Handoff:
+        """A handoff; with `wait_seconds`, once it has ended, or has changed since `after`. Raises NotFound."""
+        return await self._plane.call(
+            model.GetHandoff(handoff=id, wait_seconds=wait_seconds, after_updated=after.updated_at if after else None)
+        )
+
+    async def list(
+        self,
+        *,
+        state: str | None = None,
+        to: str | None = None,
+        sender: str | None = None,
+        root: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> AsyncPage[model.Handoff]:
+        """Handoffs, newest first. `state` is one of the nine or `unfinished`; `to` an agent or `capability:name`."""
+        return await self._plane.page(
+            model.ListHandoffs(state=state, to=to, sender=sender, root=root, cursor=cursor, limit=limit)
+        )
+
+    async def list_pending(self, *, cursor: str | None = None, limit: int = 100) -> AsyncPage[model.Handoff]:
+        """What is offered to this agent, in the order in which it would be claimed. Listing changes nothing."""
+        return await self._plane.page(model.ListPending(cursor=cursor, limit=limit))
+
+    async def wait(self, *, timeout_seconds: float) -> model.Handoff | None:
+        """The first handoff that is offered to this agent, as soon as there is one, and not claimed yet; else None."""
+        end = monotonic() + timeout_seconds
+        while True:
+            wait_seconds = min(max(end - monotonic(), 0.0), WAIT_SECONDS)
+            page = await self._plane.page(model.ListPending(limit=1, wait_seconds=wait_seconds))
+            if page.items:
+                return page.items[0]
+            if monotonic() >= end:
+                return None
+
+    async def notices(self, *, cursor: str | None = None, limit: int = 100) -> AsyncPage[model.Handoff]:
+        """What this agent handed over and has not heard of yet: ended, late, or claimed by nobody. Oldest first."""
+        return await self._plane.page(model.ListNotices(cursor=cursor, limit=limit))
+
+    async def result(self, id: str, *, wait_seconds: float = 0.0) -> model.Handoff:
+        """How it stands; for the sender, what ended, is late or was escalated counts as received from now on."""
+        return await self._plane.call(model.ReceiveResult(handoff=id, wait_seconds=wait_seconds))
+
+    async def lineage(self, id: str) -> AsyncPage[model.Handoff]:
+        """Everything that came of the same first handoff, oldest first."""
+        return await self._plane.page(model.ListLineage(handoff=id))
+
+    async def reference(self, id: str, namespace: str, key: str) -> Entry:
+        """An entry that a handoff names, at its pinned version; for its holder and its sender."""
+        return await self._plane.call(model.ReadReference(handoff=id, namespace=namespace, key=key))
+
+    async def announce(self, *, capabilities: Iterable[str] = (), queues: Iterable[str] = ()) -> model.Receiver:
+        """Say which capabilities and queues this agent takes work from, in place of those announced before."""
+        return await self._plane.call(model.AnnounceReceiver(capabilities=[*capabilities], queues=[*queues]))
+
+    async def claim(self, id: str | None = None, *, wait_seconds: float = 0.0) -> model.Handoff | None:
+        """The next handoff that is offered to this agent, or the named one, held from now on. None: none is offered.
+
+        The lease is renewed by this connection. Raises HandoffHeld, naming the holder, when another has the named one.
+        """
+        found = await self.claim_many(1, id=id, wait_seconds=wait_seconds)
+        return found[0] if found else None
+
+    async def claim_many(
+        self, limit: int, *, id: str | None = None, wait_seconds: float = 0.0
+    ) -> Sequence[model.Handoff]:
+        """Up to `limit` of what is offered, in one commit."""
+        worker = await self._plane.worker()
+        answer = await self._plane.call(
+            model.ClaimHandoffs(handoff=id, worker=worker, limit=limit, wait_seconds=wait_seconds)
+        )
+        for handoff in answer.handoffs:
+            self._plane.handoffs[handoff.id] = handoff.epoch
+            self._plane.heart().hold(handoff.id)
+        return answer.handoffs
+
+    async def renew(self, id: str, *, epoch: int | None = None) -> model.Handoff:
+        """Renew the lease of a claim made elsewhere; one made by this connection is renewed by it."""
+        return await self._plane.call(model.RenewHandoff(handoff=id, epoch=self._epoch(id, epoch)))
+
+    async def progress(
+        self, id: str, percent: float | None = None, text: str = "", *, epoch: int | None = None
+    ) -> model.Handoff:
+        """Show how far the work is."""
+        return await self._plane.call(
+            model.SetHandoffProgress(handoff=id, percent=percent, text=text, epoch=self._epoch(id, epoch))
+        )
+
+    async def complete(self, id: str, result: Any = None, *, epoch: int | None = None) -> model.Handoff:
+        """End with a result, which is checked first. Idempotent.
+
+        Without a claim it is claimed in the same commit. Raises InvalidInput for a result that is not accepted
+        (the claim goes on), HandoffHeld when another holds it, LeaseLost when the claim is not valid any more.
+        """
+        known = self._plane.handoffs.get(id) if epoch is None else epoch
+        answer = await self._plane.call(model.CompleteHandoff(handoff=id, result=result, epoch=known))
+        self._let_go(id)
+        return answer
+
+    async def fail(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
+        """End for good, without further attempts; the sender is told."""
+        return await self._end(model.FailHandoff(handoff=id, reason=reason, epoch=self._epoch(id, epoch)), id)
+
+    async def release(self, id: str, reason: str, *, attempted: bool = True, epoch: int | None = None) -> model.Handoff:
+        """Give it back to be offered again; as `attempted` it counts as a failed attempt and pauses before the next."""
+        return await self._end(
+            model.ReleaseHandoff(handoff=id, reason=reason, attempted=attempted, epoch=self._epoch(id, epoch)),
+            id,
+        )
+
+    async def decline(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
+        """Say no, claimed or not: the next receiver of its ladder is asked, else the sender is told."""
+        known = self._plane.handoffs.get(id) if epoch is None else epoch
+        return await self._end(model.DeclineHandoff(handoff=id, reason=reason, epoch=known), id)
+
+    async def cancel(self, id: str, reason: str) -> model.Handoff:
+        """Call work back. Whoever holds it gets LeaseLost with the reason at the next call."""
+        return await self._plane.call(model.CancelHandoff(handoff=id, reason=reason))
+
+    async def requeue(
+        self,
+        id: str,
+        *,
+        reason: str = "",
+        to_agent: str | None = None,
+        to_capability: str | None = None,
+        to_queue: str | None = None,
+    ) -> model.Handoff:
+        """Offer again what ended without a result (declined, failed, dead, expired), with its attempts counted anew."""
+        return await self._plane.call(
+            model.RequeueHandoff(
+                handoff=id, reason=reason, to_agent=to_agent, to_capability=to_capability, to_queue=to_queue
+            )
+        )
+
+    async def limit(
+        self, to: str, *, concurrency: int | None = None, rate: int | None = None, per_seconds: float = 60.0
+    ) -> model.HandoffLimit:
+        """Bound how many a receiver holds at once and claims `per_seconds`; None lifts a bound."""
+        return await self._plane.call(
+            model.SetHandoffLimit(to=to, concurrency=concurrency, rate=rate, per_seconds=per_seconds)
+        )
+
+    async def limits(self) -> AsyncPage[model.HandoffLimit]:
+        return await self._plane.page(model.ListHandoffLimits())
+
+    async def work(
+        self,
+        handler: Callable[..., Any],
+        *,
+        concurrency: int = 1,
+        capabilities: Iterable[str] = (),
+        queues: Iterable[str] = (),
+        until_idle: bool = False,
+    ) -> None:
+        """Claim what is offered and perform it with `handler(handoff)` or `handler(handoff, run)`, until `stop`.
+
+        What the handler returns is the result. With a `run`, its steps are kept: whoever takes over after a crash goes
+        on behind the last one, and where the run waits the handoff waits too, holding nothing. An exception gives the
+        handoff back for another attempt. While the plane is away it waits; `until_idle` ends when nothing is offered.
+        """
+        with_run = positional_count(handler) >= WITH_RUN
+        capabilities, queues = [*capabilities], [*queues]
+        if capabilities or queues:
+            await self.announce(capabilities=capabilities, queues=queues)
+        await self._plane.worker()
+
+        async def loop() -> None:
+            while not self._plane.flow.stopping:
+                try:
+                    found = await self.claim(wait_seconds=0.0 if until_idle else CLAIM_WAIT_SECONDS)
+                except Unavailable as error:
+                    # A claim whose answer was lost is given back by itself: the heartbeat does not name it.
+                    if until_idle or not (error.retry_safe or error.details.get("in_doubt")):
+                        raise
+                    await self._plane.flow.sleep(AWAY_SECONDS)
+                    continue
+                if found is not None:
+                    await self._perform(found, handler, with_run=with_run)
+                elif until_idle:
+                    return
+
+        await self._plane.flow.parallel(loop, concurrency)
+
+    async def _perform(self, handoff: model.Handoff, handler: Callable[..., Any], *, with_run: bool) -> None:
+        """The outcome is the handoff's: an error is kept with it, and the next attempt or its sender deals with it."""
+        holding = Holding(self._plane, handoff.id, handoff.epoch)
+        holding.outer = ambient.get()
+        token = ambient.set(holding)
+        try:
+            if with_run:
+                await self._perform_as_run(handoff, handler)
+            else:
+                result = await self._plane.flow.run_function(handler, (handoff,), {}, None)
+                await self.complete(handoff.id, result)
+        except (Suspended, LeaseLost):
+            pass  # it waits with its run, or it is somebody else's by now
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the story of this attempt
+            await self._give_back(handoff, summary_of(error))
+        finally:
+            holding.live = False
+            ambient.reset(token)
+            self._let_go(handoff.id)
+
+    async def _perform_as_run(self, handoff: model.Handoff, handler: Callable[..., Any]) -> None:
+        opening = StartRun(
+            name=model.RUN_NAME,
+            key=handoff.id,
+            max_attempts=RUN_ATTEMPTS,
+            budget=handoff.budget,
+            worker="",
+            lease_seconds=self._plane.lease_seconds,
+        )
+        async with AsyncRun(self._plane, opening, inline=False) as run:
+            result = await self._plane.flow.run_function(handler, (handoff, run), {}, None)
+            await self.complete(handoff.id, result)
+            run.ended_with_handoff()
+
+    async def _give_back(self, handoff: model.Handoff, reason: str) -> None:
+        """Where the plane is away, the heartbeat stops naming the claim, and it comes back by itself."""
+        try:
+            await self.release(handoff.id, reason, epoch=handoff.epoch)
+        except Error:
+            return
+
+    async def _end(self, request: Request, id: str) -> model.Handoff:
+        answer = await self._plane.call(request)
+        self._let_go(id)
+        return answer
+
+    def _epoch(self, id: str, epoch: int | None) -> int:
+        return held_epoch(self._plane.handoffs, id, epoch)
+
+    def _let_go(self, id: str) -> None:
+        if self._plane.handoffs.pop(id, None) is not None:
+            self._plane.heart().let_go(id)

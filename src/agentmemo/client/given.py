@@ -1,0 +1,55 @@
+"""Arguments as people write them, turned into what an operation takes."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from agentmemo.clock import SECOND
+from agentmemo.errors import InvalidInput
+from agentmemo.model.runs import Retry
+from agentmemo.model.wire import explain
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def microseconds(at: datetime.datetime | int | None) -> int | None:
+    """A moment as UTC microseconds; a datetime without a zone is UTC."""
+    if not isinstance(at, datetime.datetime):
+        return at
+    moment = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
+    return round(moment.timestamp() * SECOND)
+
+
+def as_struct(kind: type[T], value: Any) -> T:
+    """One of the model's types given as one, as its fields in a dict, or as a tuple of its first fields.
+
+    Raises InvalidInput naming the nearest valid field.
+    """
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, tuple):
+        value = dict(zip(kind.__struct_fields__, value, strict=False))
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise explain(error, kind) from None
+
+
+def as_retry(retry: Retry | int | None) -> Retry | None:
+    return Retry(max_attempts=retry) if isinstance(retry, int) else retry
+
+
+def positional_count(function: Callable[..., Any]) -> int:
+    """How many positional arguments a function takes at most. Raises InvalidInput for what is no function."""
+    if not callable(function):
+        raise InvalidInput(f"{function!r} cannot be called.", next_call="Pass a function.")
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        return 1
+    return sum(parameter.kind in kinds for parameter in parameters)

@@ -1,0 +1,260 @@
+"""Creating a handoff: checked, placed in its queue, pinned, and kept from going in circles."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.crashpoints import reach
+from agentmemo.engine import audit, handoff_moves
+from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.handoff_moves import ESCALATE, next_due
+from agentmemo.engine.handoff_views import view
+from agentmemo.errors import IdempotencyMismatch, InvalidInput
+from agentmemo.model import handoffs as model
+from agentmemo.model import runs as run_model
+from agentmemo.model.state import check_name
+from agentmemo.model.values import encode, encode_sorted
+from agentmemo.store import blobs
+from agentmemo.store import handoffs as rows
+from agentmemo.store import runs as run_rows
+from agentmemo.store import state as state_rows
+from agentmemo.store.blobs import Packed
+from agentmemo.store.database import Transaction
+
+ATTEMPTS_MAX = 1000
+
+
+def create(tx: Transaction, call: Call, request: model.CreateHandoff) -> model.Handoff:
+    """Idempotent by key. What went in a circle, or through too many hands, is kept as dead and offered to nobody."""
+    address = model.address_of(request.to_agent, request.to_capability, request.to_queue)
+    packed: Packed = request.context
+    digest = hashlib.sha256(f"{address}\n".encode() + packed.source).hexdigest()
+    if request.key is not None and (found := rows.find(tx, call.workspace, request.key)):
+        _check_same(found, digest, address)
+        return view(tx, call, found, known=is_known(tx, call, found.address))
+    row = new_row(tx, call, request, address, digest)
+    return insert(tx, call, row, packed, request.references)
+
+
+def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: str, digest: str) -> rows.HandoffRow:
+    """Everything of a new handoff but its number."""
+    _check_request(request)
+    sender_run, parent = _origin(tx, call)
+    path = msgspec.json.decode(parent.path) if parent else []
+    refused = _circle(call, path, address)
+    at = max(request.not_before or 0, tx.now)
+    handle = ids.mint("hof", tx.now)
+    offered = at <= tx.now and not refused
+    budget = request.budget or (
+        msgspec.json.decode(parent.budget, type=run_model.Budget) if parent and parent.budget else None
+    )
+    acceptance_ = request.acceptance
+    return rows.HandoffRow(
+        id=0,
+        handle=handle,
+        workspace=call.workspace,
+        key=request.key,
+        digest=digest,
+        state=model.DEAD if refused else model.PENDING,
+        wake=None if refused else "claim" if offered else "time",
+        sender=call.actor,
+        address=address,
+        priority=request.priority,
+        turn=handoff_moves.next_turn(tx, call, address, call.actor),
+        offered=int(offered),
+        available_at=at,
+        offered_at=tx.now if offered else None,
+        epoch=0,
+        attempt=1,
+        max_attempts=request.max_attempts,
+        holder=None,
+        worker=None,
+        run=None,
+        limited=0,
+        ladder=encode(_ladder(call, request, at)).decode(),
+        rung=0,
+        due_at=None,
+        complete_by=request.complete_by,
+        progress_us=round(request.progress_seconds * SECOND) if request.progress_seconds else None,
+        progress_at=None,
+        late=0,
+        percent=None,
+        progress="",
+        reason=refused,
+        goal=request.goal[: model.SHOWN_GOAL],
+        workflow=request.workflow,
+        checked=int(acceptance_ is not None and (acceptance_.schema is not None or bool(acceptance_.checks)))
+        + 2 * int(acceptance_ is not None and acceptance_.verifier is not None),
+        parent=parent.handle if parent else None,
+        root=parent.root if parent else handle,
+        path=encode([*path, address]).decode(),
+        behalf=encode(_behalf(call, parent)).decode(),
+        budget=msgspec.json.encode(budget).decode() if budget else None,
+        verifies=None,
+        sender_run=sender_run,
+        claimed_at=None,
+        escalated_at=tx.now if refused else None,
+        notice_at=tx.now if refused else None,
+        received_at=None,
+        ended_at=tx.now if refused else None,
+        pruned=0,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+
+
+def insert(
+    tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed, references: list[model.Reference]
+) -> model.Handoff:
+    subject = {"kind": "handoff", "id": row.handle, "to": row.address}
+    if row.key is not None:
+        subject["key"] = row.key
+    position = audit.record(
+        tx,
+        call,
+        "handoff.create",
+        subject,
+        stream=row.handle,
+        from_version=0,
+        to_version=0,
+        epoch=0,
+        contents={"package": packed},
+        reason=row.reason,
+    )
+    row = row._replace(id=position)
+    row = row._replace(due_at=next_due(row))
+    columns = row._asdict() | {"now": tx.now}
+    for later in _LATER:
+        del columns[later]
+    tx.write("handoff_add", **columns)
+    rows.set_value(tx, position, "package", packed)
+    for reference in references:
+        _pin(tx, call, row, reference)
+    reach("handoff.after_create")
+    return view(tx, call, row, package=packed, known=is_known(tx, call, row.address))
+
+
+# What a new handoff has no value for yet.
+_LATER = (
+    "epoch", "attempt", "holder", "worker", "run", "limited", "rung", "progress_at", "late", "percent", "progress",
+    "claimed_at", "received_at", "pruned", "created_at", "updated_at",
+)  # fmt: skip
+
+
+def _pin(tx: Transaction, call: Call, row: rows.HandoffRow, reference: model.Reference) -> None:
+    """Pin a reference to a version and its digest. What the sender may not read, it cannot hand on."""
+    found = None
+    namespace = call.namespace(tx, reference.namespace) if call.may("state:read", reference.namespace) else None
+    if namespace is not None and reference.version is not None:
+        found = state_rows.get_version(tx, namespace, reference.key, reference.version)
+    elif namespace is not None:
+        found = state_rows.get(tx, namespace, reference.key)
+    if found is None or found.kind != "set":
+        raise not_found("entry", f"{reference.namespace}/{reference.key}")
+    content = blobs.unpack(tx, call.workspace, found.codec, found.value, found.blob)
+    digest = hashlib.sha256(encode_sorted(msgspec.json.decode(content))).hexdigest()
+    if reference.digest is not None and reference.digest != digest:
+        raise InvalidInput(
+            f"{reference.namespace}/{reference.key} at version {found.version} has the digest {digest}.",
+            why="Another was given, so the sender means another value.",
+            next_call="Read the entry again, or leave the digest out.",
+        )
+    tx.write(
+        "handoff_reference_add",
+        handoff=row.id,
+        namespace=namespace,
+        key=reference.key,
+        version=found.version,
+        digest=digest,
+    )
+
+
+def _check_same(found: rows.HandoffRow, digest: str, address: str) -> None:
+    if found.digest == digest:
+        return
+    raise IdempotencyMismatch(
+        f"The key {found.key!r} stands for handoff {found.handle}, which carries something else.",
+        why="A key stands for one piece of work; another receiver or package is other work.",
+        next_call="Send the first package again, or choose another key.",
+        details={"handoff": found.handle, "first": found.address, "now": address},
+    )
+
+
+def _check_request(request: model.CreateHandoff) -> None:
+    if request.key is not None:
+        check_name(request.key, "handoff key", model.KEY_MAX)
+    if abs(request.priority) > model.PRIORITY_MAX:
+        raise InvalidInput(
+            f"priority is -{model.PRIORITY_MAX} to {model.PRIORITY_MAX}, not {request.priority}.",
+            next_call="Leave it out for 0.",
+        )
+    if not 1 <= request.max_attempts <= ATTEMPTS_MAX:
+        raise InvalidInput(
+            f"max_attempts is 1 to {ATTEMPTS_MAX}, not {request.max_attempts}.", next_call="Leave it out for 3."
+        )
+    if request.progress_seconds is not None and request.progress_seconds <= 0:
+        raise InvalidInput("progress_seconds is above 0.", next_call="Leave it out for no progress clock.")
+    for name in ("references", "artifacts", "constraints", "tried", "unverified", "ladder"):
+        if len(getattr(request, name)) > model.LIST_MAX:
+            raise InvalidInput(
+                f"{name} has more than {model.LIST_MAX} items.", next_call="Keep the rest in state and refer to it."
+            )
+
+
+def _ladder(call: Call, request: model.CreateHandoff, at: int) -> handoff_moves.Ladder:
+    """The rungs in order of time; the last one always tells somebody."""
+    pickup_us = round(call.engine.settings.pickup_seconds * SECOND)
+    if request.pickup_by is not None:
+        pickup_us = max(0, request.pickup_by - at)
+    found: handoff_moves.Ladder = []
+    for rung in request.ladder:
+        if rung.after_seconds < 0 or rung.escalate == any((rung.to_agent, rung.to_capability, rung.to_queue)):
+            raise InvalidInput(
+                "A rung has after_seconds of 0 or more, and either escalate or one receiver.",
+                next_call='Send ladder=[{"after_seconds": 60, "to_agent": "other"}].',
+            )
+        address = ESCALATE if rung.escalate else model.address_of(rung.to_agent, rung.to_capability, rung.to_queue)
+        found.append((round(rung.after_seconds * SECOND), address))
+    if not any(address == ESCALATE for _, address in found):
+        found.append((pickup_us, ESCALATE))
+    return sorted(found, key=lambda rung: (rung[0], rung[1] == ESCALATE))
+
+
+def _origin(tx: Transaction, call: Call) -> tuple[str | None, rows.HandoffRow | None]:
+    """(the run that hands over, the handoff it works on), told by the claim of the call."""
+    claim_ = call.caller.claim
+    if claim_ is None:
+        return None, None
+    if ids.is_handle(claim_.run, "hof"):
+        return None, rows.get(tx, call.workspace, claim_.run)
+    run = run_rows.get(tx, call.workspace, claim_.run)
+    if run is not None and run.name == model.RUN_NAME and run.key is not None:
+        return run.handle, rows.get(tx, call.workspace, run.key)
+    return claim_.run, None
+
+
+def _circle(call: Call, path: list[str], address: str) -> str:
+    """Why a handoff leads nowhere; "" when it does."""
+    way = " -> ".join([*path, address])
+    if len(path) > call.engine.settings.handoff_hops_max:
+        return f"it went through too many hands ({call.engine.settings.handoff_hops_max} hops are allowed): {way}"
+    if model.visits(path, address) >= model.VISITS_MAX:
+        return f"it goes in a circle: {way}"
+    return ""
+
+
+def _behalf(call: Call, parent: rows.HandoffRow | None) -> list[str]:
+    """For whom this is done: the chain of those who handed it on, and the caller's own."""
+    chain = msgspec.json.decode(parent.behalf) if parent else []
+    return list(dict.fromkeys([*chain, *call.caller.on_behalf_of, call.caller.actor]))
+
+
+def is_known(tx: Transaction, call: Call, address: str) -> bool:
+    kind, _, _ = address.partition(":")
+    if kind == "agent":
+        return call.engine.names.find_actor(tx, call.workspace, address) is not None
+    return tx.one("handoff_receiver_known", workspace=call.workspace, address=address) is not None

@@ -1,0 +1,163 @@
+"""How a handoff ends or comes back: with a result, without one, and what its sender is told."""
+
+from __future__ import annotations
+
+from agentmemo.engine import audit, handoff_moves, waits
+from agentmemo.engine.call import Call
+from agentmemo.engine.handoff_moves import free_token, offer, package_of, pause_seconds, record
+from agentmemo.model import handoffs as model
+from agentmemo.model import runs as run_model
+from agentmemo.model.values import decode, encode
+from agentmemo.store import blobs
+from agentmemo.store import handoffs as rows
+from agentmemo.store import runs as run_rows
+from agentmemo.store.blobs import PLAIN, Packed
+from agentmemo.store.database import Transaction
+
+REASON_SHOWN = 2000
+
+
+def end(
+    tx: Transaction,
+    call: Call,
+    row: rows.HandoffRow,
+    act: str,
+    *,
+    reason: str = "",
+    percent: float | None = None,
+    contents: dict[str, audit.Content] | None = None,
+    told: bool = True,
+) -> rows.HandoffRow:
+    """End it, and see to it that its sender hears: as a notice, and in the run that handed it over."""
+    state = model.next_state(row.state, act, row.handle)
+    free_token(tx, call, row)
+    ended = row._replace(
+        state=state,
+        wake=None,
+        offered=0,
+        worker=None,
+        limited=0,
+        due_at=None,
+        reason=reason[:REASON_SHOWN],
+        percent=row.percent if percent is None else percent,
+        notice_at=tx.now if told else None,
+        received_at=None,
+        escalated_at=tx.now if state == model.DEAD else row.escalated_at,
+        ended_at=tx.now,
+        updated_at=tx.now,
+    )
+    tx.write(
+        "handoff_end",
+        expect=1,
+        id=row.id,
+        epoch=row.epoch,
+        state=state,
+        reason=ended.reason,
+        percent=percent,
+        notice_at=ended.notice_at,
+        escalated_at=tx.now if state == model.DEAD else None,
+        now=tx.now,
+    )
+    record(tx, call, row, act, reason=reason, contents=contents)
+    if row.sender_run:
+        _signal_sender(tx, call, row, state, reason)
+    if row.verifies:
+        _verdict(tx, call, row, state, reason)
+    return ended
+
+
+def give_back(
+    tx: Transaction, call: Call, row: rows.HandoffRow, outcome: str, reason: str, *, counts: bool, pause: bool = False
+) -> None:
+    """From its holder back to the queue. What `counts` is an attempt; the last one buries it, with the work kept."""
+    note_attempt(tx, row, outcome, reason)
+    act = "reject" if row.state == model.SUBMITTED else "release"
+    if counts and row.attempt >= row.max_attempts:
+        end(tx, call, row, "bury", reason=f"{row.attempt} attempts failed; the last: {reason}")
+        return
+    seconds = pause_seconds(package_of(tx, row), row.attempt) if pause and counts else 0.0
+    offer(tx, call, row, act, reason=reason, attempt=row.attempt + counts, pause_seconds=seconds)
+
+
+def note_attempt(tx: Transaction, row: rows.HandoffRow, outcome: str, reason: str) -> None:
+    if row.holder is not None:
+        tx.write(
+            "handoff_attempt_add",
+            handoff=row.id,
+            epoch=row.epoch,
+            holder=row.holder,
+            started_at=row.claimed_at or tx.now,
+            outcome=outcome,
+            reason=reason[:REASON_SHOWN],
+            now=tx.now,
+        )
+
+
+def of_worker(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bool) -> list[str]:
+    """Everything a worker holds comes back: as a failed attempt when it was `lost`, else as none."""
+    freed = []
+    for (handle,) in tx.all("handoff_of_worker", worker=worker):
+        row = rows.get(tx, call.workspace, handle)
+        if row is not None and row.state == model.CLAIMED:
+            give_back(tx, call, row, "lost" if lost else "released", reason, counts=lost)
+            freed.append(handle)
+    return freed
+
+
+def run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, reason: str) -> None:
+    """The run that worked on it ended without completing it."""
+    row = rows.get(tx, call.workspace, handle)
+    if row is not None and row.run == run and row.state == model.CLAIMED and state != run_model.COMPLETED:
+        give_back(tx, call, row, "released", f"its run {run} was {state}: {reason}", counts=True, pause=True)
+
+
+def result_of(tx: Transaction, row: rows.HandoffRow) -> object:
+    packed = rows.values(tx, row.id).get("result")
+    content = blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob) if packed else b""
+    return decode(content) if content else None
+
+
+def _signal_sender(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
+    """The run that handed it over may wait for a signal with the handoff's handle as its name."""
+    run = run_rows.get(tx, call.workspace, row.sender_run or "")
+    if run is None or run.state in run_model.FINISHED:
+        return
+    value = {"handoff": row.handle, "state": state, "result": result_of(tx, row), "reason": reason}
+    content = encode(value)
+    waits.deliver(tx, call, run, row.handle, Packed(len(content), PLAIN, content, None, content, value))
+
+
+def _verdict(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
+    """The verifier has spoken, or will never speak: then the work is kept for a person."""
+    judged = rows.get(tx, call.workspace, row.verifies or "")
+    if judged is None or judged.state != model.SUBMITTED:
+        return
+    verdict = result_of(tx, row) if state == model.COMPLETED else None
+    if not isinstance(verdict, dict) or not isinstance(verdict.get("accepted"), bool):
+        end(tx, call, judged, "bury", reason=f"its verification {row.handle} is {state}: {reason}")
+    elif verdict["accepted"]:
+        end(tx, call, judged, "accept", percent=100.0)
+    else:
+        why = str(verdict.get("reason") or "the verifier gave no reason")
+        give_back(tx, call, judged, "rejected", f"rejected by {row.address}: {why}", counts=True)
+
+
+def tell(tx: Transaction, call: Call, row: rows.HandoffRow, act: str, reason: str, *, rung: int | None = None) -> None:
+    """Something is late or nobody came: the sender and the people get to know, and the work goes on."""
+    told = row._replace(
+        rung=row.rung if rung is None else rung,
+        late=1 if act == "overdue" else row.late,
+        progress_at=None if act == "stall" else row.progress_at,
+    )
+    tx.write(
+        "handoff_tell",
+        expect=1,
+        id=row.id,
+        rung=told.rung,
+        late=told.late,
+        progress_at=told.progress_at,
+        due_at=handoff_moves.next_due(told),
+        reason=reason[:REASON_SHOWN],
+        now=tx.now,
+    )
+    record(tx, call, row, act, reason=reason)

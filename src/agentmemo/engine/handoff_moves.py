@@ -1,0 +1,228 @@
+"""Finding a handoff, making sure that the caller holds it, and offering it: what every other move is made of."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.engine import audit
+from agentmemo.engine.call import Call, not_found
+from agentmemo.errors import HandoffHeld, LeaseLost
+from agentmemo.model import handoffs as model
+from agentmemo.model.runs import Retry
+from agentmemo.store import blobs
+from agentmemo.store import handoffs as rows
+from agentmemo.store.database import Transaction
+
+# A rung as it is kept: after how many microseconds, and to which receiver; "" tells the sender and the people.
+Ladder = list[tuple[int, str]]
+ESCALATE = ""
+_ladder_decoder = msgspec.json.Decoder(Ladder)
+_package_decoder = msgspec.json.Decoder(model.Package)
+
+
+def existing(tx: Transaction, call: Call, handle: str) -> rows.HandoffRow:
+    """The handoff of a handle or of a prefix of one that is unique. Raises NotFound."""
+    row = rows.get(tx, call.workspace, handle)
+    if row is None and len(handle.removeprefix("hof_")) >= ids.SHORTEST_PREFIX:
+        low = handle if handle.startswith("hof_") else f"hof_{handle}"
+        found = tx.all("handoff_handles", workspace=call.workspace, low=low, high=low + "~")
+        if len(found) == 1:
+            row = rows.get(tx, call.workspace, found[0][0])
+    if row is None:
+        raise not_found("handoff", handle)
+    return row
+
+
+def held(tx: Transaction, call: Call, handle: str, epoch: int) -> rows.HandoffRow:
+    """The handoff, if the caller holds it at this epoch. Raises LeaseLost otherwise, saying who took over."""
+    row = existing(tx, call, handle)
+    if row.state != model.CLAIMED or row.epoch != epoch or row.holder != call.actor:
+        raise lost(tx, call, row, epoch)
+    return row
+
+
+def lost(tx: Transaction, call: Call, row: rows.HandoffRow, epoch: int) -> LeaseLost:
+    details = {"handoff": row.handle, "state": row.state, "epoch": epoch, "current": row.epoch}
+    if row.state == model.CANCELLED:
+        return LeaseLost(
+            f"Handoff {row.handle} was cancelled: {row.reason}.",
+            why="Somebody cancelled it while it was worked on.",
+            next_call="Stop this work.",
+            details=details,
+        )
+    taken = f"{name_of(tx, call, row.holder)} holds it now" if row.state == model.CLAIMED else f"it is {row.state}"
+    return LeaseLost(
+        f"The claim on handoff {row.handle} with epoch {epoch} is not valid any more: {taken}.",
+        why="Only the newest claim counts, and only while it lasts.",
+        next_call="Stop this work; claim again if it is offered to you: handoff.claim().",
+        details=details,
+    )
+
+
+def held_by_another(tx: Transaction, call: Call, row: rows.HandoffRow) -> HandoffHeld:
+    holder = name_of(tx, call, row.holder)
+    return HandoffHeld(
+        f"Handoff {row.handle} is held by {holder}, worker {row.worker or 'none'}, since epoch {row.epoch}.",
+        why="One holds it at a time; this call carried no valid claim.",
+        next_call="If it is yours, send the epoch that its claim was answered with; else claim what is offered: "
+        "handoff.claim().",
+        details={"handoff": row.handle, "holder": holder, "worker": row.worker, "epoch": row.epoch, "run": row.run},
+    )
+
+
+def name_of(tx: Transaction, call: Call, actor: int | None) -> str:
+    return call.engine.names.actor_name(tx, call.workspace, actor) if actor is not None else "nobody"
+
+
+def record(
+    tx: Transaction,
+    call: Call,
+    row: rows.HandoffRow,
+    act: str,
+    *,
+    reason: str = "",
+    epoch: int | None = None,
+    contents: dict[str, audit.Content] | None = None,
+    **subject: str,
+) -> None:
+    audit.record(
+        tx,
+        call,
+        f"handoff.{act}",
+        {"kind": "handoff", "id": row.handle, **subject},
+        stream=row.handle,
+        epoch=row.epoch if epoch is None else epoch,
+        contents=contents,
+        reason=reason,
+    )
+
+
+def package_of(tx: Transaction, row: rows.HandoffRow, values: dict[str, blobs.Packed] | None = None) -> model.Package:
+    packed = (rows.values(tx, row.id) if values is None else values).get("package")
+    if packed is None:
+        return model.Package()  # retention removed it
+    return _package_decoder.decode(blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob))
+
+
+def next_due(row: rows.HandoffRow) -> int | None:
+    """When time has something to do with the handoff as the row describes it."""
+    ladder = _ladder_decoder.decode(row.ladder)
+    climbing = row.offered and row.offered_at is not None and row.rung < len(ladder)
+    silent = row.progress_at + row.progress_us if row.progress_us and row.progress_at else None
+    return model.due_at(
+        row.state,
+        offered=bool(row.offered),
+        available_at=row.available_at,
+        rung_at=(row.offered_at or 0) + ladder[row.rung][0] if climbing else None,
+        complete_by=row.complete_by,
+        late=bool(row.late),
+        silent_at=silent,
+    )
+
+
+def ladder_of(row: rows.HandoffRow) -> Ladder:
+    return _ladder_decoder.decode(row.ladder)
+
+
+def offer(
+    tx: Transaction,
+    call: Call,
+    row: rows.HandoffRow,
+    act: str,
+    *,
+    reason: str,
+    attempt: int | None = None,
+    pause_seconds: float = 0.0,
+    address: str | None = None,
+    rung: int = 0,
+    late: bool | None = None,
+) -> None:
+    """Put it back in the queue, now or after a pause, and record why. It keeps its place in the order."""
+    model.next_state(row.state, act, row.handle)
+    free_token(tx, call, row)
+    at = tx.now + round(pause_seconds * SECOND)
+    back = row._replace(
+        state=model.PENDING,
+        wake="time" if at > tx.now else "claim",
+        offered=int(at <= tx.now),
+        available_at=at,
+        offered_at=tx.now if at <= tx.now else None,
+        attempt=attempt or row.attempt,
+        rung=rung,
+        late=int(row.late if late is None else late),
+    )
+    if address is not None and address != row.address:
+        back = back._replace(address=address, turn=next_turn(tx, call, address, row.sender))
+    write_offer(tx, back, reason)
+    record(tx, call, row, act, reason=reason, to=back.address)
+
+
+def write_offer(tx: Transaction, row: rows.HandoffRow, reason: str) -> None:
+    tx.write(
+        "handoff_offer",
+        expect=1,
+        id=row.id,
+        epoch=row.epoch,
+        wake=row.wake,
+        offered=row.offered,
+        available_at=row.available_at,
+        offered_at=row.offered_at,
+        address=row.address,
+        turn=row.turn,
+        rung=row.rung,
+        attempt=row.attempt,
+        reason=reason,
+        late=row.late,
+        due_at=next_due(row),
+        now=tx.now,
+    )
+
+
+def next_turn(tx: Transaction, call: Call, address: str, sender: int) -> int:
+    """The place of a sender's next handoff in a queue, by start-time fair queueing (Goyal, Vin, Cheng 1996).
+
+    A sender's handoffs follow one another; one that was silent begins at the queue's clock, not in its own past.
+    """
+    turns: dict[int, int] = dict(tx.all("handoff_turns", workspace=call.workspace, address=address, sender=sender))
+    turn = max(turns.get(0, 0), turns.get(sender, 0))
+    tx.write("handoff_turn_set", workspace=call.workspace, address=address, sender=sender, turn=turn + 1)
+    return turn
+
+
+def free_token(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    if row.limited and row.state == model.CLAIMED:
+        tx.write("handoff_limit_free", workspace=call.workspace, address=row.address)
+
+
+def pause_seconds(package: model.Package, attempt: int) -> float:
+    """The pause after a failed attempt, by the sender's retry or the default one."""
+    return (package.retry or Retry(first_delay_seconds=1.0, max_delay_seconds=300.0)).delay_seconds(attempt)
+
+
+def park(tx: Transaction, call: Call, handle: str, run: str, reason: str) -> None:
+    """Its run waits, holding nothing, and so does the handoff."""
+    row = rows.get(tx, call.workspace, handle)
+    if row is None or row.run != run or row.state != model.CLAIMED or row.wake == "run":
+        return
+    model.next_state(row.state, "park", row.handle)
+    free_token(tx, call, row)
+    parked = row._replace(progress_at=None, limited=0)
+    tx.write("handoff_park", expect=1, id=row.id, epoch=row.epoch, reason=reason, due_at=next_due(parked), now=tx.now)
+    record(tx, call, row, "park", reason=reason)
+
+
+def wake(tx: Transaction, call: Call, handle: str, run: str, reason: str) -> None:
+    """Its run may go on: whoever claims the handoff next continues it."""
+    row = rows.get(tx, call.workspace, handle)
+    if row is not None and row.run == run and row.state == model.CLAIMED and row.wake == "run":
+        offer(tx, call, row, "wake", reason=reason)
+
+
+def bind_run(tx: Transaction, call: Call, handle: str, run: str) -> None:
+    """A run opened under the claim of a handoff works on it from now on."""
+    row = rows.get(tx, call.workspace, handle)
+    if row is not None and row.run != run:
+        tx.write("handoff_set_run", expect=1, id=row.id, run=run, now=tx.now)
+        record(tx, call, row, "work", run=run)

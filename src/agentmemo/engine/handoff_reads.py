@@ -1,0 +1,98 @@
+"""Reading handoffs: one, lists, what waits for a receiver, what a sender has to hear, and what came of what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.handoff_moves import existing
+from agentmemo.engine.handoff_views import view
+from agentmemo.engine.handoffs import addresses_of
+from agentmemo.engine.state import check_limit, entry_view
+from agentmemo.errors import PermissionDenied
+from agentmemo.model import handoffs as model
+from agentmemo.model import state as state_model
+from agentmemo.model.pages import Page, make_cursor, read_cursor
+from agentmemo.model.runs import check_choice
+from agentmemo.store import handoffs as rows
+from agentmemo.store import state as state_rows
+from agentmemo.store.database import Transaction
+
+NEWEST = 1 << 60
+
+
+def get(tx: Transaction, call: Call, request: model.GetHandoff) -> model.Handoff:
+    return view(tx, call, existing(tx, call, request.handoff))
+
+
+def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
+    limit = check_limit(request.limit)
+    if request.state is not None:
+        check_choice(request.state, (*model.STATES, "unfinished"), "state")
+    address = model.read_address(request.to) if request.to else None
+    sender = call.engine.names.find_actor(tx, call.workspace, request.sender) if request.sender else None
+    if request.sender and sender is None:
+        return Page(items=[])
+    bound = [request.state, request.to, request.sender, request.root]
+    before = read_cursor(request.cursor, "handoff.list", bound) or NEWEST
+    found = tx.all(
+        "handoff_list",
+        workspace=call.workspace,
+        before=before,
+        state=request.state,
+        address=address,
+        sender=sender,
+        root=request.root,
+        limit=limit + 1,
+    )
+    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.list", bound, row.id))
+
+
+def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
+    """In the order in which it would be claimed; a page is a look at now, so the cursor is a number of rows."""
+    limit = check_limit(request.limit)
+    skipped = read_cursor(request.cursor, "handoff.pending", None) or 0
+    found = rows.offered(tx, call.workspace, addresses_of(tx, call), skipped + limit + 1)[skipped:]
+    return _page(tx, call, found, limit, lambda _: make_cursor("handoff.pending", None, skipped + limit))
+
+
+def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
+    limit = check_limit(request.limit)
+    at, after = read_cursor(request.cursor, "handoff.notices", None) or (0, 0)
+    found = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
+    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.notices", None, [row.notice_at, row.id]))
+
+
+def lineage(tx: Transaction, call: Call, request: model.ListLineage) -> Page:
+    limit = check_limit(request.limit)
+    root = existing(tx, call, request.handoff).root
+    after = read_cursor(request.cursor, "handoff.lineage", root) or 0
+    found = tx.all("handoff_lineage", workspace=call.workspace, root=root, after=after, limit=limit + 1)
+    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.lineage", root, row.id))
+
+
+def reference(tx: Transaction, call: Call, request: model.ReadReference) -> state_model.Entry:
+    """The claim is the grant: exactly what the package names, at the version it names."""
+    row = existing(tx, call, request.handoff)
+    holds = row.state in (model.CLAIMED, model.SUBMITTED) and row.holder == call.actor
+    if not holds and row.sender != call.actor:
+        raise PermissionDenied(
+            f"{call.caller.actor} does not hold handoff {row.handle}.",
+            why="A claim grants its references, as long as it lasts.",
+            next_call=f"Claim it first: handoff.claim('{row.handle}').",
+            details={"handoff": row.handle},
+        )
+    for namespace, key, version, _ in tx.all("handoff_references", handoff=row.id):
+        if (namespace, key) == (request.namespace, request.key):
+            number = call.namespace(tx, namespace)
+            found = state_rows.get_version(tx, number, key, version) if number is not None else None
+            if found is not None:
+                return entry_view(tx, call, namespace, found)
+    raise not_found("reference", f"{request.namespace}/{request.key}")
+
+
+def _page(tx: Transaction, call: Call, found: list[Any], limit: int, cursor: Callable[[rows.HandoffRow], str]) -> Page:
+    kept = [rows.HandoffRow(*row) for row in found[:limit]]
+    items = [view(tx, call, row) for row in kept]
+    return Page(items=items, cursor=cursor(kept[-1]) if len(found) > limit else None)

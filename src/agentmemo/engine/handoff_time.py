@@ -1,0 +1,60 @@
+"""What time does to a handoff: it is offered, others are asked, somebody is told, it expires."""
+
+from __future__ import annotations
+
+from agentmemo.clock import SECOND
+from agentmemo.engine import handoff_ends, handoff_moves
+from agentmemo.engine.call import Call
+from agentmemo.engine.handoff_moves import ESCALATE, record
+from agentmemo.model import handoffs as model
+from agentmemo.store import handoffs as rows
+from agentmemo.store.database import Transaction
+
+
+def time_came(tx: Transaction, call: Call, handle: str) -> None:
+    """Everything that is due for one handoff, one thing after another."""
+    while True:
+        row = handoff_moves.existing(tx, call, handle)
+        if row.due_at is None or row.due_at > tx.now:
+            return
+        if row.state == model.PENDING:
+            _waited(tx, call, row)
+        else:
+            _worked(tx, call, row)
+
+
+def _waited(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    if row.complete_by is not None and row.complete_by <= tx.now:
+        handoff_ends.end(tx, call, row, "expire", reason="nobody completed it in time")
+    elif not row.offered:
+        _offer(tx, call, row)
+    else:
+        _climb(tx, call, row)
+
+
+def _offer(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    """Its time has come: from now on it can be claimed, and its ladder begins."""
+    offered = row._replace(offered=1, wake="claim", offered_at=tx.now)
+    handoff_moves.write_offer(tx, offered, row.reason)
+    record(tx, call, row, "offer")
+
+
+def _climb(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    after, address = handoff_moves.ladder_of(row)[row.rung]
+    waited = f"nobody at {row.address} claimed it within {after / SECOND:g} s"
+    if address == ESCALATE:
+        handoff_ends.tell(tx, call, row, "escalate", waited, rung=row.rung + 1)
+        return
+    # Asked in a row, the ladder's clock goes on from when it was first offered.
+    moved = row._replace(rung=row.rung + 1, address=address)
+    moved = moved._replace(turn=handoff_moves.next_turn(tx, call, address, row.sender))
+    handoff_moves.write_offer(tx, moved, waited)
+    record(tx, call, row, "readdress", reason=waited, to=address)
+
+
+def _worked(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    if row.complete_by is not None and row.complete_by <= tx.now and not row.late:
+        handoff_ends.tell(tx, call, row, "overdue", f"it is {row.state} and should be completed by now")
+    else:
+        silent = (row.progress_us or 0) / SECOND
+        handoff_ends.tell(tx, call, row, "stall", f"its holder lives, and showed no progress for {silent:g} s")

@@ -1,0 +1,350 @@
+"""Handoffs: claiming them, and what a holder, a sender or a person does with one."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from agentmemo.crashpoints import reach
+from agentmemo.engine import acceptance, audit, handoff_ends, handoff_moves, liveness, runs
+from agentmemo.engine.call import Call
+from agentmemo.engine.handoff_create import insert, new_row
+from agentmemo.engine.handoff_limits import Tokens
+from agentmemo.engine.handoff_moves import ESCALATE, existing, held, held_by_another, lost, next_due, record
+from agentmemo.engine.handoff_views import changed, view
+from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
+from agentmemo.model import handoffs as model
+from agentmemo.model import runs as run_model
+from agentmemo.model.values import encode, encode_result, encode_sorted
+from agentmemo.store import handoffs as rows
+from agentmemo.store import runs as run_rows
+from agentmemo.store.blobs import PLAIN, Packed
+from agentmemo.store.database import Transaction
+
+PERCENT_MAX = 100.0
+VERDICT = model.Acceptance(
+    schema={
+        "type": "object",
+        "required": ["accepted"],
+        "properties": {"accepted": {"type": "boolean"}, "reason": {"type": "string"}},
+    }
+)
+
+
+def claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> model.ClaimedHandoffs:
+    """What is offered to the caller, in order; or the one that is named, or who holds it (HandoffHeld)."""
+    if not 1 <= request.limit <= model.CLAIM_MAX:
+        raise InvalidInput(f"limit is 1 to {model.CLAIM_MAX}, not {request.limit}.", next_call="Claim fewer at once.")
+    if request.handoff is not None:
+        row = _claimable(tx, call, existing(tx, call, request.handoff), request.worker)
+        if row.state == model.CLAIMED:
+            return model.ClaimedHandoffs(handoffs=[view(tx, call, row)])
+        found, tokens = [row], Tokens(tx, call, [row.address])
+    else:
+        addresses = addresses_of(tx, call)
+        tokens = Tokens(tx, call, addresses)
+        open_to = [address for address in addresses if tokens.may_take(address)]
+        found = rows.offered(tx, call.workspace, open_to, request.limit)
+    taken = [row for row in found if tokens.take(row.address)]
+    if request.handoff is not None and not taken:
+        raise tokens.refusal(found[0])
+    if not taken:
+        return model.ClaimedHandoffs()
+    worker = request.worker or liveness.unattended(tx, call, request.lease_seconds)
+    if request.worker:
+        liveness.renew(tx, call, worker)
+    tokens.write()
+    held_now = [_take(tx, call, row, worker, limited=tokens.has(row.address)) for row in taken]
+    for address in {row.address for row in taken}:
+        turn = max(row.turn for row in taken if row.address == address)
+        tx.write("handoff_clock_set", workspace=call.workspace, address=address, turn=turn)
+    reach("handoff.after_claim")
+    return model.ClaimedHandoffs(handoffs=[view(tx, call, row) for row in held_now])
+
+
+def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> model.Handoff:
+    """Check the result, keep it and end; the run that worked on it ends with it. Again with the same result: nothing.
+
+    Raises InvalidInput for a result that is not what was asked for; the claim goes on.
+    """
+    row = existing(tx, call, request.handoff)
+    packed: Packed = request.result
+    if _is_repeated(tx, call, row, request.epoch, packed):
+        return view(tx, call, row)
+    row = held(tx, call, row.handle, request.epoch) if request.epoch is not None else _claim_now(tx, call, row)
+    if row.checked:
+        _check_result(tx, call, row, packed)
+    reach("handoff.before_complete")
+    rows.set_value(tx, row.id, "result", packed)
+    contents: dict[str, audit.Content] = {"result": packed} if packed.source else {}
+    _complete_run(tx, call, row, packed)
+    verifier = _verifier_of(tx, row)
+    if verifier is None:
+        row = handoff_ends.end(tx, call, row, "complete", percent=PERCENT_MAX, contents=contents)
+    else:
+        row = _submit(tx, call, row, verifier, packed, contents)
+    reach("handoff.after_complete")
+    return view(tx, call, row, result=packed)
+
+
+def renew(tx: Transaction, call: Call, request: model.RenewHandoff) -> model.Handoff:
+    row = held(tx, call, request.handoff, request.epoch)
+    if row.worker is not None:
+        liveness.renew(tx, call, row.worker)
+    return view(tx, call, row)
+
+
+def progress(tx: Transaction, call: Call, request: model.SetHandoffProgress) -> model.Handoff:
+    row = held(tx, call, request.handoff, request.epoch)
+    if request.percent is not None and not 0 <= request.percent <= PERCENT_MAX:
+        raise InvalidInput(f"percent is 0 to 100, not {request.percent}.", next_call="Send a part of a hundred.")
+    if row.worker is not None:
+        liveness.renew(tx, call, row.worker)
+    tx.write(
+        "handoff_set_progress",
+        expect=1,
+        id=row.id,
+        epoch=row.epoch,
+        percent=request.percent,
+        progress=request.text,
+        due_at=next_due(row._replace(progress_at=tx.now)),
+        now=tx.now,
+    )
+    record(tx, call, row, "progress", reason=request.text)
+    return changed(tx, call, row)
+
+
+def fail(tx: Transaction, call: Call, request: model.FailHandoff) -> model.Handoff:
+    row = held(tx, call, request.handoff, request.epoch)
+    handoff_ends.note_attempt(tx, row, "failed", request.reason)
+    handoff_ends.end(tx, call, row, "fail", reason=request.reason)
+    return changed(tx, call, row)
+
+
+def release(tx: Transaction, call: Call, request: model.ReleaseHandoff) -> model.Handoff:
+    row = held(tx, call, request.handoff, request.epoch)
+    handoff_ends.give_back(tx, call, row, "released", request.reason, counts=request.attempted, pause=request.attempted)
+    return changed(tx, call, row)
+
+
+def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model.Handoff:
+    """The next receiver of the ladder is asked at once; with none left, the sender is told."""
+    if request.epoch is None:
+        row = existing(tx, call, request.handoff)
+        if row.state == model.CLAIMED:
+            raise held_by_another(tx, call, row)
+        _check_addressed(tx, call, row)
+    else:
+        row = held(tx, call, request.handoff, request.epoch)
+        handoff_ends.note_attempt(tx, row, "declined", request.reason)
+    reason = f"declined by {call.caller.actor}: {request.reason}"
+    ladder = handoff_moves.ladder_of(row)
+    for number, (_, address) in enumerate(ladder[row.rung :], row.rung):
+        if address != ESCALATE:
+            handoff_moves.offer(tx, call, row, "readdress", reason=reason, address=address, rung=number + 1)
+            return changed(tx, call, row)
+    handoff_ends.end(tx, call, row, "decline", reason=reason)
+    return changed(tx, call, row)
+
+
+def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.Handoff:
+    """Its holder is told at the next call; its run and its verification end with it."""
+    row = existing(tx, call, request.handoff)
+    handoff_ends.end(tx, call, row, "cancel", reason=request.reason, told=row.sender != call.actor)
+    if row.run and (run := run_rows.get(tx, call.workspace, row.run)) and run.state not in run_model.FINISHED:
+        runs.finish(tx, call, run, run_model.CANCELLED, reason=f"its handoff {row.handle} was cancelled")
+    if row.state == model.SUBMITTED:
+        for other in tx.all("handoff_lineage", workspace=call.workspace, root=row.root, after=row.id, limit=-1):
+            judge = rows.HandoffRow(*other)
+            if judge.verifies == row.handle and judge.state not in model.ENDED:
+                handoff_ends.end(tx, call, judge, "cancel", reason=f"{row.handle} was cancelled", told=False)
+    return changed(tx, call, row)
+
+
+def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model.Handoff:
+    row = existing(tx, call, request.handoff)
+    if row.pruned:
+        raise InvalidTransition(
+            f"Handoff {row.handle} was pruned; its package is gone.", next_call="Create another: handoff.create(...)."
+        )
+    given = request.to_agent, request.to_capability, request.to_queue
+    address = model.address_of(*given) if any(given) else row.address
+    handoff_moves.offer(
+        tx, call, row, "requeue", reason=request.reason, attempt=1, address=address, late=bool(row.late)
+    )
+    return changed(tx, call, row)
+
+
+def receive(tx: Transaction, call: Call, request: model.ReceiveResult) -> model.Handoff:
+    """Only its sender's look marks it as received."""
+    row = existing(tx, call, request.handoff)
+    if row.sender == call.actor and row.notice_at is not None and row.received_at is None:
+        tx.write("handoff_receive", id=row.id, now=tx.now)
+        record(tx, call, row, "receive")
+        return changed(tx, call, row)
+    return view(tx, call, row)
+
+
+def announce(tx: Transaction, call: Call, request: model.AnnounceReceiver) -> model.Receiver:
+    wanted = {f"capability:{model.check_receiver(name)}" for name in request.capabilities}
+    wanted |= {f"queue:{model.check_receiver(name)}" for name in request.queues}
+    if len(wanted) > model.LIST_MAX:
+        raise InvalidInput(f"More than {model.LIST_MAX} receivers.", next_call="Announce fewer.")
+    known = set(rows.addresses(tx, call.workspace, call.actor))
+    for address in sorted(wanted - known):
+        tx.write("handoff_receiver_add", workspace=call.workspace, address=address, actor=call.actor)
+    for address in sorted(known - wanted):
+        tx.write("handoff_receiver_remove", workspace=call.workspace, address=address, actor=call.actor)
+    if wanted != known:
+        audit.record(tx, call, "handoff.announce", {"kind": "receiver", "to": ", ".join(sorted(wanted))})
+    return model.Receiver(agent=call.caller.actor, addresses=[_own_address(call), *sorted(wanted)])
+
+
+def addresses_of(tx: Transaction, call: Call) -> list[str]:
+    """Where the caller is offered work: by its name, and what it announced."""
+    return [_own_address(call), *rows.addresses(tx, call.workspace, call.actor)]
+
+
+def _own_address(call: Call) -> str:
+    return f"agent:{call.caller.name}"
+
+
+def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, limited: bool) -> rows.HandoffRow:
+    """Raise the epoch: from here on only this holder's calls are accepted."""
+    taken = row._replace(
+        state=model.next_state(row.state, "claim", row.handle),
+        wake="lease",
+        offered=0,
+        epoch=row.epoch + 1,
+        holder=call.actor,
+        worker=worker,
+        limited=int(limited),
+        progress_at=tx.now,
+        claimed_at=tx.now,
+        updated_at=tx.now,
+    )
+    taken = taken._replace(due_at=next_due(taken))
+    tx.write(
+        "handoff_claim",
+        expect=1,
+        id=row.id,
+        epoch=row.epoch,
+        holder=call.actor,
+        worker=worker,
+        limited=int(limited),
+        due_at=taken.due_at,
+        now=tx.now,
+    )
+    record(tx, call, taken, "claim", worker=worker)
+    return taken
+
+
+def _claimable(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str | None) -> rows.HandoffRow:
+    """A named handoff that is offered to the caller, or that this very worker holds. Raises what is in the way."""
+    _check_addressed(tx, call, row)
+    if row.state == model.CLAIMED and row.wake != "run":
+        if worker is None or row.worker != worker or row.holder != call.actor:
+            raise held_by_another(tx, call, row)
+        return row
+    if not row.offered or (row.complete_by is not None and row.complete_by <= tx.now):
+        raise InvalidTransition(
+            f"Handoff {row.handle} is {row.state} and not offered now.",
+            why=row.reason or f"It waits for {row.wake}.",
+            next_call=f"See handoff.get('{row.handle}').",
+            details={"handoff": row.handle, "state": row.state, "available_at": row.available_at},
+        )
+    return row
+
+
+def _claim_now(tx: Transaction, call: Call, row: rows.HandoffRow) -> rows.HandoffRow:
+    """Completing without a claim claims in the same commit."""
+    row = _claimable(tx, call, row, None)
+    tokens = Tokens(tx, call, [row.address])
+    if not tokens.take(row.address):
+        raise tokens.refusal(row)
+    tokens.write()
+    worker = call.caller.worker or liveness.unattended(tx, call, None)
+    return _take(tx, call, row, worker, limited=tokens.has(row.address))
+
+
+def _is_repeated(tx: Transaction, call: Call, row: rows.HandoffRow, epoch: int | None, packed: Packed) -> bool:
+    """Whether this very completion is already kept: its answer may have been lost."""
+    if row.state not in (model.COMPLETED, model.SUBMITTED) or row.holder != call.actor:
+        return False
+    if epoch is not None and epoch != row.epoch:
+        return False
+    if encode_sorted(handoff_ends.result_of(tx, row)) == encode_sorted(packed.original):
+        return True
+    raise lost(tx, call, row, row.epoch if epoch is None else epoch)
+
+
+def _check_addressed(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    if row.address in addresses_of(tx, call):
+        return
+    raise PermissionDenied(
+        f"Handoff {row.handle} is addressed to {row.address}, not to {call.caller.actor}.",
+        why="Only its receiver may claim, complete or decline it.",
+        next_call="Announce the capability or queue first (handoff.announce), or call as the agent it is for.",
+        details={"handoff": row.handle, "to": row.address},
+    )
+
+
+def _check_result(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:
+    found = call.problems.get(row.handle)
+    if found is None:
+        package = handoff_moves.package_of(tx, row)
+        found = acceptance.problems(package.acceptance or model.Acceptance(), packed.original, package.context)
+    if found:
+        raise InvalidInput(
+            f"The result of {row.handle} is not what was asked for: {'; '.join(found)}",
+            why="The handoff says what a result must be; nothing was kept and the claim goes on.",
+            next_call="Correct the result and complete again, or give it back: handoff.release(id, reason).",
+            details={"handoff": row.handle, "problems": found},
+        )
+
+
+def _complete_run(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:
+    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    if run is not None and run.state == run_model.RUNNING:
+        run_rows.set_value(tx, run.id, "result", packed)
+        contents: dict[str, audit.Content] | None = {"result": packed} if packed.source else None
+        runs.finish(tx, call, run, run_model.COMPLETED, percent=PERCENT_MAX, contents=contents)
+
+
+def _verifier_of(tx: Transaction, row: rows.HandoffRow) -> str | None:
+    package = handoff_moves.package_of(tx, row) if row.checked & 2 else None
+    return package.acceptance.verifier if package and package.acceptance else None
+
+
+def _submit(
+    tx: Transaction,
+    call: Call,
+    row: rows.HandoffRow,
+    verifier: str,
+    packed: Packed,
+    contents: dict[str, audit.Content],
+) -> rows.HandoffRow:
+    """Hand the result to its verifier, as a handoff whose own result is the verdict."""
+    model.next_state(row.state, "submit", row.handle)
+    handoff_moves.free_token(tx, call, row)
+    due = next_due(row._replace(state=model.SUBMITTED))
+    tx.write("handoff_submit", expect=1, id=row.id, epoch=row.epoch, due_at=due, now=tx.now)
+    record(tx, call, row, "submit", contents=contents, verifier=verifier)
+    package = handoff_moves.package_of(tx, row)
+    request = model.CreateHandoff(
+        to_agent=verifier,
+        goal=f"Verify the result of {row.handle}: is it what was asked for?",
+        context={"handoff": row.handle, "goal": package.goal, "context": package.context, "result": packed.original},
+        acceptance=VERDICT,
+        priority=row.priority,
+    )
+    carried = encode_result(model.package_of(request))
+    verification = new_row(tx, call, request, f"agent:{verifier}", hashlib.sha256(carried).hexdigest())
+    path = encode([*msgspec.json.decode(row.path), verification.address]).decode()
+    verification = verification._replace(
+        state=model.PENDING, wake="claim", offered=1, offered_at=tx.now, reason="", escalated_at=None, notice_at=None,
+        ended_at=None, parent=row.handle, root=row.root, path=path, verifies=row.handle, sender_run=None,
+    )  # fmt: skip
+    insert(tx, call, verification, Packed(len(carried), PLAIN, carried, None, carried, None), [])
+    return existing(tx, call, row.handle)

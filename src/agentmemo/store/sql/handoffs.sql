@@ -1,0 +1,217 @@
+-- Handoffs: creating, claiming, ending, and what time does to them.
+
+-- name: handoff_get; by handle; id first
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff WHERE handle = :handle AND workspace = :workspace;
+
+-- name: handoff_find; by workspace, key; id first
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff WHERE workspace = :workspace AND key = :key;
+
+-- name: handoff_handles
+SELECT handle FROM handoff WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+
+-- name: handoff_list
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND id < :before
+    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (address = :address OR :address IS NULL)
+    AND (sender = :sender OR :sender IS NULL)
+    AND (root = :root OR :root IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: handoff_lineage
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff WHERE workspace = :workspace AND id > :after AND (handle = :root OR (root = :root AND parent IS NOT NULL))
+ORDER BY id LIMIT :limit;
+
+-- name: handoff_offered
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND address = :address AND offered = 1 AND (complete_by > :now OR complete_by IS NULL)
+ORDER BY priority DESC, turn, id LIMIT :limit;
+
+-- name: handoff_notices
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND sender = :sender AND notice_at IS NOT NULL AND received_at IS NULL
+    AND (notice_at > :at OR (notice_at = :at AND id > :after))
+ORDER BY notice_at, id LIMIT :limit;
+
+-- name: handoff_attention
+SELECT handle, address, goal, state, reason FROM handoff
+WHERE workspace = :workspace AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead') AND pruned = 0
+ORDER BY escalated_at DESC LIMIT 20;
+
+-- name: handoff_count_by_state
+SELECT state, count(*) FROM handoff WHERE workspace = :workspace GROUP BY state;
+
+-- name: handoff_add; by id, handle, workspace, key
+INSERT INTO handoff (id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, max_attempts, ladder, due_at, complete_by, progress_us, reason, goal, workflow, checked,
+    parent, root, path, behalf, budget, verifies, sender_run, notice_at, escalated_at, ended_at, created_at, updated_at)
+VALUES (:id, :handle, :workspace, :key, :digest, :state, :wake, :sender, :address, :priority, :turn, :offered,
+    :available_at, :offered_at, :max_attempts, :ladder, :due_at, :complete_by, :progress_us, :reason, :goal,
+    :workflow, :checked, :parent, :root, :path, :behalf, :budget, :verifies, :sender_run, :notice_at, :escalated_at,
+    :ended_at, :now, :now);
+
+-- name: handoff_claim; by id
+UPDATE handoff SET state = 'claimed', wake = 'lease', offered = 0, epoch = epoch + 1, holder = :holder, worker = :worker,
+    limited = :limited, progress_at = :now, claimed_at = :now, due_at = :due_at, updated_at = :now
+WHERE id = :id AND epoch = :epoch AND state = 'pending' AND offered = 1;
+
+-- name: handoff_offer; by id
+UPDATE handoff SET state = 'pending', wake = :wake, offered = :offered, available_at = :available_at,
+    offered_at = :offered_at, address = :address, turn = :turn, rung = :rung, attempt = :attempt, holder = NULL,
+    worker = NULL, limited = 0, progress_at = NULL, claimed_at = NULL, ended_at = NULL, reason = :reason, late = :late,
+    due_at = :due_at, updated_at = :now
+WHERE id = :id AND epoch = :epoch;
+
+-- name: handoff_park; by id
+UPDATE handoff SET wake = 'run', worker = NULL, reason = :reason, due_at = :due_at, updated_at = :now
+WHERE id = :id AND epoch = :epoch AND state = 'claimed';
+
+-- name: handoff_submit; by id
+UPDATE handoff SET state = 'submitted', wake = 'verifier', worker = NULL, limited = 0, due_at = :due_at, updated_at = :now
+WHERE id = :id AND epoch = :epoch AND state = 'claimed';
+
+-- name: handoff_end; by id
+UPDATE handoff SET state = :state, wake = NULL, offered = 0, worker = NULL, limited = 0, due_at = NULL,
+    reason = :reason, percent = coalesce(:percent, percent), notice_at = :notice_at, received_at = NULL,
+    escalated_at = coalesce(:escalated_at, escalated_at), ended_at = :now, updated_at = :now
+WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
+
+-- name: handoff_tell; by id
+UPDATE handoff SET rung = :rung, late = :late, progress_at = :progress_at, due_at = :due_at, notice_at = :now,
+    received_at = NULL, escalated_at = :now, reason = :reason, updated_at = :now
+WHERE id = :id AND wake IS NOT NULL;
+
+-- name: handoff_set_progress; by id
+UPDATE handoff SET percent = coalesce(:percent, percent), progress = :progress, progress_at = :now, due_at = :due_at,
+    updated_at = :now
+WHERE id = :id AND epoch = :epoch AND state = 'claimed';
+
+-- name: handoff_set_run; by id
+UPDATE handoff SET run = :run, updated_at = :now WHERE id = :id;
+
+-- name: handoff_receive; by id
+UPDATE handoff SET received_at = :now WHERE id = :id AND notice_at IS NOT NULL AND received_at IS NULL;
+
+-- name: handoff_of_worker
+SELECT handle FROM handoff WHERE worker = :worker ORDER BY id;
+
+-- name: handoff_due
+SELECT workspace, handle FROM handoff
+WHERE due_at IS NOT NULL AND due_at <= :now AND (workspace = :workspace OR :workspace IS NULL)
+ORDER BY due_at LIMIT :limit;
+
+-- name: handoff_prunable
+SELECT id, handle FROM handoff
+WHERE ended_at IS NOT NULL AND pruned = 0 AND ended_at < :before AND workspace = :workspace ORDER BY ended_at LIMIT :limit;
+
+-- name: handoff_mark_pruned; by id
+UPDATE handoff SET pruned = 1, notice_at = NULL, updated_at = :now WHERE id = :id;
+
+-- name: handoff_remove_values
+DELETE FROM handoff_value WHERE handoff = :handoff;
+
+-- name: handoff_remove_references
+DELETE FROM handoff_reference WHERE handoff = :handoff;
+
+-- name: handoff_remove_attempts
+DELETE FROM handoff_attempt WHERE handoff = :handoff;
+
+-- name: handoff_value_set; by handoff, field
+INSERT INTO handoff_value (handoff, field, size, codec, value, blob)
+VALUES (:handoff, :field, :size, :codec, :value, :blob)
+ON CONFLICT (handoff, field) DO UPDATE SET size = excluded.size, codec = excluded.codec, value = excluded.value,
+    blob = excluded.blob;
+
+-- name: handoff_values
+SELECT field, size, codec, value, blob FROM handoff_value WHERE handoff = :handoff;
+
+-- name: handoff_reference_add
+INSERT INTO handoff_reference (handoff, namespace, key, version, digest)
+VALUES (:handoff, :namespace, :key, :version, :digest);
+
+-- name: handoff_references
+SELECT n.name, r.key, r.version, r.digest FROM handoff_reference r JOIN namespace n ON n.id = r.namespace
+WHERE r.handoff = :handoff ORDER BY n.name, r.key;
+
+-- name: handoff_attempt_add
+INSERT INTO handoff_attempt (handoff, epoch, holder, started_at, ended_at, outcome, reason)
+VALUES (:handoff, :epoch, :holder, :started_at, :now, :outcome, :reason);
+
+-- name: handoff_attempts
+SELECT epoch, holder, started_at, ended_at, outcome, reason FROM handoff_attempt
+WHERE handoff = :handoff ORDER BY id DESC LIMIT :limit;
+
+-- name: handoff_turns; by workspace, address, sender
+SELECT sender, turn FROM handoff_turn WHERE workspace = :workspace AND address = :address AND sender IN (0, :sender);
+
+-- name: handoff_turn_set; by workspace, address, sender
+INSERT INTO handoff_turn (workspace, address, sender, turn) VALUES (:workspace, :address, :sender, :turn)
+ON CONFLICT (workspace, address, sender) DO UPDATE SET turn = excluded.turn;
+
+-- name: handoff_clock_set; by workspace, address
+INSERT INTO handoff_turn (workspace, address, sender, turn) VALUES (:workspace, :address, 0, :turn)
+ON CONFLICT (workspace, address, sender) DO UPDATE
+    SET turn = CASE WHEN excluded.turn > handoff_turn.turn THEN excluded.turn ELSE handoff_turn.turn END;
+
+-- name: handoff_receiver_add
+INSERT INTO handoff_receiver (workspace, address, actor) VALUES (:workspace, :address, :actor);
+
+-- name: handoff_receiver_remove
+DELETE FROM handoff_receiver WHERE workspace = :workspace AND actor = :actor AND address = :address;
+
+-- name: handoff_addresses
+SELECT address FROM handoff_receiver WHERE workspace = :workspace AND actor = :actor ORDER BY address;
+
+-- name: handoff_receiver_known
+SELECT 1 FROM handoff_receiver WHERE workspace = :workspace AND address = :address LIMIT 1;
+
+-- name: handoff_limit_get
+SELECT address, concurrency, held, rate, per_us, tokens, filled_at FROM handoff_limit
+WHERE workspace = :workspace AND address = :address;
+
+-- name: handoff_limit_list
+SELECT address, concurrency, held, rate, per_us, tokens, filled_at FROM handoff_limit
+WHERE workspace = :workspace AND address > :after ORDER BY address LIMIT :limit;
+
+-- name: handoff_limit_set
+INSERT INTO handoff_limit (workspace, address, concurrency, held, rate, per_us, tokens, filled_at)
+VALUES (:workspace, :address, :concurrency, 0, :rate, :per_us, :tokens, :now)
+ON CONFLICT (workspace, address) DO UPDATE SET concurrency = excluded.concurrency, rate = excluded.rate,
+    per_us = excluded.per_us, tokens = excluded.tokens, filled_at = excluded.filled_at;
+
+-- name: handoff_limit_take
+UPDATE handoff_limit SET held = held + :taken, tokens = :tokens, filled_at = :filled_at
+WHERE workspace = :workspace AND address = :address;
+
+-- name: handoff_limit_free
+UPDATE handoff_limit SET held = held - 1 WHERE workspace = :workspace AND address = :address AND held > 0;
