@@ -390,6 +390,8 @@ MEANINGS = {
     "wait_seconds_max": "The longest long-poll; a longer `wait_seconds` is cut to this.",
     "upkeep_interval_seconds": "How often the leading process looks for overdue duties.",
     "overdue_hours": "How long an unfinished run may wait without a time of its own before it counts as overdue.",
+    "pickup_seconds": "How long a handoff waits for its receiver before the sender and the people are told.",
+    "handoff_hops_max": "How often work may be handed on before it is kept as dead.",
     "request_hours": "How long the answer to a request id is kept for a repeated request.",
     "blob_hours": "How long a large value that nothing refers to is kept.",
     "finished_runs_days": "After this, a finished run keeps only a tombstone: no steps, values or notes.",

@@ -250,6 +250,7 @@ class Driver:
         functools.update_wrapper(coroutine, value)
         del coroutine.__wrapped__
         coroutine.__annotations__ = typing.get_type_hints(value)
+        coroutine.__signature__ = inspect.signature(value)
         return coroutine
 
     def close(self):

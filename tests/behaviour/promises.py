@@ -15,6 +15,7 @@ class Promise(NamedTuple):
 
 
 DESIGN_1, STATE, RUNS, AUDIT, ACCESS, API = "promises", "state", "runs and steps", "audit", "access", "the Python API"
+HANDOFFS = "handoffs"
 
 PROMISES = {
     "article.state": Promise("The article's state calls run as written.", API),
@@ -82,6 +83,49 @@ PROMISES = {
     "task.takeover": Promise("Registered runs of a dead worker are done by another.", RUNS),
     "task.attempts": Promise("A failing task is tried again until its attempts are spent.", RUNS),
     "task.cron": Promise("A cron schedule makes runs; missed times collapse into one.", RUNS),
+    "article.handoff": Promise("The article's handoff calls run as written.", API),
+    "handoff.package": Promise(
+        "A handoff carries its whole package, and says whether its receiver is known.", HANDOFFS
+    ),
+    "handoff.key": Promise("Create is idempotent by key; the same key with another package is refused.", HANDOFFS),
+    "handoff.claim": Promise("Claim is atomic: one holder, the others are told who.", HANDOFFS),
+    "handoff.epoch": Promise("Each claim raises an epoch; a stale one is refused, saying who took over.", DESIGN_1),
+    "handoff.lease": Promise("What a dead worker held is offered again, by its lock or when its lease ends.", HANDOFFS),
+    "handoff.unattended": Promise("A caller without heartbeats holds a claim as long as it calls.", HANDOFFS),
+    "handoff.complete": Promise(
+        "Complete without a claim claims in the same transaction; again it does nothing.", HANDOFFS
+    ),
+    "handoff.accepted": Promise("Results are checked before `completed`; a refused one leaves the claim.", HANDOFFS),
+    "handoff.verifier": Promise(
+        "A named verifier decides; what it rejects is offered again with the reason.", HANDOFFS
+    ),
+    "handoff.attempts": Promise(
+        "Attempts are counted and kept; the last failed one leaves it dead, with the work.", HANDOFFS
+    ),
+    "handoff.decline": Promise(
+        "Declined work goes to the next receiver of its ladder, or back to its sender.", HANDOFFS
+    ),
+    "handoff.cancel": Promise("A cancelled handoff is told its holder at the next call.", HANDOFFS),
+    "handoff.requeue": Promise("What ended without a result can be offered again.", HANDOFFS),
+    "handoff.order": Promise("Claims go by priority, fair between senders, then by age.", HANDOFFS),
+    "handoff.schedule": Promise("A handoff is offered from `not_before` on.", HANDOFFS),
+    "handoff.pickup": Promise("Pickup is a ladder: others are asked in time, then somebody is told.", HANDOFFS),
+    "handoff.clocks": Promise("Liveness and progress are two clocks; a missed deadline is told.", HANDOFFS),
+    "handoff.notice": Promise("The sender hears of every end and escalation until it has received it.", HANDOFFS),
+    "handoff.capability": Promise("Work for a capability or queue goes to whoever announced it.", HANDOFFS),
+    "handoff.limit": Promise("A receiver's concurrency and rate are bounded.", HANDOFFS),
+    "handoff.lineage": Promise("Work handed on keeps its lineage, budget and on-behalf-of chain.", HANDOFFS),
+    "handoff.circle": Promise("Loops end: a circle or too many hops is kept as dead and told.", HANDOFFS),
+    "handoff.reference": Promise("References are pinned with digests; a claim grants exactly these reads.", HANDOFFS),
+    "handoff.transaction": Promise("Completing, writing state and finishing a step commit together.", HANDOFFS),
+    "handoff.work": Promise("Workers claim, perform and complete; an error gives the work back.", HANDOFFS),
+    "handoff.run": Promise(
+        "Whoever takes over goes on from the run's checkpoints; a waiting run holds nothing.", HANDOFFS
+    ),
+    "handoff.sender_run": Promise("A run that handed over can wait for what came of it.", HANDOFFS),
+    "handoff.list": Promise("Listing only reads; handoffs are found by state, receiver, sender and root.", API),
+    "handoff.briefing": Promise("The briefing tells what is offered and what came of what was handed over.", HANDOFFS),
+    "handoff.tombstone": Promise("A pruned handoff leaves a tombstone, so its key is never silently reused.", HANDOFFS),
     "person.only": Promise("An agent can never answer for a person.", DESIGN_1),
     "briefing.parts": Promise("The briefing tells goal, done, tried, decisions, budget and the next call.", RUNS),
     "briefing.short": Promise("A briefing has at most about 300 tokens.", RUNS),

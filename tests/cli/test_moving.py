@@ -16,6 +16,8 @@ from agentmemo.store.queries import migrations
 
 PASSWORD = "hunter2"  # the server of the tests asks for none, so any is right
 
+LAST = migrations("sqlite")[-1][0]
+
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
@@ -153,7 +155,7 @@ def test_migrate_plan_changes_nothing(cli, data, postgres_url, postgres, tmp_pat
     for words in (("--data", tmp_path / "new.db"), ("--database", empty)):
         shown = cli("migrate", "--plan", *words, store=None)
         assert shown.status == 0
-        assert "schema 0, the newest is 1" in shown.out
+        assert f"schema 0, the newest is {LAST}" in shown.out
         assert "CREATE TABLE event" in shown.out
     assert not (tmp_path / "new.db").exists()
     assert postgres.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database="unmigrated") == [
@@ -161,19 +163,22 @@ def test_migrate_plan_changes_nothing(cli, data, postgres_url, postgres, tmp_pat
     ]
     for words in (("--data", tmp_path / "new.db"), ("--database", empty)):
         found = cli("migrate", *words, "--json", store=None)
-        assert (found.json["plan"]["version"], found.json["applied"]) == (0, [1])
+        assert (found.json["plan"]["version"], found.json["applied"]) == (
+            0,
+            [number for number, _ in migrations("sqlite")],
+        )
         assert cli("migrate", *words, "--json", store=None).json["applied"] == []
-        assert "schema 1, the newest is 1" in cli("migrate", "--plan", *words, store=None).out
+        assert f"schema {LAST}, the newest is {LAST}" in cli("migrate", "--plan", *words, store=None).out
     postgres.drop_database("unmigrated")
 
 
 def test_migrate_applies_what_is_missing(cli, data, filled, monkeypatch):
-    newer = [*migrations("sqlite"), (2, "ALTER TABLE note ADD COLUMN tag TEXT;")]
+    newer = [*migrations("sqlite"), (LAST + 1, "ALTER TABLE note ADD COLUMN tag TEXT;")]
     monkeypatch.setattr("agentmemo.store.migrate.migrations", lambda _database: newer)
-    assert "-- migration 2\nALTER TABLE note" in cli("migrate", "--plan").out
-    assert "had schema 1 and now has 2" in cli("migrate").out
+    assert f"-- migration {LAST + 1}\nALTER TABLE note" in cli("migrate", "--plan").out
+    assert f"had schema {LAST} and now has {LAST + 1}" in cli("migrate").out
     assert cli("state", "get", "n", "k").out == "1\n"
-    assert "schema 2, the newest is 2" in cli("migrate").out
+    assert f"schema {LAST + 1}, the newest is {LAST + 1}" in cli("migrate").out
 
 
 def test_a_plane_is_not_migrated(cli):

@@ -26,6 +26,7 @@ def fill(plane):
     agent = plane.connect("worker")
     fill_state(plane, agent)
     fill_runs(plane, agent)
+    fill_handoffs(plane, agent)
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -73,6 +74,27 @@ def fill_runs(plane, agent):
     held.step("one", lambda: "stored")
 
 
+def fill_handoffs(plane, agent):
+    """One of each kind: waiting, scheduled, held, given back, with its verifier, ended, and escalated."""
+    receiver, taker = plane.connect("receiver"), plane.connect("taker")
+    create = agent.handoff.create
+    done = create(to_agent="receiver", context={"text": BIG, "words": WORDS}, references=[("team/a", "plan")], key="k")
+    receiver.handoff.complete(done.id, LARGE)
+    agent.handoff.result(done.id)
+    verified = create(to_agent="receiver", acceptance={"schema": {"type": "string"}, "verifier": "taker"})
+    receiver.handoff.complete(verified.id, WORDS)
+    create(to_capability="Übersetzen", goal=WORDS, budget={"steps": 5}, ladder=[{"after_seconds": 9, "to_agent": "b"}])
+    taker.handoff.announce(capabilities=["Übersetzen"], queues=["slow"])
+    agent.handoff.limit("queue:slow", concurrency=3, rate=5, per_seconds=10)
+    for number in range(3):
+        create(to_queue="slow", context=number, not_before=plane.clock.now_us() + number * 10**12)
+    held = taker.handoff.claim()
+    taker.handoff.progress(held.id, 30, WORDS)
+    lost = create(to_agent="receiver", context=LARGE, max_attempts=5)
+    receiver.handoff.release(receiver.handoff.claim(lost.id).id, WORDS)
+    create(to_agent="nobody", pickup_by=plane.clock.now_us() + 1)
+
+
 def view(plane):
     """Everything that both planes must say alike."""
     return {name: view_workspace(plane.connect("reader", workspace=name)) for name in ("default", "other")}
@@ -95,6 +117,8 @@ def view_workspace(agent):
         "runs": [agent.runs.get(run.id) for run in found],
         "steps": [list(agent.runs.steps(run.id)) for run in found],
         "notes": [list(agent.runs.notes(run.id)) for run in found],
+        "handoffs": list(agent.handoff.list()),
+        "limits": list(agent.handoff.limits()),
         "events": list(agent.audit.events(limit=1000)),
         "keys": list(agent.keys.list()),
         "schedules": list(agent.runs.schedules()),

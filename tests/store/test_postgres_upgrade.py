@@ -12,8 +12,12 @@ import pytest
 
 import agentmemo
 from agentmemo.errors import Unavailable
+from agentmemo.store.migrate import OLDEST_WRITER
+from agentmemo.store.queries import migrations
 
 PROGRAM = Path(__file__).with_name("upgrading.py")
+OLD = str(migrations("postgres")[-1][0])
+NEW = str(int(OLD) + 1)
 DEATHS = ("migrate.before_schema", "migrate.before_commit")
 
 
@@ -70,11 +74,11 @@ def test_work_of_the_version_before_goes_on(database, ask):
     writer = Process("write", "old", database)
     for _ in range(5):
         writer.wait_for()
-    assert meta(ask)["schema_version"] == "1"
+    assert meta(ask)["schema_version"] == OLD
     upgrading = Process("open", "new", database)
     upgrading.go()
     assert upgrading.end()[0] == 0
-    assert meta(ask) == {"schema_version": "2", "min_reader": "1", "min_writer": "1"}
+    assert meta(ask) == {"schema_version": NEW, "min_reader": "1", "min_writer": str(OLDEST_WRITER)}
     told = [int(writer.wait_for()) for _ in range(5)]
     status, last = writer.end()
     last = int(last or told[-1])
@@ -90,12 +94,12 @@ def test_work_of_the_version_before_goes_on(database, ask):
     again = Process("open", "old", database)
     again.go()
     assert again.end()[0] == 0
-    assert meta(ask)["schema_version"] == "2"
+    assert meta(ask)["schema_version"] == NEW
 
 
 def test_a_database_that_asks_for_a_newer_writer_is_refused(database, ask):
     agentmemo.connect(database, agent="a").close()
-    ask("UPDATE meta SET value = '2' WHERE key IN ('min_writer', 'schema_version')")
+    ask("UPDATE meta SET value = '%s' WHERE key IN ('min_writer', 'schema_version')" % NEW)  # noqa: UP031 - as SQL
     with pytest.raises(Unavailable, match="newer AgentMemo") as caught:
         agentmemo.connect(database, agent="a")
     assert "pip install --upgrade" in caught.value.next_call
@@ -105,19 +109,19 @@ def test_a_database_that_asks_for_a_newer_writer_is_refused(database, ask):
 @pytest.mark.parametrize("point", DEATHS)
 def test_a_migration_that_dies_leaves_nothing_half_done(database, ask, point):
     """First of an empty database, after its first script; then of one that work was done in."""
-    die(database, "migrate.before_schema:2" if point == "migrate.before_schema" else point)
+    die(database, f"migrate.before_schema:{NEW}" if point == "migrate.before_schema" else point)
     assert ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
     with agentmemo.connect(database, agent="a") as agent:
         agent.state.set("n", "k", 1)
     columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'note' AND column_name = 'tag'"
     die(database, point)
     assert ask(columns) == [(0,)]
-    assert meta(ask) == {"schema_version": "1", "min_reader": "1", "min_writer": "1"}
+    assert meta(ask) == {"schema_version": OLD, "min_reader": "1", "min_writer": str(OLDEST_WRITER)}
     upgrading = Process("open", "new", database)
     upgrading.go()
     assert upgrading.end() == (0, "1")
     assert ask(columns) == [(1,)]
-    assert meta(ask)["schema_version"] == "2"
+    assert meta(ask)["schema_version"] == NEW
 
 
 def die(database, point):
@@ -132,6 +136,6 @@ def test_processes_that_open_an_empty_database_at_once(database, ask):
     for opener in openers:
         opener.go()
     assert [opener.end()[0] for opener in openers] == [0, 0, 0]
-    assert meta(ask) == {"schema_version": "1", "min_reader": "1", "min_writer": "1"}
+    assert meta(ask) == {"schema_version": OLD, "min_reader": "1", "min_writer": str(OLDEST_WRITER)}
     assert ask("SELECT count(*) FROM meta WHERE key = 'store_id'") == [(1,)]
     assert ask("SELECT workspace FROM turn ORDER BY workspace")[0] == (0,)

@@ -327,9 +327,10 @@ def test_what_holds_no_store_is_no_source(tmp_path, postgres):
 
 
 def test_another_schema_than_this_librarys_is_refused(origin, tmp_path, monkeypatch):
-    newer = [*migrations("sqlite"), (2, "SELECT 1")]
+    last = migrations("sqlite")[-1][0]
+    newer = [*migrations("sqlite"), (last + 1, "SELECT 1")]
     monkeypatch.setattr("agentmemo.store.migrate.migrations", lambda _database: newer)
-    with pytest.raises(InvalidInput, match="has the schema 1, this library copies 2") as caught:
+    with pytest.raises(InvalidInput, match=f"has the schema {last}, this library copies {last + 1}") as caught:
         place_of(str(origin[0]), LOSSY).source()
     assert "agentmemo migrate" in caught.value.next_call
 

@@ -7,8 +7,8 @@ import threading
 
 from agentmemo.store import queries
 
-ADDED = (2, "ALTER TABLE note ADD COLUMN tag text;")
 _shipped = queries.migrations
+ADDED = (len(_shipped("postgres")) + 1, "ALTER TABLE note ADD COLUMN tag text;")
 
 
 def _with_the_next(database):

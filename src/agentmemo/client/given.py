@@ -44,12 +44,10 @@ def as_retry(retry: Retry | int | None) -> Retry | None:
     return Retry(max_attempts=retry) if isinstance(retry, int) else retry
 
 
-def positional_count(function: Callable[..., Any]) -> int:
-    """How many positional arguments a function takes at most. Raises InvalidInput for what is no function."""
-    if not callable(function):
-        raise InvalidInput(f"{function!r} cannot be called.", next_call="Pass a function.")
+def takes_run(handler: Callable[..., Any]) -> bool:
+    """Whether a handler is `(handoff, run)`, not `(handoff)`. Raises InvalidInput for what is no function."""
+    if not callable(handler):
+        raise InvalidInput(f"{handler!r} cannot be called.", next_call="Pass a function.")
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
-        return 1
-    return sum(parameter.kind in kinds for parameter in parameters)
+    given = [each for each in inspect.signature(handler).parameters.values() if each.kind in kinds]
+    return len(given) > 1 and (given[1].name == "run" or given[1].default is inspect.Parameter.empty)

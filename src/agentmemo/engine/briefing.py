@@ -7,16 +7,20 @@ from typing import Any
 from agentmemo import clock
 from agentmemo.engine import liveness
 from agentmemo.engine.call import Call
-from agentmemo.engine.run_reads import note_view
+from agentmemo.engine.handoff_views import view as handoff_view
+from agentmemo.engine.run_reads import note_view, trust_of_actor
 from agentmemo.engine.run_views import view
 from agentmemo.model import runs as model
+from agentmemo.model.handoffs import Handoff
 from agentmemo.model.values import encode_sorted
+from agentmemo.store import handoffs as handoff_rows
 from agentmemo.store import runs as rows
 from agentmemo.store.database import Transaction
 
 RUNS_SHOWN = 2
 NOTES_SHOWN = 3
 STEPS_SHOWN = 3
+HANDOFFS_SHOWN = 2
 TEXT_SHOWN = 110
 # About four characters make a token of English.
 CHARACTERS_MAX = 1200
@@ -24,7 +28,7 @@ EVER = 1 << 60
 
 
 def get(tx: Transaction, call: Call, request: model.GetBriefing) -> model.Briefing:
-    """Unfinished runs of the agent (the caller, when none is named), newest first, each with what it knows."""
+    """What an agent (the caller, when none is named) left unfinished, is offered, and has to hear about."""
     name = request.agent or call.caller.actor
     agent = call.engine.names.find_actor(tx, call.workspace, name)
     found: list[rows.RunRow] = []
@@ -44,8 +48,53 @@ def get(tx: Transaction, call: Call, request: model.GetBriefing) -> model.Briefi
         ]
     runs = [_describe(tx, call, row) for row in found[:RUNS_SHOWN]]
     more = len(found) > RUNS_SHOWN
-    data = {"agent": name, "at": clock.iso(tx.now), "runs": runs, "more_runs": more, "handoffs": []}
+    data = {"agent": name, "at": clock.iso(tx.now), "runs": runs, "more_runs": more, **_handoffs(tx, call, name, agent)}
     return model.Briefing(text=_text(data), data=data)
+
+
+def _handoffs(tx: Transaction, call: Call, name: str, agent: int | None) -> dict[str, Any]:
+    """What is offered to the agent, and what it handed over and has not heard of yet. Reading this receives nothing."""
+    offered, told = [], []
+    if call.may("handoffs:read"):
+        addresses = [f"agent:{name.removeprefix('agent:')}"]
+        if agent is not None:
+            addresses += handoff_rows.addresses(tx, call.workspace, agent)
+            found = tx.all(
+                "handoff_notices", workspace=call.workspace, sender=agent, at=0, after=0, limit=HANDOFFS_SHOWN + 1
+            )
+            told = [handoff_view(tx, call, handoff_rows.HandoffRow(*row)) for row in found]
+        waiting = handoff_rows.offered(tx, call.workspace, addresses, HANDOFFS_SHOWN + 1)
+        offered = [handoff_view(tx, call, row) for row in waiting]
+    return {
+        "handoffs": [_offer(handoff) for handoff in offered[:HANDOFFS_SHOWN]],
+        "more_handoffs": len(offered) > HANDOFFS_SHOWN,
+        "notices": [_notice(handoff) for handoff in told[:HANDOFFS_SHOWN]],
+        "more_notices": len(told) > HANDOFFS_SHOWN,
+    }
+
+
+def _offer(handoff: Handoff) -> dict[str, Any]:
+    return {
+        "handoff": handoff.id,
+        "from": handoff.from_agent,
+        "trust": trust_of_actor(handoff.from_agent.partition(":")[0]),
+        "to": handoff.to,
+        "goal": handoff.goal or handoff.workflow or encode_sorted(handoff.context).decode(),
+        "attempt": f"{handoff.attempt} of {handoff.max_attempts}",
+        "since": clock.iso(handoff.available_at),
+        "next_call": f"handoff.claim('{handoff.id}')",
+    }
+
+
+def _notice(handoff: Handoff) -> dict[str, Any]:
+    return {
+        "handoff": handoff.id,
+        "to": handoff.to,
+        "state": handoff.state,
+        "reason": handoff.reason,
+        "result": handoff.result,
+        "next_call": f"handoff.result('{handoff.id}')",
+    }
 
 
 def _describe(tx: Transaction, call: Call, row: rows.RunRow) -> dict[str, Any]:
@@ -108,8 +157,9 @@ def _next_call(run: model.Run, *, held: bool) -> str:
 
 def _text(data: dict[str, Any]) -> str:
     lines = [f"Briefing for {data['agent']} at {data['at'][:19]}Z."]
-    if not data["runs"]:
+    if not data["runs"] and not data["handoffs"] and not data["notices"]:
         lines.append("No unfinished runs, no handoffs, no answers waiting. Start with agent.run(name, key=...).")
+    lines += _handoff_lines(data)
     for run in data["runs"]:
         lines += _run_lines(run)
     if data["more_runs"]:
@@ -117,6 +167,25 @@ def _text(data: dict[str, Any]) -> str:
     # Whatever names and texts hold, each line stays one: nobody's words begin a line of their own.
     text = "\n".join(" ".join(line.split()) for line in lines)
     return text if len(text) <= CHARACTERS_MAX else text[: CHARACTERS_MAX - 1] + "…"
+
+
+def _handoff_lines(data: dict[str, Any]) -> list[str]:
+    lines = [
+        f"Handed to you ({each['handoff']}) <{each['from']}, trust: {each['trust']}>: "
+        f'"{_short(each["goal"])}", since {each["since"][:19]}Z. Next: {each["next_call"]}.'
+        for each in data["handoffs"]
+    ]
+    if data["more_handoffs"]:
+        lines.append("More is offered to you: handoff.list_pending().")
+    for each in data["notices"]:
+        said = encode_sorted(each["result"]).decode() if each["state"] == "completed" else each["reason"]
+        lines.append(
+            f"What you handed to {each['to']} ({each['handoff']}) is {each['state']}: "
+            f'"{_short(said)}". Next: {each["next_call"]}.'
+        )
+    if data["more_notices"]:
+        lines.append("More came of what you handed over: handoff.notices().")
+    return lines
 
 
 def _run_lines(run: dict[str, Any]) -> list[str]:

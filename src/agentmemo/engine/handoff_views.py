@@ -60,7 +60,7 @@ def view(
         epoch=row.epoch,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        attempts=_attempts(tx, call, row) if row.epoch > 1 or row.attempt > 1 else [],
+        attempts=_attempts(tx, call, row) if _has_history(row) else [],
         holder=name_of(tx, call, row.holder) if row.holder is not None else None,
         worker=row.worker,
         run=row.run,
@@ -85,6 +85,11 @@ def view(
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+def _has_history(row: rows.HandoffRow) -> bool:
+    """Whether there may be turns without a result: of most handoffs there are none, and no read is made for them."""
+    return row.epoch > (row.state in (model.CLAIMED, model.SUBMITTED, model.COMPLETED))
 
 
 def _result(tx: Transaction, row: rows.HandoffRow, values: dict[str, blobs.Packed]) -> object:

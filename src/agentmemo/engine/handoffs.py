@@ -23,6 +23,7 @@ from agentmemo.store.blobs import PLAIN, Packed
 from agentmemo.store.database import Transaction
 
 PERCENT_MAX = 100.0
+LINEAGE_MAX = 100_000
 VERDICT = model.Acceptance(
     schema={
         "type": "object",
@@ -155,7 +156,9 @@ def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.H
     if row.run and (run := run_rows.get(tx, call.workspace, row.run)) and run.state not in run_model.FINISHED:
         runs.finish(tx, call, run, run_model.CANCELLED, reason=f"its handoff {row.handle} was cancelled")
     if row.state == model.SUBMITTED:
-        for other in tx.all("handoff_lineage", workspace=call.workspace, root=row.root, after=row.id, limit=-1):
+        for other in tx.all(
+            "handoff_lineage", workspace=call.workspace, root=row.root, after=row.id, limit=LINEAGE_MAX
+        ):
             judge = rows.HandoffRow(*other)
             if judge.verifies == row.handle and judge.state not in model.ENDED:
                 handoff_ends.end(tx, call, judge, "cancel", reason=f"{row.handle} was cancelled", told=False)

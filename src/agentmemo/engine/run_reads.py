@@ -112,7 +112,7 @@ def note(tx: Transaction, call: Call, request: model.AddNote) -> model.Note:
         step=request.step,
         at=tx.now,
         author=call.caller.actor,
-        trust=_trust(call.caller.kind),
+        trust=trust_of_actor(call.caller.kind),
         revision=audit.revision(position),
     )
 
@@ -136,7 +136,7 @@ def note_view(row: Row) -> model.Note:
         step=step,
         at=at,
         author=f"{actor_kind}:{actor}",
-        trust=_trust(actor_kind),
+        trust=trust_of_actor(actor_kind),
         revision=position & REVISION_MASK,
     )
 
@@ -190,5 +190,5 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
     return by_wake.get(run.wake or "", (run.error or run.reason or "It is finished.", ""))
 
 
-def _trust(kind: str) -> str:
+def trust_of_actor(kind: str) -> str:
     return "verified" if kind == "person" else "agent"

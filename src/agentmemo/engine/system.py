@@ -27,7 +27,12 @@ def status(tx: Transaction, call: Call, _request: model.GetStatus) -> model.Stat
         runs=dict(tx.all("run_count_by_state", workspace=call.workspace)),
         entries=entries[0] if entries else 0,
         bytes_on_disk=call.engine.database.size(),
-        overdue=[f"{handle} {name}" for handle, name in tx.all("run_overdue", workspace=call.workspace)],
+        handoffs=dict(tx.all("handoff_count_by_state", workspace=call.workspace)),
+        overdue=[f"{handle} {name}" for handle, name in tx.all("run_overdue", workspace=call.workspace)]
+        + [
+            f"{handle} to {address}: {reason}"
+            for handle, address, reason in tx.all("handoff_attention", workspace=call.workspace)
+        ],
     )
 
 

@@ -22,6 +22,7 @@ class Status(Response, kw_only=True):
     runs: dict[str, int]
     entries: int
     bytes_on_disk: int
+    handoffs: dict[str, int] = {}
     overdue: list[str]
 
 

@@ -13,6 +13,8 @@ from agentmemo.store.queries import migrations
 
 APPLICATION_ID = 0x414D454D  # "AMEM": how a file of ours is told from any other SQLite file
 MIN_READER_KEY, MIN_WRITER_KEY, VERSION_KEY = "min_reader", "min_writer", "schema_version"
+# The oldest schema whose code may write: retention of before would remove the large values of handoffs.
+OLDEST_WRITER = 2
 # While a copy fills a store, its mark and its source stand here, and nobody else may open it.
 COPYING_KEY = "copying"
 
@@ -111,7 +113,7 @@ def migrate(connection: apsw.Connection, path: str) -> list[int]:
                 continue
             reach("migrate.before_schema")
             connection.execute(script)
-            for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, 1)):
+            for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, OLDEST_WRITER)):
                 connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(value)))
             applied.append(number)
         if applied:

@@ -15,7 +15,7 @@ from agentmemo import ids
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
 from agentmemo.settings import data_directory
-from agentmemo.store.migrate import COPYING_KEY, Plan, newest_version, refuse_unfinished
+from agentmemo.store.migrate import COPYING_KEY, OLDEST_WRITER, Plan, newest_version, refuse_unfinished
 from agentmemo.store.postgres_sessions import Sessions
 from agentmemo.store.queries import migrations
 
@@ -142,7 +142,7 @@ def _apply(sessions: Sessions, connection: psycopg.Connection[Any]) -> list[int]
         for number, script in _plan(sessions, connection).missing:
             reach("migrate.before_schema")
             connection.execute(script.encode())
-            for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, 1)):
+            for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, OLDEST_WRITER)):
                 connection.execute(SET_META, (key, str(value)))
             applied.append(number)
         connection.execute(

@@ -102,6 +102,20 @@ TABLES = (
         "value blob",
         texts=("name", "key"),
     ),
+    _table(
+        "handoff",
+        "id",
+        "handle workspace key digest state wake sender address priority turn offered available_at offered_at epoch"
+        " attempt max_attempts holder worker run limited ladder rung due_at complete_by progress_us progress_at late"
+        " percent progress reason goal workflow checked parent root path behalf budget verifies sender_run"
+        " claimed_at escalated_at notice_at received_at ended_at pruned created_at updated_at",
+    ),
+    _table("handoff_value", "handoff field", "size codec value blob", texts=("field",)),
+    _table("handoff_reference", "handoff namespace key", "version digest", texts=("key",)),
+    _table("handoff_attempt", "id", "handoff epoch holder started_at ended_at outcome reason"),
+    _table("handoff_turn", "workspace address sender", "turn", texts=("address",)),
+    _table("handoff_receiver", "workspace actor address", "", texts=("address",)),
+    _table("handoff_limit", "workspace address", "concurrency held rate per_us tokens filled_at", texts=("address",)),
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
@@ -116,6 +130,11 @@ LEFT_OUT = {
     "request.id": "only SQLite numbers them",
     "run_value.id": "only SQLite numbers them",
     "blob_chunk.id": "only SQLite numbers them",
+    "handoff_value.id": "only SQLite numbers them",
+    "handoff_reference.id": "only SQLite numbers them",
+    "handoff_turn.id": "only SQLite numbers them",
+    "handoff_receiver.id": "only SQLite numbers them",
+    "handoff_limit.id": "only SQLite numbers them",
 }
 
 

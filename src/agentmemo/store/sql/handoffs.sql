@@ -64,7 +64,7 @@ WHERE workspace = :workspace AND sender = :sender AND notice_at IS NOT NULL AND 
 ORDER BY notice_at, id LIMIT :limit;
 
 -- name: handoff_attention
-SELECT handle, address, goal, state, reason FROM handoff
+SELECT handle, address, reason FROM handoff
 WHERE workspace = :workspace AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead') AND pruned = 0
 ORDER BY escalated_at DESC LIMIT 20;
 
