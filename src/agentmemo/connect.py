@@ -77,12 +77,25 @@ async def connect_async(
     workspace: str = "default",
 ) -> AsyncConnection:
     """The same for asyncio: `agent = await agentmemo.connect_async()`."""
+    return await open_connection_async(target, agent=agent, person=person, key=key, workspace=workspace, door="python")
+
+
+async def open_connection_async(
+    target: str | os.PathLike[str] | None,
+    *,
+    agent: str | None,
+    person: str | None,
+    key: str | None,
+    workspace: str,
+    door: str,
+) -> AsyncConnection:
+    """`connect_async` for a surface of its own, as `open_connection`."""
     address = _address(target)
     if _is_http(address):
         settings = from_environment()
         http = AsyncHttpTransport(address, _key(key), settings.request_bytes_max)
         return AsyncConnection(AsyncPlane(http, SystemClock(), settings.lease_seconds), agent or person or "")
-    caller = local_caller(agent, person, workspace)
+    caller = local_caller(agent, person, workspace, door)
     plane = await asyncio.to_thread(shared_plane, address)
     transport = AsyncEmbeddedTransport(plane, caller)
     return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)

@@ -46,9 +46,13 @@ class AsyncFlow:
             raise _timed_out(function, seconds) from error
 
     async def parallel(self, work: Callable[[], Awaitable[None]], concurrency: int) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(work())  # type: ignore[arg-type]
+        """The first error ends the others and is raised as it is."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(work())  # type: ignore[arg-type]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     def stop(self) -> None:
         self._stopping.set()

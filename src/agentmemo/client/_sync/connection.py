@@ -159,6 +159,14 @@ class Connection:
         """Let `work` end after what it is doing; may be called from a signal handler or another thread."""
         self._plane.flow.stop()
 
+    def abandon(self) -> None:
+        """Give back at once what `work` and runs hold, counting no attempt; for a process that must end before they do.
+
+        May be called from another thread. What is still going on here is not accepted any more (LeaseLost).
+        Raises Unavailable while the plane is away: then others take over when the lease ends.
+        """
+        self._plane.abandon()
+
     def briefing(self, agent: str | None = None) -> model.Briefing:
         """What an agent needs to know when it starts: unfinished work, what failed, what waits, the next call."""
         return self._plane.call(model.GetBriefing(agent=agent))

@@ -13,7 +13,7 @@ from agentmemo.client._sync.plane import Holding, Plane, ambient
 from agentmemo.client._sync.run import Run, summary_of
 from agentmemo.client._sync.runs import as_budget
 from agentmemo.client.flow import Suspended
-from agentmemo.client.given import as_retry, as_struct, microseconds, positional_count
+from agentmemo.client.given import as_retry, as_struct, microseconds, takes_run
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, Unavailable
 from agentmemo.model import handoffs as model
@@ -25,7 +25,7 @@ CLAIM_WAIT_SECONDS = 2.0
 AWAY_SECONDS = 1.0
 WAIT_SECONDS = 30.0
 RUN_ATTEMPTS = 1000  # the handoff counts its attempts; its run only goes on
-WITH_RUN = 2
+STOPPING = "its worker stops"
 
 
 class Handoffs:
@@ -153,23 +153,47 @@ class Handoffs:
         """Say which capabilities and queues this agent takes work from, in place of those announced before."""
         return self._plane.call(model.AnnounceReceiver(capabilities=[*capabilities], queues=[*queues]))
 
-    def claim(self, id: str | None = None, *, wait_seconds: float = 0.0) -> model.Handoff | None:
+    def claim(
+        self,
+        id: str | None = None,
+        *,
+        wait_seconds: float = 0.0,
+        heartbeat: bool = True,
+        lease_seconds: float | None = None,
+    ) -> model.Handoff | None:
         """The next handoff that is offered to this agent, or the named one, held from now on. None: none is offered.
 
-        The lease is renewed by this connection. Raises HandoffHeld, naming the holder, when another has the named one.
+        This connection renews the lease. Without `heartbeat`, or with `lease_seconds`, the claim outlives this process
+        instead: it lasts so long after its holder's last call (default: the plane's setting), and whoever has its
+        epoch goes on with it. Raises HandoffHeld, naming the holder, when another has the named one.
         """
-        found = self.claim_many(1, id=id, wait_seconds=wait_seconds)
+        found = self.claim_many(1, id=id, wait_seconds=wait_seconds, heartbeat=heartbeat, lease_seconds=lease_seconds)
         return found[0] if found else None
 
-    def claim_many(self, limit: int, *, id: str | None = None, wait_seconds: float = 0.0) -> Sequence[model.Handoff]:
-        """Up to `limit` of what is offered, in one commit."""
-        worker = self._plane.worker()
+    def claim_many(
+        self,
+        limit: int,
+        *,
+        id: str | None = None,
+        wait_seconds: float = 0.0,
+        heartbeat: bool = True,
+        lease_seconds: float | None = None,
+    ) -> Sequence[model.Handoff]:
+        """Up to `limit` of what is offered, in one commit; as `claim`."""
+        attended = heartbeat and lease_seconds is None
         answer = self._plane.call(
-            model.ClaimHandoffs(handoff=id, worker=worker, limit=limit, wait_seconds=wait_seconds)
+            model.ClaimHandoffs(
+                handoff=id,
+                worker=self._plane.worker() if attended else None,
+                limit=limit,
+                lease_seconds=lease_seconds,
+                wait_seconds=wait_seconds,
+            )
         )
         for handoff in answer.handoffs:
             self._plane.handoffs[handoff.id] = handoff.epoch
-            self._plane.heart().hold(handoff.id)
+            if attended:
+                self._plane.heart().hold(handoff.id)
         return answer.handoffs
 
     def renew(self, id: str, *, epoch: int | None = None) -> model.Handoff:
@@ -257,7 +281,7 @@ class Handoffs:
         on behind the last one, and where the run waits the handoff waits too, holding nothing. An exception gives the
         handoff back for another attempt. While the plane is away it waits; `until_idle` ends when nothing is offered.
         """
-        with_run = positional_count(handler) >= WITH_RUN
+        with_run = takes_run(handler)
         capabilities, queues = [*capabilities], [*queues]
         if capabilities or queues:
             self.announce(capabilities=capabilities, queues=queues)
@@ -282,6 +306,11 @@ class Handoffs:
 
     def _perform(self, handoff: model.Handoff, handler: Callable[..., Any], *, with_run: bool) -> None:
         """The outcome is the handoff's: an error is kept with it, and the next attempt or its sender deals with it."""
+        if self._plane.flow.stopping:
+            # It came while this worker was told to stop: another has it at once.
+            self._give_back(handoff, STOPPING, attempted=False)
+            self._let_go(handoff.id)
+            return
         holding = Holding(self._plane, handoff.id, handoff.epoch)
         holding.outer = ambient.get()
         token = ambient.set(holding)
@@ -314,10 +343,10 @@ class Handoffs:
             self.complete(handoff.id, result)
             run.ended_with_handoff()
 
-    def _give_back(self, handoff: model.Handoff, reason: str) -> None:
+    def _give_back(self, handoff: model.Handoff, reason: str, *, attempted: bool = True) -> None:
         """Where the plane is away, the heartbeat stops naming the claim, and it comes back by itself."""
         try:
-            self.release(handoff.id, reason, epoch=handoff.epoch)
+            self.release(handoff.id, reason, attempted=attempted, epoch=handoff.epoch)
         except Error:
             return
 
@@ -331,4 +360,4 @@ class Handoffs:
 
     def _let_go(self, id: str) -> None:
         if self._plane.handoffs.pop(id, None) is not None:
-            self._plane.heart().let_go(id)
+            self._plane.let_go(id)

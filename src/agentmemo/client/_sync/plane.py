@@ -94,6 +94,17 @@ class Plane:
             self._heart = Heart(self.transport, self._worker, self.lease_seconds)
         return self._heart
 
+    def let_go(self, handle: str) -> None:
+        """A handle is not held any more; what was claimed without a heartbeat never had one."""
+        if self._heart is not None:
+            self._heart.let_go(handle)
+
+    def abandon(self) -> None:
+        """Give everything back at once, from any thread, whatever the others are doing with it."""
+        self.flow.stop()
+        if self._worker is not None:
+            self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+
     def close(self) -> None:
         self.flow.stop()
         if self._heart:
