@@ -1,7 +1,8 @@
 """Closed-loop load: N clients, each sends its next operation when the last was answered.
 
 A workload is a factory: given the client's number it returns the function of one operation, or, as a coroutine
-function, it is awaited and returns an async one. What a factory needs per client (a connection) it makes itself.
+function, it is awaited and returns an async one. What a factory needs per client (a connection) it makes itself. An
+operation that returns `Seconds` took that long, whatever else it did.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ import uvloop
 Factory = Callable[[int], Any]
 Sample = dict[str, float]
 ERRORS_SHOWN = 1
+
+
+class Seconds(float):
+    """What an operation answers whose end is seen in another process."""
+
+    __slots__ = ()
 
 
 def measure(
@@ -40,6 +47,9 @@ class _Client:
         self.errors = 0
         self.first_error = ""
 
+    def succeeded(self, answer: Any, begin: float) -> None:
+        self.latencies.append(answer if isinstance(answer, Seconds) else time.perf_counter() - begin)
+
     def failed(self, error: Exception) -> None:
         self.errors += 1
         self.first_error = self.first_error or repr(error)
@@ -58,11 +68,11 @@ def _measure_threads(factory: Factory, clients: int, seconds: float | None, coun
         while not stop.is_set() and left != 0:
             begin = time.perf_counter()
             try:
-                operation()
+                answer = operation()
             except Exception as error:  # noqa: BLE001 - counted, and shown with the sample
                 mine.failed(error)
             else:
-                mine.latencies.append(time.perf_counter() - begin)
+                mine.succeeded(answer, begin)
             left = left - 1 if left is not None else None
 
     threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(clients)]
@@ -89,11 +99,11 @@ async def _measure_async(factory: Factory, clients: int, seconds: float | None, 
         while left != 0 and (end is None or time.perf_counter() < end):
             start = time.perf_counter()
             try:
-                await operation()
+                answer = await operation()
             except Exception as error:  # noqa: BLE001 - counted, and shown with the sample
                 mine.failed(error)
             else:
-                mine.latencies.append(time.perf_counter() - start)
+                mine.succeeded(answer, start)
             left = left - 1 if left is not None else None
 
     await asyncio.gather(*(client(number) for number in range(clients)))

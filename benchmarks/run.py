@@ -19,6 +19,11 @@ from harness import QUICK, REPETITIONS, SECONDS, Row, figure, time_left
 from subjects import (
     bytes_stored,
     fsyncs,
+    handoffs,
+    handoffs_fairness,
+    handoffs_idle,
+    handoffs_postgres,
+    handoffs_recovery,
     http_client,
     parked,
     queue_postgres,
@@ -46,6 +51,11 @@ SUBJECTS = (
     state_postgres,
     steps_postgres,
     two_servers,
+    handoffs,
+    handoffs_postgres,
+    handoffs_idle,
+    handoffs_fairness,
+    handoffs_recovery,
 )
 LATEST = Path(__file__).parent / "latest.json"
 HEADINGS = ("subject", "unit", "ours", "peer", "", "ratio", "target", "met")

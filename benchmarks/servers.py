@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,8 @@ def free_port() -> int:
 
 
 def find(program: str) -> str:
-    path = shutil.which(program)
+    """Its path, beside this Python first: some packages bring a server along. Raises RuntimeError where it is not."""
+    path = shutil.which(program, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
     if path is None:
         raise RuntimeError(f"{program} is not installed")
     return path
@@ -62,6 +64,31 @@ def our_server(directory: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
     finally:
         stop(process)
+
+
+@contextmanager
+def redis(directory: Path) -> Iterator[int]:
+    """Its port. Every write is on disk before it is answered."""
+    port = free_port()
+    command = [
+        find("redis-server"),
+        *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)),
+        *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+    ]
+    with running(command, lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close()):
+        yield port
+
+
+@contextmanager
+def nats(directory: Path) -> Iterator[str]:
+    """Its address, with JetStream. Every message is on disk before it is answered, which 2.10 is the first to do."""
+    port, settings = free_port(), directory / "nats.conf"
+    settings.write_text(
+        f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{directory / "jetstream"}", sync_interval: always }}\n'
+    )
+    command = [find("nats-server"), "-c", str(settings)]
+    with running(command, lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close()):
+        yield f"nats://127.0.0.1:{port}"
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -20,6 +20,7 @@ from values import VALUES
 
 PEERS = {"procrastinate": "Procrastinate", "pgqueuer": "PGQueuer"}
 WORKERS = 16
+MANY = 50
 BACKLOG = 64 if QUICK else 800
 SETTINGS = f"1 KB per job; {postgres.SETTINGS_SHOWN}"
 VALUE = VALUES[2]
@@ -134,7 +135,7 @@ def pgqueuer(_directory: Path) -> Iterator[Workloads]:
         queries = Queries(AsyncpgPoolDriver((await in_loop.get())[0]))
         return _Operation(lambda: queries.enqueue("job", payload), in_loop)
 
-    async def drain(_client: int) -> _Operation:
+    async def drain(batch: int) -> _Operation:
         pool = (await in_loop.get())[0]
         await Queries(AsyncpgPoolDriver(pool)).enqueue(["job"] * BACKLOG, [payload] * BACKLOG, [0] * BACKLOG)
         app = PgQueuer(AsyncpgDriver(await asyncpg.connect(postgres.database())))
@@ -144,9 +145,15 @@ def pgqueuer(_directory: Path) -> Iterator[Workloads]:
             json.loads(found.payload)
             done.count()
 
-        return _Operation(done.all_awaited(lambda: app.run(batch_size=WORKERS, mode=QueueExecutionMode.drain)), in_loop)
+        return _Operation(done.all_awaited(lambda: app.run(batch_size=batch, mode=QueueExecutionMode.drain)), in_loop)
 
-    yield {"enqueue": enqueue, "drain": drain}
+    async def drain_few(_client: int) -> _Operation:
+        return await drain(WORKERS)
+
+    async def drain_many(_client: int) -> _Operation:
+        return await drain(MANY)
+
+    yield {"enqueue": enqueue, "drain": drain_few, "drain many at once": drain_many}
 
 
 class _Counted:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import itertools
 import json
-import socket
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -127,20 +126,10 @@ def etcd(directory: Path) -> Iterator[Workloads]:
 
 @contextmanager
 def redis(directory: Path) -> Iterator[Workloads]:
-    port = servers.free_port()
-    command = [
-        servers.find("redis-server"),
-        *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)),
-        *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
-    ]
-
     def command_of(*words: bytes) -> bytes:
         return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
-    def ready() -> None:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-
-    with servers.running(command, ready):
+    with servers.redis(directory) as port:
         yield _workloads(
             port,
             lambda name, body: command_of(b"SET", name.encode(), body),

@@ -31,7 +31,7 @@ def run() -> list[Row]:
     rows = []
     for subject, (provable, target) in ROWS.items():
         # A lease runs for ten seconds; one measurement of it is enough for a bound.
-        times = [_takeover(provable=provable) for _ in range(REPETITIONS if provable and not QUICK else 1)]
+        times = [takeover(__file__, provable=provable) for _ in range(REPETITIONS if provable and not QUICK else 1)]
         rows += [
             Row(
                 subject=subject,
@@ -48,12 +48,13 @@ def run() -> list[Row]:
     return rows
 
 
-def _takeover(*, provable: bool) -> float:
+def takeover(program: str, *, provable: bool) -> float:
+    """Seconds from the end of PROGRAM as the holder to when PROGRAM as the heir says that it continues."""
     with harness.directory("takeover") as directory:
-        holder = _worker(directory, "holder")
+        holder = _worker(program, directory, "holder")
         try:
             _await(directory / STARTED, holder)
-            heir = _worker(directory, "heir")
+            heir = _worker(program, directory, "heir")
             try:
                 _await(directory / "heir.ready", heir)
                 if not provable:
@@ -70,9 +71,9 @@ def _takeover(*, provable: bool) -> float:
             holder.wait()
 
 
-def _worker(directory: Path, role: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    return subprocess.Popen([sys.executable, __file__, str(directory), role], cwd=directory, env=environment)
+def _worker(program: str, directory: Path, role: str) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, program, str(directory), role], cwd=directory, env=environment)
 
 
 def _await(path: Path, process: subprocess.Popen[bytes]) -> str:
