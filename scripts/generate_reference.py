@@ -391,6 +391,7 @@ MEANINGS = {
     "upkeep_interval_seconds": "How often the leading process looks for overdue duties.",
     "overdue_hours": "How long an unfinished run may wait without a time of its own before it counts as overdue.",
     "pickup_seconds": "How long a handoff waits for its receiver before the sender and the people are told.",
+    "webhook_private_addresses": "Whether webhooks may lead to private addresses, such as this machine or network.",
     "handoff_hops_max": "How often work may be handed on before it is kept as dead.",
     "request_hours": "How long the answer to a request id is kept for a repeated request.",
     "blob_hours": "How long a large value that nothing refers to is kept.",

@@ -25,6 +25,7 @@ from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
+from agentmemo.notify.webhooks import WebhookSender
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
 from agentmemo.store.blobs import INLINE_BYTES_MAX
 from agentmemo.store.open import database_path, is_postgres, open_database
@@ -122,7 +123,8 @@ class LocalPlane:
         self.clock = database.clock
         self.settings = settings
         self.engine = Engine(database, settings)
-        self.upkeep = Upkeep(self.engine)
+        self.webhooks = WebhookSender(self.engine)
+        self.upkeep = Upkeep(self.engine, self.webhooks.start_due)
         self.users = 0
         # A server keeps its plane until it stops, whoever comes and goes.
         self.kept = False
@@ -131,6 +133,7 @@ class LocalPlane:
 
     def close(self) -> None:
         self.upkeep.stop()
+        self.webhooks.close()
         self.engine.close()
 
 
@@ -139,6 +142,8 @@ BLOCKING = frozenset({"actor.disable", "worker.stop"})
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
+# What of a request is stored as a value, or as a part of one.
+CARRYING_FIELDS = (*VALUE_FIELDS, "context", "artifacts")
 _planes: dict[tuple[int, str], LocalPlane] = {}
 _planes_lock = threading.Lock()
 
@@ -269,7 +274,7 @@ def _is_small(request: Any) -> bool:
     """Whether the values of a request surely fit into their row: then nothing is stored before its transaction."""
     if getattr(request, "calls", None):
         return False
-    values = [getattr(request, field) for field in VALUE_FIELDS if hasattr(request, field)]
+    values = [getattr(request, field) for field in CARRYING_FIELDS if hasattr(request, field)]
     characters = sum(_characters(value) for value in values)
     if SURELY_SMALL < characters <= INLINE_BYTES_MAX:
         try:
@@ -301,6 +306,8 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
     """A denial is committed before it is answered, and a name that is new has to be asked for over the network."""
     if not engine.database.capabilities.local and not engine.names.knows(caller, getattr(request, "namespace", None)):
         return True
+    if operation.name == "handoff.complete" and request.handoff not in engine.unchecked:
+        return True  # the result is checked first, however long that takes
     permission = operation.permission
     if permission is None:
         return False

@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     overdue_hours: float = 24.0
     pickup_seconds: float = 3600.0
     handoff_hops_max: int = 16
+    webhook_private_addresses: bool = False
     request_hours: float = 24.0
     blob_hours: float = 24.0
     finished_runs_days: float = 30.0

@@ -92,6 +92,8 @@ def fill_handoffs(plane, agent):
     taker.handoff.progress(held.id, 30, WORDS)
     lost = create(to_agent="receiver", context=LARGE, max_attempts=5)
     receiver.handoff.release(receiver.handoff.claim(lost.id).id, WORDS)
+    agent.webhooks.create("https://example.org/told", label=WORDS)
+    agent.webhooks.delete(agent.webhooks.create("https://example.org/old").id)
     create(to_agent="nobody", pickup_by=plane.clock.now_us() + 1)
 
 
@@ -118,6 +120,8 @@ def view_workspace(agent):
         "steps": [list(agent.runs.steps(run.id)) for run in found],
         "notes": [list(agent.runs.notes(run.id)) for run in found],
         "handoffs": list(agent.handoff.list()),
+        "webhooks": list(agent.webhooks.list()),
+        "deliveries": list(agent.webhooks.deliveries()),
         "limits": list(agent.handoff.limits()),
         "events": list(agent.audit.events(limit=1000)),
         "keys": list(agent.keys.list()),

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.model import access, audit, handoffs, runs, state, system
+from agentmemo.model import access, audit, handoffs, runs, state, system, webhooks
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
 
@@ -230,6 +230,17 @@ _HANDOFFS = (
           items=handoffs.HandoffLimit, summary="The receivers' limits"),
 )  # fmt: skip
 
+_WEBHOOKS = (
+    _change("webhook.create", "POST /webhooks", "handoffs:write", webhooks.CreateWebhook, webhooks.Webhook,
+            summary="Be told over HTTP of offered work and of what came of your own; the secret is shown once"),
+    _read("webhook.list", "/webhooks", "handoffs:read", webhooks.ListWebhooks, Page, items=webhooks.Webhook,
+          summary="Webhooks, without secrets"),
+    _change("webhook.delete", "DELETE /webhooks/{id}", "handoffs:write", webhooks.DeleteWebhook, webhooks.Webhook,
+            summary="Stop calling a webhook"),
+    _read("webhook.deliveries", "/webhook-deliveries", "handoffs:read", webhooks.ListDeliveries, Page,
+          items=webhooks.Delivery, summary="What was sent, newest first"),
+)  # fmt: skip
+
 _AUDIT = (
     _read("audit.events", "/events", "audit:read", audit.ListEvents, Page, items=audit.Event, watch=True,
           summary="The trail, filtered"),
@@ -260,7 +271,7 @@ _SYSTEM = (
             summary="A consistent copy of the store on the plane's machine"),
 )  # fmt: skip
 
-OPERATIONS: tuple[Operation, ...] = _STATE + _RUNS + _HANDOFFS + _AUDIT + _ACCESS + _SYSTEM
+OPERATIONS: tuple[Operation, ...] = _STATE + _RUNS + _HANDOFFS + _WEBHOOKS + _AUDIT + _ACCESS + _SYSTEM
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 # Each operation has a request type of its own, so the request says which operation is meant.
 BY_REQUEST: dict[type[Request], Operation] = {operation.request: operation for operation in OPERATIONS}

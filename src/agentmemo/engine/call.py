@@ -31,6 +31,7 @@ class EngineContext(Protocol):
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, str]
+    unchecked: set[str]
 
     def authorize(self, caller: Caller, operation: Any, request: Any) -> None: ...
     def perform(self, tx: Transaction, call: Call, prepared: Any) -> Any: ...

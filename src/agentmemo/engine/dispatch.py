@@ -49,6 +49,8 @@ class Engine:
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # By actor: the worker that stands for it where it claimed without one of its own.
         self.unattended: dict[int, str] = {}
+        # Handoffs claimed here whose results nobody checks, so that nobody looks first.
+        self.unchecked: set[str] = set()
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
         # The workspace up to which retention has come in its round.

@@ -21,6 +21,7 @@ from agentmemo.engine import (
     system,
     tasks,
     waits,
+    webhooks,
     workers,
 )
 from agentmemo.model import handoffs as handoff_model
@@ -88,6 +89,10 @@ HANDLERS: dict[str, Handler] = {
     "handoff.result": handoffs.receive,
     "handoff.limit": handoff_limits.set_limit,
     "handoff.limits": handoff_limits.limits,
+    "webhook.create": webhooks.create,
+    "webhook.list": webhooks.list_,
+    "webhook.delete": webhooks.delete,
+    "webhook.deliveries": webhooks.deliveries,
     "audit.events": audit.events,
     "audit.get": audit.get,
     "audit.verify": audit.verify,

@@ -24,6 +24,7 @@ from agentmemo.store.database import Transaction
 
 PERCENT_MAX = 100.0
 LINEAGE_MAX = 100_000
+UNCHECKED_MAX = 100_000
 VERDICT = model.Acceptance(
     schema={
         "type": "object",
@@ -70,6 +71,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> mod
     Raises InvalidInput for a result that is not what was asked for; the claim goes on.
     """
     row = existing(tx, call, request.handoff)
+    call.engine.unchecked.discard(row.handle)
     packed: Packed = request.result
     if _is_repeated(tx, call, row, request.epoch, packed):
         return view(tx, call, row)
@@ -240,7 +242,15 @@ def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, lim
         now=tx.now,
     )
     record(tx, call, taken, "claim", worker=worker)
+    if not row.checked:
+        _remember_unchecked(call.engine.unchecked, row.handle)
     return taken
+
+
+def _remember_unchecked(known: set[str], handle: str) -> None:
+    if len(known) >= UNCHECKED_MAX:
+        known.clear()
+    known.add(handle)
 
 
 def _claimable(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str | None) -> rows.HandoffRow:

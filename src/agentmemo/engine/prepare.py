@@ -72,6 +72,8 @@ def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
 
 def _check_result(call: Call, request: handoffs.CompleteHandoff) -> None:
     """A result is checked on the caller's thread: how long that takes is up to the result and the checks."""
+    if request.handoff in call.engine.unchecked:
+        return
 
     def look(tx: Transaction) -> handoffs.Package | None:
         row = handoff_rows.get(tx, call.workspace, request.handoff)

@@ -116,6 +116,13 @@ TABLES = (
     _table("handoff_turn", "workspace address sender", "turn", texts=("address",)),
     _table("handoff_receiver", "workspace actor address", "", texts=("address",)),
     _table("handoff_limit", "workspace address", "concurrency held rate per_us tokens filled_at", texts=("address",)),
+    _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
+    _table(
+        "delivery",
+        "id",
+        "workspace webhook message type subject body state attempts next_at status error created_at ended_at",
+        texts=("id",),
+    ),
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),

@@ -15,6 +15,7 @@ from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
+from agentmemo.client._async.webhooks import AsyncWebhooks
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput, Unavailable
@@ -48,6 +49,7 @@ class AsyncConnection:
         self.handoff = AsyncHandoffs(plane)
         self.audit = AsyncAudit(plane)
         self.keys = AsyncKeys(plane)
+        self.webhooks = AsyncWebhooks(plane)
 
     async def __aenter__(self) -> Self:
         return self

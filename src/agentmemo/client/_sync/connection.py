@@ -16,6 +16,7 @@ from agentmemo.client._sync.plane import Plane
 from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
+from agentmemo.client._sync.webhooks import Webhooks
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput, Unavailable
@@ -49,6 +50,7 @@ class Connection:
         self.handoff = Handoffs(plane)
         self.audit = Audit(plane)
         self.keys = Keys(plane)
+        self.webhooks = Webhooks(plane)
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ from agentmemo.clock import SECOND
 from agentmemo.engine import audit, handoff_time, liveness, state, tasks, waits, workers
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
+from agentmemo.engine.upkeep.outbox import fill_outbox
 from agentmemo.model.state import words_of
 from agentmemo.model.values import decode
 from agentmemo.store import blobs
@@ -186,6 +187,7 @@ def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
     before = tx.now - round(settings.request_hours * HOUR)
     done += tx.run("request_remove_old", workspace=call.workspace, before=before, limit=BATCH)
+    done += tx.run("delivery_remove_old", workspace=call.workspace, before=before, limit=BATCH)
     done += tx.run("worker_remove_stopped", workspace=call.workspace, before=before)
     return done + blobs.sweep(tx, tx.now - round(settings.blob_hours * HOUR), BATCH, call.workspace)
 
@@ -265,6 +267,7 @@ DUTIES = (
     run_schedules,
     tell_overdue,
     watch_handoffs,
+    fill_outbox,
     index_entries,
     merge_index,
 )

@@ -28,8 +28,10 @@ _log = logging.getLogger("agentmemo.upkeep")
 class Upkeep:
     """Runs the duties on their interval while this process leads; `run_once` does so now, for tests and at the open."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, beside: Callable[[], None] = lambda: None) -> None:
         self._engine = engine
+        # What follows from a round and is not done in it: sending what it put into the outbox.
+        self._beside = beside
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._led_until = 0
@@ -102,6 +104,7 @@ class Upkeep:
             try:
                 if self._lead():
                     self.run_once()
+                    self._beside()
                 else:
                     self._write_denials()
                     self._engine.refresh_disabled()

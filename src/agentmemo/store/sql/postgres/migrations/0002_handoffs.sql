@@ -132,3 +132,37 @@ CREATE TABLE handoff_limit (
 -- Keys that agents were given before there were handoffs, with the grants of then.
 UPDATE credential SET grants = replace(grants, '"runs:write","audit:read"', '"runs:write","handoffs:read","handoffs:write","audit:read"')
 WHERE kind = 'agent';
+
+-- Where an agent is told over HTTP. `position` is the event up to which the trail was looked through for it. Its secret
+-- is made from the plane's own and the handle: it is nowhere in the store.
+CREATE TABLE webhook (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace bigint NOT NULL,
+    actor bigint NOT NULL,
+    url text NOT NULL,
+    label text NOT NULL,
+    position bigint NOT NULL,
+    created_at bigint NOT NULL,
+    ended_at bigint
+) WITH (fillfactor = 50);
+
+-- The outbox. `message` tells what it is about, so that nothing is told twice by a look that is made again.
+CREATE TABLE delivery (
+    id text COLLATE "C" PRIMARY KEY,
+    workspace bigint NOT NULL,
+    webhook text COLLATE "C" NOT NULL,
+    message text COLLATE "C" NOT NULL,
+    type text NOT NULL,
+    subject text NOT NULL,
+    body text NOT NULL,
+    state text NOT NULL DEFAULT 'sending',
+    attempts bigint NOT NULL DEFAULT 0,
+    next_at bigint,
+    status bigint,
+    error text NOT NULL DEFAULT '',
+    created_at bigint NOT NULL,
+    ended_at bigint,
+    UNIQUE (webhook, message)
+);
+CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'sending';
+CREATE INDEX delivery_ended ON delivery (workspace, ended_at) WHERE ended_at IS NOT NULL;

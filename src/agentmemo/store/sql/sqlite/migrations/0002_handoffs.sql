@@ -136,3 +136,37 @@ CREATE TABLE handoff_limit (
 -- Keys that agents were given before there were handoffs, with the grants of then.
 UPDATE credential SET grants = replace(grants, '"runs:write","audit:read"', '"runs:write","handoffs:read","handoffs:write","audit:read"')
 WHERE kind = 'agent';
+
+-- Where an agent is told over HTTP. `position` is the event up to which the trail was looked through for it. Its secret
+-- is made from the plane's own and the handle: it is nowhere in the store.
+CREATE TABLE webhook (
+    id TEXT PRIMARY KEY,
+    workspace INTEGER NOT NULL,
+    actor INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    label TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    ended_at INTEGER
+) STRICT;
+
+-- The outbox. `message` tells what it is about, so that nothing is told twice by a look that is made again.
+CREATE TABLE delivery (
+    id TEXT PRIMARY KEY,
+    workspace INTEGER NOT NULL,
+    webhook TEXT NOT NULL,
+    message TEXT NOT NULL,
+    type TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'sending',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER,
+    status INTEGER,
+    error TEXT NOT NULL DEFAULT '',
+    created_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    UNIQUE (webhook, message)
+) STRICT;
+CREATE INDEX delivery_due ON delivery (next_at) WHERE state = 'sending';
+CREATE INDEX delivery_ended ON delivery (workspace, ended_at) WHERE ended_at IS NOT NULL;

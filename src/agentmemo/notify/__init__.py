@@ -1,0 +1,1 @@
+"""Sends what the outbox holds. Deciding what to send is the engine's."""

@@ -1,0 +1,188 @@
+"""Calling webhooks: signed, at least once, with pauses between the attempts, and to nowhere private unless allowed."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import logging
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.engine import audit
+from agentmemo.engine.call import Call
+from agentmemo.engine.dispatch import Engine
+from agentmemo.engine.webhooks import secret_of
+from agentmemo.errors import Error
+from agentmemo.model import webhooks as model
+from agentmemo.settings import VERSION
+from agentmemo.store.database import Transaction
+
+BATCH = 50
+SENDERS = 4
+TIMEOUT_SECONDS = 15.0
+# A process that dies while it sends leaves the message to others after this.
+TAKEN_SECONDS = 60.0
+ANSWER_BYTES = 4096
+GONE = 410
+_log = logging.getLogger("agentmemo.webhooks")
+
+
+class Due(NamedTuple):
+    """A message that is to be sent now."""
+
+    workspace: int
+    id: str
+    webhook: str
+    type: str
+    body: str
+    attempts: int
+    url: str
+    ended_at: int | None
+
+
+class Outcome(NamedTuple):
+    """What came of one attempt: the status, or why there is none."""
+
+    status: int | None
+    error: str
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - HTTP's success
+
+
+class Refused(Exception):
+    """An address that must not be called."""
+
+
+class WebhookSender:
+    """Sends due messages beside upkeep, a few at once; `send_due` does so now and waits, for tests."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pool: ThreadPoolExecutor | None = None
+        self._sending: set[str] = set()
+        self._lock = threading.Lock()
+
+    def start_due(self) -> None:
+        """Begin to send what is due, without waiting for it."""
+        for due in self._due():
+            with self._lock:
+                if due.id in self._sending:
+                    continue
+                self._sending.add(due.id)
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="agentmemo-webhook")
+            self._pool.submit(self._send_quietly, due)
+
+    def send_due(self) -> int:
+        """Send what is due now; returns how many attempts were made."""
+        found = self._due()
+        for due in found:
+            self._send(due)
+        return len(found)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _due(self) -> list[Due]:
+        now = self._engine.clock.now_us()
+        return self._engine.database.read(
+            lambda tx: [Due(*row) for row in tx.all("delivery_due", now=now, limit=BATCH)], snapshot=False
+        )
+
+    def _send_quietly(self, due: Due) -> None:
+        try:
+            self._send(due)
+        except Error as error:
+            _log.warning("a message to %s waits: %s", due.webhook, error.message)
+        except Exception:  # noqa: BLE001 - one message must not end the sending of others
+            _log.exception("a message to %s could not be sent", due.webhook)
+        finally:
+            with self._lock:
+                self._sending.discard(due.id)
+
+    def _send(self, due: Due) -> None:
+        if not self._engine.database.write(lambda tx: self._take(tx, due), lane=due.workspace):
+            return  # another process has it
+        seconds = self._engine.clock.now_us() // SECOND
+        body = due.body.encode()
+        mac = ids.keyed_hash(secret_of(self._engine.pepper(), due.webhook), model.signed_content(due.id, seconds, body))
+        headers = {
+            "content-type": "application/json",
+            "user-agent": f"AgentMemo/{VERSION}",
+            "webhook-id": due.id,
+            "webhook-timestamp": str(seconds),
+            "webhook-signature": model.signature_text(mac),
+        }
+        outcome = post(due.url, body, headers, private=self._engine.settings.webhook_private_addresses)
+        call = self._engine.system_calls({due.workspace})[due.workspace]
+        self._engine.database.write(lambda tx: self._keep(tx, call, due, outcome), lane=due.workspace)
+
+    def _take(self, tx: Transaction, due: Due) -> bool:
+        next_at = tx.now + round(TAKEN_SECONDS * SECOND)
+        return tx.run("delivery_take", id=due.id, attempts=due.attempts, next_at=next_at) == 1
+
+    def _keep(self, tx: Transaction, call: Call, due: Due, outcome: Outcome) -> None:
+        attempt = due.attempts + 1
+        ended = outcome.delivered or outcome.status == GONE or attempt >= len(model.PAUSES_SECONDS)
+        if not ended and due.ended_at is None:
+            pause = round(ids.jitter(model.PAUSES_SECONDS[attempt]) * SECOND)
+            tx.write("delivery_retry", id=due.id, next_at=tx.now + pause, status=outcome.status, error=outcome.error)
+            return
+        state = model.DELIVERED if outcome.delivered else model.FAILED
+        tx.write("delivery_end", id=due.id, state=state, status=outcome.status, error=outcome.error, now=tx.now)
+        if outcome.status == GONE:
+            tx.write("webhook_end", id=due.webhook, now=tx.now)
+        audit.record(
+            tx,
+            call,
+            "webhook.deliver",
+            {"kind": "webhook", "id": due.webhook, "message": due.id, "state": state},
+            outcome="ok" if outcome.delivered else "failed",
+            reason=outcome.error,
+            count=attempt,
+        )
+
+
+def post(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Outcome:
+    """One POST. Redirects are not followed, and the address that was looked at is the one that is called."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    host = parts.hostname or ""
+    try:
+        line = socket.create_connection((_address(host, port, private=private), port), TIMEOUT_SECONDS)
+    except (OSError, Refused) as error:
+        return Outcome(None, f"not reached: {error}"[:500])
+    try:
+        if secure:
+            line = ssl.create_default_context().wrap_socket(line, server_hostname=host)
+        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        connection.sock = line
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        answer.read(ANSWER_BYTES)
+        return Outcome(answer.status, "" if answer.status < 300 else f"answered {answer.status}")  # noqa: PLR2004 - as above
+    except (OSError, http.client.HTTPException) as error:
+        return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500])
+    finally:
+        line.close()
+
+
+def _address(host: str, port: int, *, private: bool) -> str:
+    """The address of a host, looked up once. Raises Refused when any of its addresses is not a public one."""
+    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    if not private:
+        for address in found:
+            if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+                raise Refused(f"{host} leads to the private address {address}")
+    return found[0]
