@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ import pytest
 import agentmemo
 from agentmemo.cli.main import main
 from agentmemo.engine.dispatch import Engine
+
+COMMAND = [sys.executable, "-m", "agentmemo"]
+TIMEOUT = 60
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,52 @@ def cli(data, capsys, monkeypatch):
         return Result(status, said.out, said.err)
 
     return call
+
+
+@pytest.fixture
+def run(data):
+    """Run a command as a process of its own, to its end, on the test's store."""
+
+    def call(*words, stdin=b"", env=None, cwd=None):
+        return subprocess.run(
+            [*COMMAND, *map(str, words)], input=stdin, capture_output=True, timeout=TIMEOUT, check=False, cwd=cwd,
+            env=os.environ | {"AGENTMEMO_DATA": str(data)} | (env or {}),
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.fixture
+def started(data):
+    """Start a command that goes on; whatever still runs is killed at the end."""
+    processes = []
+
+    def call(*words, env=None, cwd=None):
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd,
+            env=os.environ | {"AGENTMEMO_DATA": str(data), "PYTHONUNBUFFERED": ""} | (env or {}),
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield call
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def plane(started, run):
+    """A server on a free port; gives what it announced, and a command that asks it with a key."""
+    process = started("up", "--port", "0", "--json")
+    announced = json.loads(process.stdout.readline())
+
+    def ask(*words, key=None):
+        variable = {"AGENTMEMO_KEY": key} if key else {}
+        words = words if key else (*words, "--key-file", announced["agent_key_file"])
+        return run(*words, env={"AGENTMEMO_URL": announced["url"]} | variable)
+
+    return process, announced, ask
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -13,52 +12,6 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "agentmemo"]
 TIMEOUT = 60
-
-
-@pytest.fixture
-def run(data):
-    """Run a command to its end on the test's store."""
-
-    def call(*words, stdin=b"", env=None):
-        return subprocess.run(
-            [*COMMAND, *map(str, words)], input=stdin, capture_output=True, timeout=TIMEOUT, check=False,
-            env=os.environ | {"AGENTMEMO_DATA": str(data)} | (env or {}),
-        )  # fmt: skip
-
-    return call
-
-
-@pytest.fixture
-def started(data):
-    """Start a command that goes on; whatever still runs is killed at the end."""
-    processes = []
-
-    def call(*words):
-        process = subprocess.Popen(
-            [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=os.environ | {"AGENTMEMO_DATA": str(data), "PYTHONUNBUFFERED": ""},
-        )  # fmt: skip
-        processes.append(process)
-        return process
-
-    yield call
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def plane(started, run):
-    """A server on a free port; gives what it announced, and a command that asks it with a key."""
-    process = started("up", "--port", "0", "--json")
-    announced = json.loads(process.stdout.readline())
-
-    def ask(*words, key=None):
-        variable = {"AGENTMEMO_KEY": key} if key else {}
-        words = words if key else (*words, "--key-file", announced["agent_key_file"])
-        return run(*words, env={"AGENTMEMO_URL": announced["url"]} | variable)
-
-    return process, announced, ask
 
 
 def read_until(process, text):

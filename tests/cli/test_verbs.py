@@ -32,9 +32,25 @@ RENAMED = {
     "key.revoke": {"id": "key_id"},
     "key.rotate": {"id": "key_id"},
     "key.create": {"grants": "grant"},
+    "handoff.create": {
+        "references": "reference",
+        "artifacts": "artifact",
+        "constraints": "constraint",
+        "acceptance": "schema",
+        "key": "handoff_key",
+    },
+    "handoff.get": {"after_updated": None},
+    "handoff.pending": {"wait_seconds": None},
+    "handoff.notices": {"wait_seconds": None},
+    "handoff.claim": {"worker": None},
+    "handoff.announce": {"capabilities": "capability", "queues": "queue"},
+    "handoff.release": {"attempted": "uncounted"},
 }
 # Commands that read all pages have no cursor.
-WHOLE = {"state.namespaces", "state.diff", "run.notes", "task.schedules", "key.list", "actor.list"}
+WHOLE = {
+    "state.namespaces", "state.diff", "run.notes", "task.schedules", "handoff.lineage", "handoff.limits", "key.list",
+    "actor.list",
+}  # fmt: skip
 
 
 def commands(app, path=()):
@@ -114,6 +130,26 @@ SAMPLES = {
     "runs schedules": [],
     "runs unschedule": ["sch_aaaaaaaaaaaaaaaa"],
     "briefing": [],
+    "handoff create": ["--to-agent", "bob"],
+    "handoff show": ["hof_aaaaaaaaaaaaaaaa"],
+    "handoff list": [],
+    "handoff pending": [],
+    "handoff notices": [],
+    "handoff lineage": ["hof_aaaaaaaaaaaaaaaa"],
+    "handoff reference": ["hof_aaaaaaaaaaaaaaaa", "n", "k"],
+    "handoff announce": ["--queue", "nightly"],
+    "handoff claim": [],
+    "handoff renew": ["hof_aaaaaaaaaaaaaaaa", "--epoch", "1"],
+    "handoff progress": ["hof_aaaaaaaaaaaaaaaa", "reading", "--epoch", "1"],
+    "handoff complete": ["hof_aaaaaaaaaaaaaaaa", "true"],
+    "handoff fail": ["hof_aaaaaaaaaaaaaaaa", "why", "--epoch", "1"],
+    "handoff release": ["hof_aaaaaaaaaaaaaaaa", "why", "--epoch", "1"],
+    "handoff decline": ["hof_aaaaaaaaaaaaaaaa", "why"],
+    "handoff cancel": ["hof_aaaaaaaaaaaaaaaa", "why"],
+    "handoff requeue": ["hof_aaaaaaaaaaaaaaaa"],
+    "handoff result": ["hof_aaaaaaaaaaaaaaaa"],
+    "handoff limit": ["queue:nightly", "--concurrency", "2"],
+    "handoff limits": [],
     "events list": [],
     "events show": ["evt_aaaaaaaaaaaaaaaa"],
     "events verify": [],

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from agentmemo import ids
 from agentmemo.cli import exits
-from agentmemo.cli.options import EVERYWHERE, Common, flag, group_of_commands
+from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Limit, flag, group_of_commands
 from agentmemo.cli.output import pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_time
 from agentmemo.client._sync.connection import Connection
@@ -58,8 +58,8 @@ def list_(
     narrow: Filter = ALL,
     after: Annotated[int | None, Parameter(help="Only after this revision.")] = None,
     newest_first: Annotated[bool, flag("Begin with the newest.")] = False,
-    limit: Annotated[int, Parameter(help="At most this many.")] = 100,
-    cursor: Annotated[str | None, Parameter(help="Go on where the page before ended.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
     common: Common = EVERYWHERE,
 ) -> None:
     """List events in the order of their commits."""

@@ -21,6 +21,7 @@ BY_CODE: dict[str, int] = {
     "version_conflict": CONFLICT,
     "invalid_transition": CONFLICT,
     "run_held": CONFLICT,
+    "handoff_held": CONFLICT,
     "lease_lost": CONFLICT,
     "idempotency_mismatch": CONFLICT,
     "revision_gone": CONFLICT,

@@ -33,6 +33,8 @@ COMMANDS = {
     "briefing": "plane:briefing",
     "state": "state:app",
     "runs": "runs:app",
+    "handoff": "handoffs:app",
+    "work": "work:work",
     "events": "events:app",
     "keys": "keys:app",
     "backup": "plane:backup",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,9 +12,12 @@ from cyclopts import App, Group, Parameter
 
 from agentmemo.cli.output import Output
 from agentmemo.cli.values import read_file
+from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._sync.connection import Connection
-from agentmemo.connect import open_connection
+from agentmemo.connect import open_connection, open_connection_async
 from agentmemo.errors import InvalidInput
+from agentmemo.model.access import Identity
+from agentmemo.model.runs import Budget
 from agentmemo.settings import default_target, os_user
 from agentmemo.store.open import is_postgres
 
@@ -25,6 +28,15 @@ HTTP = ("http://", "https://")
 def flag(help: str) -> Parameter:  # noqa: A002 - cyclopts' word
     """An option whose absence says enough, so that the help need not show its default."""
     return Parameter(show_default=False, help=help)
+
+
+Json = Annotated[str, Parameter(allow_leading_hyphen=True, help="JSON; - reads standard input, @FILE a file.")]
+Limit = Annotated[int, Parameter(help="At most this many.")]
+Cursor = Annotated[str | None, Parameter(help="Go on where the page before ended.")]
+Steps = Annotated[int | None, Parameter(help="Budget: finished steps.")]
+Seconds = Annotated[float | None, Parameter(help="Budget: seconds of working time.")]
+Tokens = Annotated[int | None, Parameter(help="Budget: tokens.")]
+Nanousd = Annotated[int | None, Parameter(help="Budget: billionths of a dollar.")]
 
 
 @Parameter(name="*", group=COMMON)
@@ -89,8 +101,7 @@ class Common:
         user as a person, unless --person names one, or --agent or AGENTMEMO_AGENT says that an agent calls, which
         the plane refuses. Over HTTP the key alone says who calls.
         """
-        target = self.target
-        remote = target is not None and target.startswith(HTTP)
+        target, remote = self.target, self.is_remote
         person = self.person
         if deciding and not remote and person is None and self.agent is None and not os.environ.get("AGENTMEMO_AGENT"):
             person = os_user()
@@ -103,9 +114,34 @@ class Common:
             door="cli",
         )
         with connection:
-            if remote:
-                self._check_identity(connection)
+            if remote and self._names_somebody:
+                self._check_identity(connection.keys.whoami())
             yield connection
+
+    @contextlib.asynccontextmanager
+    async def connect_async(self) -> AsyncIterator[AsyncConnection]:
+        """The same for what runs on an event loop."""
+        connection = await open_connection_async(
+            self.target,
+            agent=self.agent,
+            person=self.person,
+            key=self._key() if self.is_remote else None,
+            workspace=self.workspace or "default",
+            door="cli",
+        )
+        async with connection:
+            if self.is_remote and self._names_somebody:
+                self._check_identity(await connection.keys.whoami())
+            yield connection
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server is asked."""
+        return (self.target or "").startswith(HTTP)
+
+    @property
+    def _names_somebody(self) -> bool:
+        return self.agent is not None or self.person is not None or self.workspace is not None
 
     def _key(self) -> str | None:
         if self.key is not None and self.key_file is not None:
@@ -114,11 +150,8 @@ class Common:
             return self.key
         return read_file(self.key_file).decode(errors="replace").strip()
 
-    def _check_identity(self, connection: Connection) -> None:
+    def _check_identity(self, identity: Identity) -> None:
         """Over HTTP the key says who calls: a name on the command line that differs is a mistake, not a wish."""
-        if self.agent is None and self.person is None and self.workspace is None:
-            return
-        identity = connection.keys.whoami()
         wanted = ("agent", self.agent) if self.agent is not None else ("person", self.person)
         if wanted[1] is not None and (identity.kind, identity.actor) != wanted:
             raise InvalidInput(
@@ -134,6 +167,16 @@ class Common:
 
 
 EVERYWHERE = Common()
+
+
+def budget_of(steps: int | None, seconds: float | None, tokens: int | None, nanousd: int | None) -> Budget | None:
+    """The budget that four options name. Raises InvalidInput for a negative bound."""
+    if steps is None and seconds is None and tokens is None and nanousd is None:
+        return None
+    for name, bound in (("steps", steps), ("seconds", seconds), ("tokens", tokens), ("nanousd", nanousd)):
+        if bound is not None and bound < 0:
+            raise InvalidInput(f"--{name} is not negative.", next_call="Give 0 or more, or leave it out.")
+    return Budget(steps=steps, seconds=seconds, tokens=tokens, nanousd=nanousd)
 
 
 def group_of_commands(name: str, help: str) -> App:  # noqa: A002 - cyclopts' word

@@ -6,25 +6,31 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common, flag, group_of_commands
+from agentmemo.cli.options import (
+    EVERYWHERE,
+    Common,
+    Cursor,
+    Json,
+    Limit,
+    Nanousd,
+    Seconds,
+    Steps,
+    Tokens,
+    budget_of,
+    flag,
+    group_of_commands,
+)
 from agentmemo.cli.output import brief, pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_time, read_value
 from agentmemo.clock import iso
-from agentmemo.errors import InvalidInput, NotFound
-from agentmemo.model.runs import FINISHED, Budget, Run, Schedule
+from agentmemo.errors import NotFound
+from agentmemo.model.runs import FINISHED, Run, Schedule
 
 app = group_of_commands("runs", "Durable work: look, explain, decide, signal, cancel.")
 
 WATCH_SECONDS = 30.0
 Id = Annotated[str, Parameter(help="Handle of a run; its first characters are enough.")]
-Json = Annotated[str, Parameter(allow_leading_hyphen=True, help="JSON; - reads standard input, @FILE a file.")]
-Limit = Annotated[int, Parameter(help="At most this many.")]
-Cursor = Annotated[str | None, Parameter(help="Go on where the page before ended.")]
 RunKey = Annotated[str | None, Parameter(help="The run's own key.")]
-Steps = Annotated[int | None, Parameter(help="Budget: finished steps.")]
-Seconds = Annotated[float | None, Parameter(help="Budget: seconds of working time.")]
-Tokens = Annotated[int | None, Parameter(help="Budget: tokens.")]
-Nanousd = Annotated[int | None, Parameter(help="Budget: billionths of a dollar.")]
 
 
 @app.command(name="list")
@@ -231,7 +237,7 @@ def resolve(
             run,
             decision,
             result=value,
-            budget=_budget(steps, seconds, tokens, nanousd),
+            budget=budget_of(steps, seconds, tokens, nanousd),
             comment=comment,
             asked=asked,
         )
@@ -267,7 +273,7 @@ def start(
     /,
     *,
     run_key: RunKey = None,
-    at: Annotated[str | None, Parameter(help="Start at this UTC time (2026-11-23T14:00).")] = None,
+    at: Annotated[str | None, Parameter(help="Start at this UTC time; also 15m, 2h, 7d from now.")] = None,
     cron: Annotated[str | None, Parameter(help="Start again and again, by this cron expression in UTC.")] = None,
     steps: Steps = None,
     seconds: Seconds = None,
@@ -284,9 +290,9 @@ def start(
             task,
             given,
             key=run_key,
-            at=read_time(at),
+            at=read_time(at, ahead=True),
             cron=cron,
-            budget=_budget(steps, seconds, tokens, nanousd),
+            budget=budget_of(steps, seconds, tokens, nanousd),
             max_attempts=max_attempts,
             priority=priority,
         )
@@ -370,12 +376,3 @@ def _bounds(run: Run) -> str:
     """`steps 3 of 10, tokens 900 of 5000`; only what is bounded."""
     bounds: dict[str, Any] = {name: getattr(run.budget, name) for name in ("steps", "seconds", "tokens", "nanousd")}
     return ", ".join(f"{name} {getattr(run.spent, name):g} of {most:g}" for name, most in bounds.items() if most)
-
-
-def _budget(steps: int | None, seconds: float | None, tokens: int | None, nanousd: int | None) -> Budget | None:
-    if steps is None and seconds is None and tokens is None and nanousd is None:
-        return None
-    for name, bound in (("steps", steps), ("seconds", seconds), ("tokens", tokens), ("nanousd", nanousd)):
-        if bound is not None and bound < 0:
-            raise InvalidInput(f"--{name} is not negative.", next_call="Give 0 or more, or leave it out.")
-    return Budget(steps=steps, seconds=seconds, tokens=tokens, nanousd=nanousd)

@@ -6,28 +6,22 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common, flag, group_of_commands
+from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Json, Limit, flag, group_of_commands
 from agentmemo.cli.output import brief, pretty, stamp
 from agentmemo.cli.values import read_value
 from agentmemo.model.state import Entry
 
 app = group_of_commands("state", "Versioned JSON values under a namespace and a key.")
 
-Value = Annotated[
-    str,
-    Parameter(allow_leading_hyphen=True, help="JSON; - reads standard input, @FILE a file."),
-]
 Text = Annotated[bool, flag("The value is a text and is kept as it stands, not read as JSON.")]
 IfVersion = Annotated[int | None, Parameter(help="Only over this version; 0 means that the key must be absent.")]
-Limit = Annotated[int, Parameter(help="At most this many.")]
-Cursor = Annotated[str | None, Parameter(help="Go on where the page before ended.")]
 
 
 @app.command(name="set")
 def set_(
     namespace: str,
     key: str,
-    value: Value,
+    value: Json,
     /,
     *,
     text: Text = False,

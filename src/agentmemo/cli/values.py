@@ -14,7 +14,7 @@ from agentmemo.clock import SECOND, SystemClock, parse_iso
 from agentmemo.errors import InvalidInput
 from agentmemo.model.access import Grant
 
-_AGO = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
+_DISTANCE = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SHOWN = 40
 
@@ -44,17 +44,22 @@ def read_value(argument: str, *, text: bool = False) -> Any:
         ) from None
 
 
-def read_time(argument: str | None) -> int | None:
-    """UTC microseconds of an ISO 8601 time, or of `90s`, `15m`, `2h`, `7d` before now. Raises InvalidInput."""
+def read_time(argument: str | None, *, ahead: bool = False) -> int | None:
+    """UTC microseconds of an ISO 8601 time, or of `90s`, `15m`, `2h`, `7d` before now, or `ahead` of it.
+
+    Raises InvalidInput.
+    """
     if argument is None:
         return None
-    if match := _AGO.match(argument):
-        return SystemClock().now_us() - round(float(match[1]) * _UNIT_SECONDS[match[2]] * SECOND)
+    if match := _DISTANCE.match(argument):
+        distance = round(float(match[1]) * _UNIT_SECONDS[match[2]] * SECOND)
+        return SystemClock().now_us() + (distance if ahead else -distance)
     try:
         return parse_iso(argument)
     except ValueError:
         raise InvalidInput(
-            f"{argument!r} is not a time.", next_call="Use 2026-11-23T14:00 (UTC), or 15m, 2h, 7d for before now."
+            f"{argument!r} is not a time.",
+            next_call=f"Use 2026-11-23T14:00 (UTC), or 15m, 2h, 7d for {'after' if ahead else 'before'} now.",
         ) from None
 
 

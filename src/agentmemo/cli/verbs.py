@@ -27,6 +27,26 @@ VERBS: dict[str, str] = {
     "task.schedules": "runs schedules",
     "task.unschedule": "runs unschedule",
     "briefing.get": "briefing",
+    "handoff.create": "handoff create",
+    "handoff.get": "handoff show",
+    "handoff.list": "handoff list",
+    "handoff.pending": "handoff pending",
+    "handoff.notices": "handoff notices",
+    "handoff.lineage": "handoff lineage",
+    "handoff.reference": "handoff reference",
+    "handoff.announce": "handoff announce",
+    "handoff.claim": "handoff claim",
+    "handoff.renew": "handoff renew",
+    "handoff.progress": "handoff progress",
+    "handoff.complete": "handoff complete",
+    "handoff.fail": "handoff fail",
+    "handoff.release": "handoff release",
+    "handoff.decline": "handoff decline",
+    "handoff.cancel": "handoff cancel",
+    "handoff.requeue": "handoff requeue",
+    "handoff.result": "handoff result",
+    "handoff.limit": "handoff limit",
+    "handoff.limits": "handoff limits",
     "audit.events": "events list",
     "audit.get": "events show",
     "audit.verify": "events verify",
@@ -66,5 +86,5 @@ OF_THE_HOLDER = frozenset(
 
 # Commands that are no operation of a plane, or another way to one.
 OF_THE_COMMAND_LINE = frozenset(
-    {"up", "demo", "restore", "copy", "migrate", "runs watch", "events follow", "keys enable"}
+    {"up", "demo", "work", "restore", "copy", "migrate", "runs watch", "handoff wait", "events follow", "keys enable"}
 )
