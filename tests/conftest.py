@@ -7,6 +7,7 @@ import shutil
 from fnmatch import fnmatch
 
 import pytest
+from hypothesis import settings
 
 from agentmemo.testing.postgres import PostgresServer
 
@@ -14,6 +15,10 @@ from agentmemo.testing.postgres import PostgresServer
 ALLOWED_SKIPS: dict[str, str] = {
     "tests/store/test_postgres_pooler.py::*": "PgBouncer is the system's, and not every machine can be given it",
 }
+
+# How long an example takes says more of the machine than of us.
+settings.register_profile("agentmemo", deadline=None)
+settings.load_profile("agentmemo")
 
 # Tests need a quick server more than a safe one; what safety is worth is shown with durable ones.
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -9,6 +9,7 @@ Error
 │   ├── VersionConflict     the entry has another version than expected
 │   ├── InvalidTransition   the noun's state does not allow this
 │   ├── RunHeld             another live worker holds the run
+│   ├── HandoffHeld         another holds the handoff
 │   ├── LeaseLost           the claim is stale: somebody else took over
 │   ├── IdempotencyMismatch the same key came with other content
 │   └── RevisionGone        the revision was compacted away

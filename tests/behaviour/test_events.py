@@ -12,7 +12,7 @@ from agentmemo import Grant, NotFound, PermissionDenied
 from agentmemo.api.operations import BY_NAME, OPERATIONS
 from agentmemo.engine import handlers
 from agentmemo.errors import Error
-from agentmemo.model import access, audit, runs, state, system
+from agentmemo.model import access, audit, handoffs, runs, state, system, webhooks
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.testing import ManualPlane
 
@@ -63,6 +63,22 @@ class World:
     def task(self):
         self.call("task.start", runs.StartTask(name="job"))
 
+    def handoff(self):
+        return self.call("handoff.create", handoffs.CreateHandoff(to_agent="dana")).id
+
+    def claimed(self):
+        handle = self.handoff()
+        self.call("handoff.claim", handoffs.ClaimHandoffs(handoff=handle, worker=self.worker))
+        return handle
+
+    def declined(self):
+        handle = self.handoff()
+        self.call("handoff.decline", handoffs.DeclineHandoff(handoff=handle, reason="no"))
+        return handle
+
+    def webhook(self):
+        return self.call("webhook.create", webhooks.CreateWebhook(url="https://example.org/")).id
+
 
 def under_claim(operation, make):
     """A scenario for an operation of a run's holder."""
@@ -82,6 +98,11 @@ def of(operation, make, prepare=lambda _world: None):
         return lambda: world.call(operation, make(world, found))
 
     return scenario
+
+
+def held(operation, kind, **fields):
+    """A scenario for an operation of a handoff's holder."""
+    return of(operation, lambda _w, handle: kind(handoff=handle, epoch=1, **fields), World.claimed)
 
 
 # operation -> (its scenario, the events it records, in order)
@@ -111,6 +132,47 @@ SCENARIOS = {
     "run.resolve": (
         of("run.resolve", lambda _w, f: runs.ResolveRun(run=f, decision="retry"), World.asking),
         ["run.resolve", "run.wake"],
+    ),
+    "handoff.create": (
+        of("handoff.create", lambda _w, _f: handoffs.CreateHandoff(to_agent="dana", context=1)),
+        ["handoff.create"],
+    ),
+    "handoff.announce": (
+        of("handoff.announce", lambda _w, _f: handoffs.AnnounceReceiver(queues=["q"])),
+        ["handoff.announce"],
+    ),
+    "handoff.claim": (
+        of("handoff.claim", lambda w, _f: handoffs.ClaimHandoffs(worker=w.worker), World.handoff),
+        ["handoff.claim"],
+    ),
+    "handoff.progress": (held("handoff.progress", handoffs.SetHandoffProgress, percent=5.0), ["handoff.progress"]),
+    "handoff.complete": (held("handoff.complete", handoffs.CompleteHandoff, result=1), ["handoff.complete"]),
+    "handoff.fail": (held("handoff.fail", handoffs.FailHandoff, reason="x"), ["handoff.fail"]),
+    "handoff.release": (held("handoff.release", handoffs.ReleaseHandoff, reason="x"), ["handoff.release"]),
+    "handoff.decline": (held("handoff.decline", handoffs.DeclineHandoff, reason="x"), ["handoff.decline"]),
+    "handoff.cancel": (
+        of("handoff.cancel", lambda _w, f: handoffs.CancelHandoff(handoff=f, reason="x"), World.handoff),
+        ["handoff.cancel"],
+    ),
+    "handoff.requeue": (
+        of("handoff.requeue", lambda _w, f: handoffs.RequeueHandoff(handoff=f), World.declined),
+        ["handoff.requeue"],
+    ),
+    "handoff.result": (
+        of("handoff.result", lambda _w, f: handoffs.ReceiveResult(handoff=f), World.declined),
+        ["handoff.receive"],
+    ),
+    "handoff.limit": (
+        of("handoff.limit", lambda _w, _f: handoffs.SetHandoffLimit(to="dana", concurrency=2)),
+        ["handoff.limit"],
+    ),
+    "webhook.create": (
+        of("webhook.create", lambda _w, _f: webhooks.CreateWebhook(url="https://example.org/")),
+        ["webhook.create"],
+    ),
+    "webhook.delete": (
+        of("webhook.delete", lambda _w, f: webhooks.DeleteWebhook(id=f), World.webhook),
+        ["webhook.delete"],
     ),
     "step.start": (
         under_claim("step.start", lambda r: runs.StartStep(run=r, name="s", key="1", effect="write")),
@@ -162,7 +224,11 @@ SCENARIOS = {
         ["system.backup"],
     ),
 }
-LIVENESS = {operation.name for operation in OPERATIONS if operation.liveness}
+# What changes leases only, and so leaves no event.
+LIVENESS = {
+    "worker.heartbeat": lambda world: runs.Heartbeat(worker=world.worker),
+    "handoff.renew": lambda world: handoffs.RenewHandoff(handoff=world.claimed(), epoch=1),
+}
 
 
 @pytest.fixture
@@ -178,7 +244,7 @@ def trail(world):
 @pytest.mark.parametrize("name", [operation.name for operation in OPERATIONS if operation.mutating])
 def test_every_mutating_operation_records_exactly_its_events(world, name):
     if name in LIVENESS:
-        request = runs.Heartbeat(worker=world.worker)
+        request = LIVENESS[name](world)
         before = trail(world)
         world.call(name, request)
         assert trail(world) == before
@@ -368,4 +434,5 @@ def test_a_denial_does_not_stand_in_for_a_change(world):
 
 @promise("trail.every_change")
 def test_every_operation_has_its_scenario():
-    assert set(SCENARIOS) == {o.name for o in OPERATIONS if o.mutating} - LIVENESS
+    assert set(SCENARIOS) == {o.name for o in OPERATIONS if o.mutating} - set(LIVENESS)
+    assert set(LIVENESS) == {o.name for o in OPERATIONS if o.liveness}

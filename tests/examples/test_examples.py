@@ -162,6 +162,13 @@ def test_async_agent_fetches_each_page_once(shell):
         assert (entry.value, entry.version, entry.run) == (24, 1, agent.runs.find("crawl", "docs").id)
 
 
+def test_work_that_lost_its_holder_is_taken_over_and_answered(shell):
+    assert shell.run("handoff.py") == [
+        "analyst: handed over hof_..., pending",
+        "analyst: completed by agent:engineer at epoch 2: {'mended': 'auth.py: patched'}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "last"),
     [

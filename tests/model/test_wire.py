@@ -70,14 +70,13 @@ def test_a_typo_is_refused_with_the_nearest_name():
         as_request([], state.SetEntry)
 
 
+VALUES = {"value", "inputs", "result", "context", "calls"}
 WRONG = [object(), b"x", {1, 2}, 1j, (), lambda: None, "\ud800"]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_requests_made_in_python_are_as_strict_as_on_a_wire(operation):
-    fields = [
-        f for f in msgspec.structs.fields(operation.request) if f.name not in {"value", "inputs", "result", "calls"}
-    ]
+    fields = [f for f in msgspec.structs.fields(operation.request) if f.name not in VALUES]
     given_fields = {f.name: "x" if "str" in str(f.type) else 1 for f in fields if f.required}
     given_fields |= {f.name: [] for f in fields if f.required and "list" in str(f.type)}
     given_fields |= {name: None for name in ("value", "calls") if name in operation.request.__struct_fields__}
@@ -118,9 +117,9 @@ def test_errors_come_back_from_the_wire_and_from_pickle(kind):
 def test_codes_are_stable_and_unique():
     assert len(errors.BY_CODE) == len(errors.CLASSES)
     assert sorted(errors.BY_CODE) == [
-        "conflict", "idempotency_mismatch", "invalid_input", "invalid_transition", "lease_lost", "limit_exceeded",
-        "not_authenticated", "not_found", "permission_denied", "revision_gone", "run_held", "step_failed", "timed_out",
-        "unavailable", "version_conflict",
+        "conflict", "handoff_held", "idempotency_mismatch", "invalid_input", "invalid_transition", "lease_lost",
+        "limit_exceeded", "not_authenticated", "not_found", "permission_denied", "revision_gone", "run_held",
+        "step_failed", "timed_out", "unavailable", "version_conflict",
     ]  # fmt: skip
 
 

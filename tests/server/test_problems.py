@@ -13,7 +13,8 @@ from agentmemo.server.problems import STATUS
 
 EXPECTED = {
     "invalid_input": 400, "not_authenticated": 401, "permission_denied": 403, "not_found": 404, "conflict": 409,
-    "version_conflict": 409, "invalid_transition": 409, "run_held": 409, "lease_lost": 409,
+    "version_conflict": 409, "invalid_transition": 409, "run_held": 409, "handoff_held": 409,
+    "lease_lost": 409,
     "idempotency_mismatch": 409, "revision_gone": 410, "step_failed": 422, "timed_out": 504, "limit_exceeded": 413,
     "unavailable": 503,
 }  # fmt: skip

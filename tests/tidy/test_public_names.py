@@ -13,6 +13,8 @@ PUBLIC = [
     "Connection",
     "Error",
     "Grant",
+    "Handoff",
+    "HandoffHeld",
     "IdempotencyMismatch",
     "InvalidInput",
     "InvalidTransition",

@@ -85,13 +85,14 @@ def record(
     reason: str = "",
     epoch: int | None = None,
     contents: dict[str, audit.Content] | None = None,
-    **subject: str,
+    about: dict[str, str] | None = None,
 ) -> None:
+    """An event of a handoff, in its own stream; `about` says more of what it is about."""
     audit.record(
         tx,
         call,
         f"handoff.{act}",
-        {"kind": "handoff", "id": row.handle, **subject},
+        {"kind": "handoff", "id": row.handle, **(about or {})},
         stream=row.handle,
         epoch=row.epoch if epoch is None else epoch,
         contents=contents,
@@ -156,7 +157,7 @@ def offer(
     if address is not None and address != row.address:
         back = back._replace(address=address, turn=next_turn(tx, call, address, row.sender))
     write_offer(tx, back, reason)
-    record(tx, call, row, act, reason=reason, to=back.address)
+    record(tx, call, row, act, reason=reason, about={"to": back.address})
 
 
 def write_offer(tx: Transaction, row: rows.HandoffRow, reason: str) -> None:
@@ -225,4 +226,4 @@ def bind_run(tx: Transaction, call: Call, handle: str, run: str) -> None:
     row = rows.get(tx, call.workspace, handle)
     if row is not None and row.run != run:
         tx.write("handoff_set_run", expect=1, id=row.id, run=run, now=tx.now)
-        record(tx, call, row, "work", run=run)
+        record(tx, call, row, "work", about={"run": run})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.handoff_moves import existing
 from agentmemo.engine.handoff_views import view
@@ -20,6 +21,8 @@ from agentmemo.store import state as state_rows
 from agentmemo.store.database import Transaction
 
 NEWEST = 1 << 60
+# Events that a look for what is new goes through; who is further behind is told everything.
+LOOKED_AT = 2000
 
 
 def get(tx: Transaction, call: Call, request: model.GetHandoff) -> model.Handoff:
@@ -51,6 +54,9 @@ def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
 
 def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
     """In the order in which it would be claimed; a page is a look at now, so the cursor is a number of rows."""
+    if (since := _since(tx, call, request.after)) is not None:
+        addresses = addresses_of(tx, call)
+        return Page(items=[view(tx, call, row) for row in since if row.offered and row.address in addresses])
     limit = check_limit(request.limit)
     skipped = read_cursor(request.cursor, "handoff.pending", None) or 0
     found = rows.offered(tx, call.workspace, addresses_of(tx, call), skipped + limit + 1)[skipped:]
@@ -58,6 +64,9 @@ def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
 
 
 def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
+    if (since := _since(tx, call, request.after)) is not None:
+        told = [row for row in since if row.sender == call.actor and row.notice_at and not row.received_at]
+        return Page(items=[view(tx, call, row) for row in told])
     limit = check_limit(request.limit)
     at, after = read_cursor(request.cursor, "handoff.notices", None) or (0, 0)
     found = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
@@ -90,6 +99,18 @@ def reference(tx: Transaction, call: Call, request: model.ReadReference) -> stat
             if found is not None:
                 return entry_view(tx, call, namespace, found)
     raise not_found("reference", f"{request.namespace}/{request.key}")
+
+
+def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffRow] | None:
+    """The handoffs that something has happened to after a revision, told by the trail; None when that is too much."""
+    if after is None:
+        return None
+    low, last = audit.start_after(tx, call, after), audit.last_position(tx, call.workspace)
+    if last - low > LOOKED_AT:
+        return None
+    streams = tx.all("event_handoffs", after=low, last=last)
+    found = (rows.get(tx, call.workspace, stream) for (stream,) in streams)
+    return sorted((row for row in found if row is not None), key=lambda row: row.id)
 
 
 def _page(tx: Transaction, call: Call, found: list[Any], limit: int, cursor: Callable[[rows.HandoffRow], str]) -> Page:

@@ -49,7 +49,7 @@ def _climb(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     moved = row._replace(rung=row.rung + 1, address=address)
     moved = moved._replace(turn=handoff_moves.next_turn(tx, call, address, row.sender))
     handoff_moves.write_offer(tx, moved, waited)
-    record(tx, call, row, "readdress", reason=waited, to=address)
+    record(tx, call, row, "readdress", reason=waited, about={"to": address})
 
 
 def _worked(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:

@@ -241,7 +241,7 @@ def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, lim
         due_at=taken.due_at,
         now=tx.now,
     )
-    record(tx, call, taken, "claim", worker=worker)
+    record(tx, call, taken, "claim", about={"worker": worker})
     if not row.checked:
         _remember_unchecked(call.engine.unchecked, row.handle)
     return taken
@@ -343,7 +343,7 @@ def _submit(
     handoff_moves.free_token(tx, call, row)
     due = next_due(row._replace(state=model.SUBMITTED))
     tx.write("handoff_submit", expect=1, id=row.id, epoch=row.epoch, due_at=due, now=tx.now)
-    record(tx, call, row, "submit", contents=contents, verifier=verifier)
+    record(tx, call, row, "submit", contents=contents, about={"verifier": verifier})
     package = handoff_moves.package_of(tx, row)
     request = model.CreateHandoff(
         to_agent=verifier,

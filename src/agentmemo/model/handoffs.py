@@ -245,16 +245,24 @@ class ListHandoffs(Request, kw_only=True):
 
 
 class ListPending(Request, kw_only=True):
-    """What is offered to the caller: by its name, its announced capabilities and queues. In the order of claiming."""
+    """What is offered to the caller: by its name, its announced capabilities and queues. In the order of claiming.
 
+    With `after`, a revision of the trail, only what has happened to since; what is far behind gets all of it again.
+    """
+
+    after: int | None = None
     cursor: str | None = None
     limit: int = 100
     wait_seconds: float = 0.0
 
 
 class ListNotices(Request, kw_only=True):
-    """What the caller handed over and has to hear about: ended, escalated or late, and not received yet."""
+    """What the caller handed over and has to hear about: ended, escalated or late, and not received yet.
 
+    `after` as for what is pending.
+    """
+
+    after: int | None = None
     cursor: str | None = None
     limit: int = 100
     wait_seconds: float = 0.0

@@ -20,6 +20,7 @@ STATUS: dict[str, int] = {
     "version_conflict": 409,
     "invalid_transition": 409,
     "run_held": 409,
+    "handoff_held": 409,
     "lease_lost": 409,
     "idempotency_mismatch": 409,
     "revision_gone": 410,

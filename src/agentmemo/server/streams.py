@@ -13,9 +13,8 @@ from agentmemo.clock import monotonic
 from agentmemo.connect import perform
 from agentmemo.engine import audit
 from agentmemo.engine.dispatch import Engine
-from agentmemo.engine.handlers import is_ready
+from agentmemo.engine.handlers import ENDED, is_ready
 from agentmemo.errors import Error, InvalidInput
-from agentmemo.model import runs as run_model
 from agentmemo.model.access import Caller
 from agentmemo.server import problems
 from agentmemo.server.decoding import Receive
@@ -146,13 +145,22 @@ class Stream:
         # Nothing up to `newest` fits that is not here, so the next look starts behind it.
         return Batch(events, max([newest, after, *(number for number, *_ in events)]))
 
-    async def run_states(self, route: Route, request: Any, position: int | None) -> Batch:
-        """The run as it is, each time it changed; its ids are the times of change. Ends with the run."""
+    async def waiting(self, route: Route, request: Any, position: int | None) -> Batch:
+        """Handoffs as they come in: first all there are, then those that something has happened to since."""
+        if request.cursor is not None:
+            raise InvalidInput("A stream begins with everything there is.", next_call="Leave out cursor.")
+        newest = await asyncio.to_thread(self._newest, (await self._admit()).workspace)
+        after = position if position is not None else request.after
+        page = await self._perform(route, msgspec.structs.replace(request, after=after, wait_seconds=0.0))
+        return Batch([(newest, "handoff", handoff) for handoff in page.items], newest)
+
+    async def states(self, route: Route, request: Any, position: int | None) -> Batch:
+        """A run or handoff as it is, each time it changed; its ids are the times of change. Ends with it."""
         answer = await self._perform(route, msgspec.structs.replace(request, wait_seconds=0.0))
-        ended = answer.state in run_model.FINISHED
+        ended = answer.state in ENDED
         if position is not None and answer.updated_at <= position:
             return Batch([], position, ended=ended)
-        return Batch([(answer.updated_at, "run", answer)], answer.updated_at, ended=ended)
+        return Batch([(answer.updated_at, route.operation.noun, answer)], answer.updated_at, ended=ended)
 
     async def _perform(self, route: Route, request: Any) -> Any:
         return await perform(self._engine, route.operation, await self._admit(), request)
@@ -165,7 +173,14 @@ class Stream:
         return self._engine.database.read(look)
 
 
-_LOOKS = {"state.watch": Stream.changes, "audit.events": Stream.trail, "run.get": Stream.run_states}
+_LOOKS = {
+    "state.watch": Stream.changes,
+    "audit.events": Stream.trail,
+    "run.get": Stream.states,
+    "handoff.get": Stream.states,
+    "handoff.pending": Stream.waiting,
+    "handoff.notices": Stream.waiting,
+}
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -182,12 +182,12 @@ def prune(engine: Engine) -> int:
 
 def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     settings = engine.settings
-    done = _prune_runs(tx, call, tx.now - round(settings.finished_runs_days * DAY))
-    done += _prune_handoffs(tx, call, tx.now - round(settings.finished_runs_days * DAY))
+    finished = tx.now - round(settings.finished_runs_days * DAY)
+    done = _prune_runs(tx, call, finished) + _prune_handoffs(tx, call, finished)
+    done += tx.run("delivery_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
     before = tx.now - round(settings.request_hours * HOUR)
     done += tx.run("request_remove_old", workspace=call.workspace, before=before, limit=BATCH)
-    done += tx.run("delivery_remove_old", workspace=call.workspace, before=before, limit=BATCH)
     done += tx.run("worker_remove_stopped", workspace=call.workspace, before=before)
     return done + blobs.sweep(tx, tx.now - round(settings.blob_hours * HOUR), BATCH, call.workspace)
 

@@ -57,11 +57,11 @@ def _tell(tx: Transaction, webhook: _Webhook, row: handoff_rows.HandoffRow) -> i
     if row.offered:
         addresses = [f"agent:{webhook.name}", *handoff_rows.addresses(tx, webhook.workspace, webhook.actor)]
         if row.address in addresses:
-            message = f"{row.handle} offered at {row.offered_at} to {row.address}"
+            message = f"{row.handle} offered at {row.offered_at} to {row.address} after epoch {row.epoch}"
             _add(tx, webhook, row, model.OFFERED, message)
             told += 1
     if row.sender == webhook.actor and row.notice_at is not None and row.received_at is None:
-        _add(tx, webhook, row, model.TOLD, f"{row.handle} told at {row.notice_at}")
+        _add(tx, webhook, row, model.TOLD, f"{row.handle} {row.state} at {row.notice_at}")
         told += 1
     return told
 

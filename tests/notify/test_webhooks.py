@@ -1,0 +1,244 @@
+"""Webhooks against a real receiver on this machine: signatures, retries, and where they must not lead."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from agentmemo import Grant, InvalidInput, NotFound, PermissionDenied
+from agentmemo.model.webhooks import PAUSES_SECONDS
+from agentmemo.settings import Settings
+from agentmemo.testing import ManualPlane
+
+SETTINGS = Settings(webhook_private_addresses=True, postgres_allow_lossy=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def plane(request, tmp_path):
+    place = tmp_path / "plane.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    made = ManualPlane(place, settings=SETTINGS)
+    yield made
+    made.close()
+
+
+class Receiver:
+    """Keeps what it is sent and answers as told: 200, or the statuses of `answers`, one a message."""
+
+    def __init__(self):
+        self.answers = []
+        self.got = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                receiver.got.append((self.path, {name.lower(): text for name, text in self.headers.items()}, body))
+                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
+                self.send_header("location", "http://127.0.0.1:9/elsewhere")
+                self.end_headers()
+
+            def log_message(self, *_):
+                """Nothing is said."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?x=1"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    @property
+    def bodies(self):
+        return [json.loads(body) for _, _, body in self.got]
+
+    def close(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+def send(plane):
+    """One round of upkeep, and everything that is due sent."""
+    plane.upkeep()
+    return plane.local.webhooks.send_due()
+
+
+def verified(secret, headers, body):
+    """As Standard Webhooks says: HMAC-SHA256 over id, time and body."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    return hmac.compare_digest(headers["webhook-signature"], f"v1,{expected}")
+
+
+def test_a_receiver_is_told_and_can_check_who_it_was(plane, receiver):
+    agent, sender = plane.connect("receiver"), plane.connect("sender")
+    hook = agent.webhooks.create(receiver.url, label="here")
+    task = sender.handoff.create(to_agent="receiver", goal="mend it", context={"secret": "not sent"})
+    assert send(plane) == 1
+    ((path, headers, body),) = receiver.got
+    assert path == "/hook?x=1"
+    assert verified(hook.secret, headers, body)
+    assert int(headers["webhook-timestamp"]) == plane.clock.now_us() // 1_000_000
+    message = json.loads(body)
+    assert message["type"] == "handoff.offered"
+    assert (message["data"]["handoff"], message["data"]["goal"]) == (task.id, "mend it")
+    assert b"not sent" not in body
+    (delivery,) = agent.webhooks.deliveries()
+    assert (delivery.state, delivery.status, delivery.attempts, delivery.next_at) == ("delivered", 200, 1, None)
+    assert send(plane) == 0
+    assert "webhook.deliver" in {event.operation for event in agent.audit.events()}
+    assert agent.audit.verify().intact
+
+
+def test_a_sender_is_told_of_ends_and_escalations(plane, receiver):
+    sender, agent = plane.connect("sender"), plane.connect("receiver")
+    sender.webhooks.create(receiver.url)
+    task = sender.handoff.create(to_agent="receiver", pickup_by=plane.clock.now_us() + 1)
+    plane.advance(1)
+    send(plane)
+    agent.handoff.complete(task.id, "done")
+    send(plane)
+    assert [body["type"] for body in receiver.bodies] == ["handoff.told", "handoff.told"]
+    assert [body["data"]["state"] for body in receiver.bodies] == ["pending", "completed"]
+    sender.handoff.result(task.id)
+    assert send(plane) == 0
+
+
+def test_work_for_a_capability_is_told_to_whoever_announced_it(plane, receiver):
+    agent = plane.connect("receiver")
+    agent.webhooks.create(receiver.url)
+    plane.connect("sender").handoff.create(to_capability="translate")
+    assert send(plane) == 0
+    agent.handoff.announce(capabilities=["translate"])
+    plane.connect("sender").handoff.create(to_capability="translate")
+    assert send(plane) == 1
+
+
+def test_what_is_offered_again_is_told_again_and_nothing_twice(plane, receiver):
+    agent, sender = plane.connect("receiver"), plane.connect("sender")
+    agent.webhooks.create(receiver.url)
+    task = sender.handoff.create(to_agent="receiver")
+    send(plane)
+    plane.upkeep()
+    agent.handoff.claim()
+    agent.handoff.release(task.id, "later", attempted=False)
+    agent.state.set("n", "k", 1)
+    send(plane)
+    send(plane)
+    assert [body["data"]["handoff"] for body in receiver.bodies] == [task.id, task.id]
+
+
+def test_a_failing_receiver_is_tried_again_and_given_up(plane, receiver):
+    agent, sender = plane.connect("receiver"), plane.connect("sender")
+    hook = agent.webhooks.create(receiver.url)
+    sender.handoff.create(to_agent="receiver")
+    receiver.answers = [500, 302, 200]
+    assert send(plane) == 1
+    (waiting,) = agent.webhooks.deliveries(state="sending")
+    assert (waiting.status, waiting.error, waiting.attempts) == (500, "answered 500", 1)
+    assert send(plane) == 0, "it pauses first"
+    plane.advance(PAUSES_SECONDS[1] * 1.5)
+    assert send(plane) == 1
+    plane.advance(PAUSES_SECONDS[2] * 1.5)
+    assert send(plane) == 1
+    ids = {headers["webhook-id"] for _, headers, _ in receiver.got}
+    assert len(receiver.got) == 3
+    assert len(ids) == 1, "it is the same message each time"
+    assert next(iter(agent.webhooks.deliveries())).state == "delivered"
+    receiver.answers = [503] * 100
+    sender.handoff.create(to_agent="receiver")
+    for _ in PAUSES_SECONDS:
+        send(plane)
+        plane.advance(PAUSES_SECONDS[-1] * 1.5)
+    (failed,) = agent.webhooks.deliveries(state="failed")
+    assert failed.attempts == len(PAUSES_SECONDS)
+    assert send(plane) == 0
+    assert agent.webhooks.list()[0].id == hook.id, "what comes later is told all the same"
+
+
+def test_a_receiver_that_is_gone_is_called_no_more(plane, receiver):
+    agent, sender = plane.connect("receiver"), plane.connect("sender")
+    agent.webhooks.create(receiver.url)
+    receiver.answers = [410]
+    sender.handoff.create(to_agent="receiver")
+    send(plane)
+    assert list(agent.webhooks.list()) == []
+    sender.handoff.create(to_agent="receiver")
+    assert send(plane) == 0
+
+
+def test_nobody_there_is_no_answer(plane, receiver):
+    agent = plane.connect("receiver")
+    agent.webhooks.create("http://127.0.0.1:9/")
+    plane.connect("sender").handoff.create(to_agent="receiver")
+    assert send(plane) == 1
+    (waiting,) = agent.webhooks.deliveries()
+    assert waiting.state == "sending"
+    assert "not reached" in waiting.error
+
+
+def test_a_process_that_dies_while_it_sends_leaves_the_message(plane, receiver):
+    agent = plane.connect("receiver")
+    agent.webhooks.create(receiver.url)
+    plane.connect("sender").handoff.create(to_agent="receiver")
+    plane.upkeep()
+    sender = plane.local.webhooks
+    (due,) = sender._due()
+    plane.engine.database.write(lambda tx: sender._take(tx, due), lane=due.workspace)
+    assert send(plane) == 0
+    plane.advance(61)
+    assert send(plane) == 1
+    assert len(receiver.got) == 1
+
+
+def test_private_addresses_are_refused_unless_allowed(tmp_path, receiver):
+    closed = ManualPlane(tmp_path / "closed.db")
+    agent = closed.connect("receiver")
+    for url in (receiver.url, "http://localhost:1/", "http://10.0.0.1/", "http://169.254.169.254/", "http://[::1]/"):
+        agent.webhooks.create(url)
+    closed.connect("sender").handoff.create(to_agent="receiver")
+    send(closed)
+    found = list(agent.webhooks.deliveries())
+    assert len(found) == 5
+    assert all("private address" in delivery.error for delivery in found)
+    assert receiver.got == []
+    closed.close()
+
+
+def test_bad_addresses_and_strangers_are_refused(plane):
+    agent = plane.connect("receiver")
+    for url in ("", "ftp://x/", "http://", "https://user:word@x/", "https://x/#f", "https://x:99999/", "x" * 3000):
+        with pytest.raises(InvalidInput) as refused:
+            agent.webhooks.create(url)
+        assert refused.value.next_call
+    poor = plane.connect("other", grants=[Grant(permissions=("handoffs:read", "handoffs:write"))])
+    with pytest.raises(PermissionDenied):
+        poor.webhooks.create("https://example.org/", agent="receiver")
+    mine = agent.webhooks.create("https://example.org/")
+    with pytest.raises(NotFound):
+        poor.webhooks.delete(mine.id)
+    assert agent.webhooks.delete(mine.id).ended_at == plane.clock.now_us()
+
+
+def test_the_secret_is_nowhere_but_in_the_answer(plane, receiver):
+    agent = plane.connect("receiver")
+    hook = agent.webhooks.create(receiver.url)
+    key = base64.b64decode(hook.secret.removeprefix("whsec_"))
+    assert len(key) == 32
+    assert agent.webhooks.list()[0].secret is None
+    other = agent.webhooks.create(receiver.url)
+    assert other.secret != hook.secret
+    tables = plane.engine.database.read(lambda tx: tx.all("webhook_list", workspace=1, after="", limit=10))
+    assert hook.secret not in str(tables)
+    assert key.hex() not in str(tables)
