@@ -11,9 +11,10 @@ import uvicorn
 from playwright.sync_api import sync_playwright
 
 from agentmemo.api.operations import BY_NAME
-from agentmemo.clock import ManualClock
+from agentmemo.clock import SECOND, ManualClock
 from agentmemo.connect import EmbeddedTransport, LocalPlane, connection_for, connection_for_async
 from agentmemo.console.app import create_console
+from agentmemo.engine.upkeep import duties
 from agentmemo.model import runs as model
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.settings import Settings
@@ -38,7 +39,8 @@ class World:
         self.plane = LocalPlane(str(path), self.clock, Settings(), upkeep=False)
         self.plane.users, self.plane.kept = 1, True
         self.admin = connection_for(self.plane, Caller(kind="person", name="root", grants=(EVERYTHING,)))
-        self.agent = connection_for(self.plane, Caller(kind="agent", name="code-review", grants=(EVERYTHING,)))
+        self._others = {}
+        self.agent = self.other("code-review")
         self.person_key = self.admin.keys.create("person", "ada", grants=grants)
         self.agent_key = self.admin.keys.create("agent", "code-review")
         self._raw = EmbeddedTransport(self.plane, Caller(kind="agent", name="code-review", grants=(EVERYTHING,)))
@@ -55,6 +57,22 @@ class World:
             assert time.monotonic() < deadline, "the console did not start"
             self._thread.join(0.01)
         self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    def other(self, name):
+        """A connection of an agent of this name; the same one each time."""
+        if name not in self._others:
+            caller = Caller(kind="agent", name=name, grants=(EVERYTHING,))
+            self._others[name] = connection_for(self.plane, caller)
+        return self._others[name]
+
+    def later(self, seconds):
+        """Time passes, and what it causes to handoffs happens. Nobody's lease ends of it."""
+        self.clock.advance(seconds)
+        duties.watch_handoffs(self.plane.engine)
+
+    def at(self, seconds):
+        """UTC microseconds so long from now."""
+        return self.clock.now_us() + round(seconds * SECOND)
 
     def authenticate(self, key):
         return connection_for_async(self.plane, self.plane.engine.authenticate(key))
@@ -94,7 +112,8 @@ class World:
         self._server.should_exit = True
         self._thread.join(15)
         assert not self._thread.is_alive(), "the console did not stop"
-        self.agent.close()
+        for connection in self._others.values():
+            connection.close()
         self.plane.close()
 
 

@@ -43,6 +43,40 @@ def hostile(world):
     return run.id
 
 
+@pytest.fixture
+def hostile_handoff(world):
+    """A dead one and an unfinished one that hold an attempt wherever an agent can put words."""
+    sender, receiver = world.agent, f"q{IMAGE}{TEMPLATE}"
+    sender.state.set(f"ns{SCRIPT}", f"key{IMAGE}", EVIL)
+    package = {
+        "goal": f"{EVIL}{REVERSED}{CLOSING}",
+        "workflow": f"flow{SCRIPT}",
+        "workflow_version": IMAGE,
+        "context": {EVIL: [CLOSING, REVERSED]},
+        "references": [(f"ns{SCRIPT}", f"key{IMAGE}")],
+        "artifacts": [CLOSING],
+        "constraints": [f"{EVIL}{REVERSED}"],
+        "acceptance": {"schema": {"description": CLOSING}, "checks": [f"result != {SCRIPT!r}"], "verifier": IMAGE},
+        "tried": [(EVIL, CLOSING)],
+        "unverified": [f"{IMAGE}{REVERSED}"],
+        "to_queue": receiver,
+    }
+    worker = world.other("docs")
+    worker.handoff.announce(queues=[receiver])
+    dead = sender.handoff.create(**package, key=f"key{SCRIPT}", max_attempts=1)
+    worker.handoff.claim(dead.id)
+    worker.handoff.progress(dead.id, 10, f"{EVIL}{REVERSED}")
+    worker.handoff.release(dead.id, f"{CLOSING}{EVIL}")
+    held = sender.handoff.create(**package)
+    for _ in range(2):
+        worker.handoff.claim(held.id)
+        worker.handoff.release(held.id, f"{SCRIPT}{REVERSED}", attempted=False)
+    worker.handoff.claim(held.id)
+    worker.handoff.progress(held.id, 10, f"{EVIL}{REVERSED}")
+    named = sender.handoff.create(to_capability="2026-99-99T99:99:99Z", goal="x" * 300)
+    return dead.id, held.id, named.id
+
+
 def check_harmless(tab):
     """No element came of it; the texts stand there as written."""
     assert tab.page.locator("script:not([src='/static/console.js'])").count() == 0
@@ -96,11 +130,48 @@ def test_hostile_live_updates_are_text_too(world, tab, hostile):
     check_harmless(tab)
 
 
+def test_hostile_handoffs_are_shown_as_text(world, tab, hostile_handoff):
+    dead, held, named = hostile_handoff
+    tab.go(f"/handoffs/{held}")
+    shown = tab.page.locator("main").inner_text()
+    for words in (SCRIPT, IMAGE, CLOSING, TEMPLATE, "safe⟨U+202E⟩gnp.exe"):
+        assert words in shown
+    assert SCRIPT in tab.page.locator("#p-attempts").inner_text()
+    for path in (
+        "/",
+        "/handoffs",
+        "/handoffs?state=all",
+        *(f"/handoffs/{each}" for each in hostile_handoff),
+        "/events",
+    ):
+        tab.go(path)
+        check_harmless(tab)
+    tab.go(f"/handoffs/{dead}")
+    assert f"if not queue q{IMAGE}{TEMPLATE} as before" in tab.page.locator("#question").inner_text()
+    tab.page.get_by_label("Reason, for the trail").fill(EVIL)
+    tab.page.get_by_role("button", name="Offer it again").click()
+    check_harmless(tab)
+    tab.page.locator("#do-cancel summary").click()
+    tab.page.get_by_label("Reason").fill(f"{CLOSING}{EVIL}")
+    tab.page.get_by_role("button", name="Cancel the handoff").click()
+    check_harmless(tab)
+    assert CLOSING in tab.page.locator("#p-head .said.verified").inner_text()
+    tab.go(f"/handoffs/{held}")
+    world.other("docs").handoff.progress(held, 20, f"late {SCRIPT}{IMAGE}")
+    expect(tab.page.locator("#p-head")).to_contain_text(f"late {SCRIPT}{IMAGE}")
+    check_harmless(tab)
+    tab.go(f"/handoffs/{named}")
+    assert "now to capability 2026-99-99T99:99:99Z" in tab.text(".sub >> nth=0")
+
+
 def test_hostile_addresses_are_text_too(world, tab):
     for path in (
         f"/runs?{urlencode({'state': EVIL})}",
         f"/runs?{urlencode({'name': EVIL})}",
         f"/events?{urlencode({'text': EVIL, 'actor': IMAGE, 'type': SCRIPT, 'run': IMAGE})}",
+        f"/handoffs?{urlencode({'state': EVIL})}",
+        f"/handoffs?{urlencode({'to': IMAGE, 'sender': SCRIPT, 'root': EVIL})}",
+        "/handoffs/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
         f"/state?{urlencode({'namespace': EVIL, 'prefix': IMAGE})}",
         f"/state/entry?{urlencode({'namespace': EVIL, 'key': SCRIPT})}",
         f"/state?{urlencode({'text': 'word'})}",
@@ -156,7 +227,7 @@ def test_a_form_of_another_site_is_refused(world, tab):
     assert world.agent.runs.get(run).state == "waiting"
 
 
-@pytest.mark.parametrize("path", ["/", "/runs", "/state", "/events", "/sign-in", "/nowhere", "/runs.json"])
+@pytest.mark.parametrize("path", ["/", "/runs", "/handoffs", "/state", "/events", "/sign-in", "/nowhere", "/runs.json"])
 def test_every_answer_is_hardened(world, tab, path):
     answer = tab.context.request.get(world.url + path)
     assert answer.headers["content-security-policy"] == POLICY
@@ -212,8 +283,9 @@ def test_the_session_store_holds_no_readable_key(world, tab):
 
 
 @pytest.mark.parametrize("options", [{"viewport": PHONE}, {"viewport": PHONE, "color_scheme": "dark"}, {}])
-def test_nothing_scrolls_sideways(world, open_tab, hostile, options):
+def test_nothing_scrolls_sideways(world, open_tab, hostile, hostile_handoff, options):
     asking = world.doubtful("a" * 200, "b" * 200)
+    deep = deep_handoff(world)
     tab = open_tab(**options).sign_in()
     namespace, key = f"ns{SCRIPT}", f"key{IMAGE}"
     keys = urlencode({"namespace": namespace})
@@ -221,10 +293,25 @@ def test_nothing_scrolls_sideways(world, open_tab, hostile, options):
     for path in (
         *("/", "/runs", f"/runs/{hostile}", f"/runs/{asking}", "/events", "/runs/run_06zzzz", "/sign-in"),
         *("/state", f"/state?{keys}", f"/state/entry?{entry}"),
+        *("/handoffs", "/handoffs?state=all", *(f"/handoffs/{each}" for each in hostile_handoff), f"/handoffs/{deep}"),
     ):
         tab.go(path)
         wider = tab.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wider == 0, path
+
+
+def deep_handoff(world):
+    """The last of a chain that is as long as it may be."""
+    made = world.agent.handoff.create(to_agent="hop-1", goal="Pass it on")
+    for hop in range(1, 17):
+        holder = world.other(f"hop-{hop}")
+
+        def pass_on(_, holder=holder, to=f"hop-{hop + 1}"):
+            return holder.handoff.create(to_agent=to, goal="Pass it on, whatever it may be, to the next of us").id
+
+        holder.handoff.work(pass_on, until_idle=True)
+        made = holder.handoff.list(root=made.root, limit=1).items[0]
+    return made.id
 
 
 def test_the_answer_stands_on_the_first_screen(world, tab):
@@ -232,10 +319,17 @@ def test_the_answer_stands_on_the_first_screen(world, tab):
     tab.go(f"/runs/{run}")
     box = tab.page.get_by_role("button", name="It did not, send once more").bounding_box()
     assert box["y"] + box["height"] <= 720
+    made = world.agent.handoff.create(to_agent="docs", goal="Write the API changes of the release", max_attempts=1)
+    world.other("docs").handoff.claim(made.id)
+    world.other("docs").handoff.release(made.id, "The page builder ran out of memory, twice.")
+    tab.go(f"/handoffs/{made.id}")
+    box = tab.page.get_by_role("button", name="Offer it again").bounding_box()
+    assert box["y"] + box["height"] <= 720
 
 
-def test_controls_are_named_and_large_enough(world, tab, hostile):
-    for path in ("/", "/runs", f"/runs/{hostile}", "/state", "/events", "/sign-in"):
+def test_controls_are_named_and_large_enough(world, tab, hostile, hostile_handoff):
+    handoffs = ("/handoffs", *(f"/handoffs/{each}" for each in hostile_handoff))
+    for path in ("/", "/runs", f"/runs/{hostile}", *handoffs, "/state", "/events", "/sign-in"):
         tab.go(path)
         assert tab.page.locator("h1").count() == 1
         for control in tab.page.locator("main button:visible, main input:visible, main select:visible").all():

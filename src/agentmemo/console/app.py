@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentmemo.clock import Clock, SystemClock
-from agentmemo.console import decide, events, home, run, runs, signin, state
+from agentmemo.console import decide, events, handoff, handoffs, home, run, runs, signin, state
 from agentmemo.console.frame import Authenticate, Console, Handler, error_page
 from agentmemo.console.live import Live
 from agentmemo.errors import Error, InvalidInput, NotFound
@@ -49,6 +49,11 @@ def create_console(authenticate: Authenticate, *, clock: Clock | None = None) ->
         Route("/runs/{run}/cancel", console.act(decide.cancel), methods=["POST"]),
         Route("/runs/{run}/fork", console.act(decide.fork), methods=["POST"]),
         *_page(console, "/runs/{run}", run.run),
+        *_page(console, "/handoffs", handoffs.handoffs),
+        Route("/handoffs/{handoff}/live", Live(console).handoff),
+        Route("/handoffs/{handoff}/cancel", console.act(decide.cancel_handoff), methods=["POST"]),
+        Route("/handoffs/{handoff}/requeue", console.act(decide.requeue), methods=["POST"]),
+        *_page(console, "/handoffs/{handoff}", handoff.handoff),
         *_page(console, "/state/entry", state.entry),
         *_page(console, "/state", state.state),
         *_page(console, "/events", events.events),

@@ -1,4 +1,4 @@
-"""What a person does to a run: answer its question, cancel it, fork it. Each is one POST, then a look at the run."""
+"""What a person does to a run or a handoff. Each is one POST, then a look at what came of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from agentmemo.console.frame import Visit, segment
 from agentmemo.console.words import NANO
 from agentmemo.errors import InvalidInput, InvalidTransition
+from agentmemo.model.handoffs import read_address
 from agentmemo.model.runs import Budget, Run
 
 
@@ -52,6 +53,41 @@ async def fork(visit: Visit) -> str:
         reason=form.get("reason", "").strip(),
     )
     return f"/runs/{segment(made.id)}"
+
+
+async def cancel_handoff(visit: Visit) -> str:
+    reason = visit.form.get("reason", "").strip()
+    if not reason:
+        raise InvalidInput(
+            "A handoff is cancelled with a reason.", next_call="Say why; its holder and its sender get it."
+        )
+    found = await visit.connection.handoff.cancel(visit.request.path_params["handoff"], reason)
+    return f"/handoffs/{segment(found.id)}"
+
+
+async def requeue(visit: Visit) -> str:
+    """Offer it again, as it was shown. Raises InvalidTransition when something has happened to it since."""
+    form = visit.form
+    handoffs = visit.connection.handoff
+    found = await handoffs.get(visit.request.path_params["handoff"])
+    if form.get("asked") != str(found.updated_at):
+        raise InvalidTransition(
+            f"The handoff has moved on since you looked at it: it is {found.state}.",
+            why="You decided about the handoff as it was when you loaded the page.",
+            next_call="Look at the handoff again.",
+            details={"handoff": found.id, "state": found.state},
+        )
+    kind, name = None, ""
+    if to := form.get("to", "").strip():
+        kind, _, name = read_address(to).partition(":")
+    await handoffs.requeue(
+        found.id,
+        reason=form.get("reason", "").strip(),
+        to_agent=name if kind == "agent" else None,
+        to_capability=name if kind == "capability" else None,
+        to_queue=name if kind == "queue" else None,
+    )
+    return f"/handoffs/{segment(found.id)}"
 
 
 async def answered(visit: Visit, run: Run) -> InvalidTransition:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from agentmemo import clock
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import count, run_title, sentence
+from agentmemo.console.words import count, handoff_title, is_handoff, run_title, sentence
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.audit import Event
+from agentmemo.model.handoffs import RUN_NAME
+from agentmemo.model.runs import Run
 
 PAGE = 50
 FIELDS = ("text", "actor", "type", "outcome", "run", "namespace", "since")
@@ -35,7 +38,7 @@ async def events(visit: Visit) -> Page:
     data = {
         "headline": headline(len(found), more=page.cursor is not None, filtered=filtered, first=cursor is None),
         "events": found,
-        "names": await run_names(visit, found),
+        "names": await names_of(visit, found),
         "filter": chosen,
         "filtered": filtered,
         "outcomes": OUTCOMES,
@@ -50,14 +53,27 @@ async def event(visit: Visit) -> Page:
     return Page(template="event.html", title=found.operation, section="Events", data={"event": found})
 
 
-async def run_names(visit: Visit, events: list[Event]) -> dict[str, str]:
-    """What the runs of these events are called, as far as the person may know."""
-    if not visit.may("runs:read"):
-        return {}
+async def names_of(visit: Visit, events: list[Event]) -> dict[str, str]:
+    """What the runs and handoffs of these events are called, as far as the person may know."""
     names: dict[str, str] = {}
-    for handle in {event.run for event in events if event.run}:
+    about = {event.subject.get("id", "") for event in events if event.subject.get("kind") == "handoff"}
+    for handle in ({event.run or "" for event in events} | about) - {""}:
         with contextlib.suppress(NotFound):
-            names[handle] = run_title(await visit.connection.runs.get(handle))
+            if is_handoff(handle) and visit.may("handoffs:read"):
+                names[handle] = handoff_title(await visit.connection.handoff.get(handle))
+            elif not is_handoff(handle) and visit.may("runs:read"):
+                run = await visit.connection.runs.get(handle)
+                names[handle] = (await names_of_work(visit, [run])).get(handle) or run_title(run)
+    return names
+
+
+async def names_of_work(visit: Visit, runs: Iterable[Run]) -> dict[str, str]:
+    """Runs that work on a handoff, by what that is called: their own name and key say nothing to a person."""
+    names: dict[str, str] = {}
+    for run in runs:
+        if run.name == RUN_NAME and run.key and visit.may("handoffs:read"):
+            with contextlib.suppress(NotFound):
+                names[run.id] = handoff_title(await visit.connection.handoff.get(run.key))
     return names
 
 

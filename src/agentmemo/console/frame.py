@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from agentmemo import errors
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.clock import Clock, iso
-from agentmemo.console import words
+from agentmemo.console import waiting, words
 from agentmemo.console.icons import Icons
 from agentmemo.console.sessions import Session, Sessions, same
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, NotAuthenticated, PermissionDenied
@@ -221,6 +221,10 @@ def environment() -> Environment:
         "sentence": words.sentence,
         "look": words.run_look,
         "run_title": words.run_title,
+        "handoff_look": words.handoff_look,
+        "handoff_title": words.handoff_title,
+        "receiver": words.receiver,
+        "trust_of": words.trust_of,
         "step_name": words.step_name,
         "actor": words.actor_name,
         "slug": words.slug,
@@ -229,7 +233,12 @@ def environment() -> Environment:
         "query": address,
         "combined": combined,
     }
-    made.globals |= {"between": words.between, "byline": words.byline}
+    made.globals |= {
+        "between": words.between,
+        "byline": words.byline,
+        "drawing": waiting.drawing,
+        "is_handoff": words.is_handoff,
+    }
     return made
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from agentmemo.console.events import run_names
+from agentmemo.console.events import names_of, names_of_work
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import count, sentence
+from agentmemo.console.words import count, handoff_look, handoff_title, is_told, sentence
 from agentmemo.model.audit import Event
+from agentmemo.model.handoffs import DEAD, Handoff
 from agentmemo.model.runs import RUNNING, Run
 
 LOOKED_AT = 500
 LATEST = 8
+TOLD_SHOWN = 20
 
 
 async def home(visit: Visit) -> Page:
@@ -20,21 +22,26 @@ async def home(visit: Visit) -> Page:
     overdue = [run for run in unfinished if is_overdue(run, visit.now) and run.wake != "person"]
     resting = [run for run in unfinished if run not in asking and run not in working and run not in overdue]
     totals = (await visit.connection.status()).runs if visit.may("system:read") else {}
-    ever = bool(unfinished) or bool(totals) or bool((await visit.connection.runs.list(limit=1)).items)
+    told, told_beyond = await told_handoffs(visit)
+    ever = any((unfinished, totals, told)) or bool((await visit.connection.runs.list(limit=1)).items)
     latest = await latest_events(visit)
     data = {
         "headline": headline(asking, ever=ever),
-        "context": second(working, overdue, asking, ever=ever),
+        "context": second(working, overdue, asking, told, ever=ever),
         "asking": [asked(run) for run in asking],
         "working": working,
         "overdue": [stuck(run) for run in overdue],
+        "told": [told_row(handoff) for handoff in told[:TOLD_SHOWN]],
+        "told_more": len(told[TOLD_SHOWN:]),
+        "told_beyond": told_beyond,
         "resting": len(resting),
         "next_wake": min((run.wake_at for run in resting if run.wake_at), default=None),
         "more": runs.cursor is not None,
         "ever": ever,
         "totals": totals,
         "latest": latest,
-        "names": await run_names(visit, latest or []),
+        "names": await names_of(visit, latest or []),
+        "work": await names_of_work(visit, [*asking, *working, *overdue]),
     }
     return Page(template="home.html", title="Home", section="Home", data=data)
 
@@ -52,14 +59,15 @@ def headline(asking: list[Run], *, ever: bool) -> str:
     return sentence(count(len(asking), "run waits", "runs wait")) + " for you."
 
 
-def second(working: list[Run], overdue: list[Run], asking: list[Run], *, ever: bool) -> str:
+def second(working: list[Run], overdue: list[Run], asking: list[Run], told: list[Handoff], *, ever: bool) -> str:
     """The context: what works, what is stuck."""
     if not ever:
         return "Your first run takes a minute."
     work = sentence(count(len(working), "run is working", "runs are working"))
+    looks = f" {sentence(count(len(told), 'handoff needs', 'handoffs need'))} a look." if told else ""
     if overdue:
-        return f"{work}, {count(len(overdue), 'is overdue', 'are overdue')}."
-    return f"{work}, {'no other' if asking else 'none'} is stuck."
+        return f"{work}, {count(len(overdue), 'is overdue', 'are overdue')}.{looks}"
+    return f"{work}, {'no other' if asking else 'none'} is stuck.{looks}"
 
 
 def asked(run: Run) -> dict[str, object]:
@@ -70,6 +78,35 @@ def asked(run: Run) -> dict[str, object]:
 def stuck(run: Run) -> dict[str, object]:
     """An overdue run and the reason it last gave."""
     return {"run": run, "why": run.error or run.reason}
+
+
+async def told_handoffs(visit: Visit) -> tuple[list[Handoff], bool]:
+    """What people were told about, the longest first, and whether there are more handoffs than were looked at.
+
+    Nobody came, it is late, its holder is silent, or it is dead.
+    """
+    if not visit.may("handoffs:read"):
+        return [], False
+    found: list[Handoff] = []
+    more = False
+    for state in ("unfinished", DEAD):
+        page = await visit.connection.handoff.list(state=state, limit=LOOKED_AT)
+        found += page.items
+        more = more or page.cursor is not None
+    return sorted((each for each in found if is_told(each)), key=lambda each: each.escalated_at or 0), more
+
+
+def told_row(handoff: Handoff) -> dict[str, object]:
+    """One of those with what was said about it; never its package, which may be large."""
+    return {
+        "id": handoff.id,
+        "title": handoff_title(handoff),
+        "look": handoff_look(handoff),
+        "from_agent": handoff.from_agent,
+        "to": handoff.to,
+        "reason": handoff.reason,
+        "since": handoff.escalated_at,
+    }
 
 
 async def latest_events(visit: Visit) -> list[Event] | None:

@@ -1,8 +1,8 @@
-"""Server-sent events of one run: they say that something happened, and the page fetches itself anew."""
+"""Server-sent events of one run or handoff: they say that something happened, and the page fetches itself anew."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 from starlette.requests import Request
@@ -10,6 +10,8 @@ from starlette.responses import Response, StreamingResponse
 
 from agentmemo.console.frame import Console, Visit, error_page
 from agentmemo.errors import Error, NotAuthenticated
+from agentmemo.model.handoffs import Handoff
+from agentmemo.model.runs import Run
 
 WAIT_SECONDS = 10.0
 ROUNDS = 30  # then the browser comes back by itself, so that no stream outlives a server that wants to stop for long
@@ -22,6 +24,13 @@ class Live:
 
     async def run(self, request: Request) -> Response:
         """`change` events with the number of new entries in the run's trail after a revision."""
+        return await self._follow(request, lambda visit: visit.connection.runs.get(request.path_params["run"]))
+
+    async def handoff(self, request: Request) -> Response:
+        """The same for a handoff."""
+        return await self._follow(request, lambda visit: visit.connection.handoff.get(request.path_params["handoff"]))
+
+    async def _follow(self, request: Request, find: Callable[[Visit], Awaitable[Run | Handoff]]) -> Response:
         try:
             visit = await self._console.visit(request, touch=False)
         except NotAuthenticated:
@@ -30,21 +39,21 @@ class Live:
             return self._console.render(request, error_page(error))
         after = request.headers.get("last-event-id") or visit.asked("after") or "0"
         try:
-            run = await visit.connection.runs.get(request.path_params["run"])
+            found = await find(visit)
         except Error as error:
             await visit.connection.close()
             return self._console.render(request, error_page(error), visit)
         if not visit.may("audit:read") or not after.isdigit():
             await visit.connection.close()
             return Response(status_code=204)
-        return StreamingResponse(self._changes(visit, run.id, int(after)), media_type="text/event-stream")
+        return StreamingResponse(self._changes(visit, found.id, int(after)), media_type="text/event-stream")
 
-    async def _changes(self, visit: Visit, run: str, after: int) -> AsyncIterator[bytes]:
+    async def _changes(self, visit: Visit, handle: str, after: int) -> AsyncIterator[bytes]:
         connection = visit.connection
         try:
             yield b"retry: 1000\n\n"
             for _ in range(ROUNDS):
-                page = await connection.audit.events(run=run, after=after, wait_seconds=WAIT_SECONDS, limit=BATCH)
+                page = await connection.audit.events(run=handle, after=after, wait_seconds=WAIT_SECONDS, limit=BATCH)
                 if not page.items:
                     yield b": nothing new\n\n"
                     # Asked anew, so that a revoked key or an ended session ends the stream as well.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentmemo.console.events import names_of_work
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, sentence
 from agentmemo.model.runs import CANCELLED, COMPLETED, FAILED, PENDING, RUNNING, WAITING, Run, check_choice
@@ -21,6 +22,7 @@ async def runs(visit: Visit) -> Page:
     data = {
         "headline": headline(found, state, more=page.cursor is not None, filtered=filtered),
         "runs": found,
+        "work": await names_of_work(visit, found),
         "filter": chosen,
         "filtered": filtered,
         "choices": STATES,

@@ -10,6 +10,8 @@ import msgspec
 from markupsafe import Markup, escape
 
 from agentmemo import clock
+from agentmemo.model import handoffs as handoff_model
+from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import Run, Step
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -19,6 +21,7 @@ KILO = 1000
 CENT_FROM = 100
 PREVIEW_CHARACTERS = 120
 PRETTY_CHARACTERS = 64_000
+TITLE_CHARACTERS = 160
 _ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 # What reorders or hides the text around it, and so can make an agent's words look like somebody else's.
 _DECEIVING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -39,6 +42,17 @@ STATES: dict[str, tuple[str, str, str]] = {
     "ok": ("completed", "completed", "ok"),
     "denied": ("failed", "failed", "denied"),
     "refused": ("waiting", "failed", "refused"),
+    "scheduled": ("pending", "scheduled", "Scheduled"),
+    "offered": ("pending", "pending", "Not claimed yet"),
+    "unclaimed": ("failed", "high", "Unclaimed"),
+    "claimed": ("running", "running", "Claimed"),
+    "parked": ("waiting", "waiting", "Parked"),
+    "silent": ("failed", "high", "Silent"),
+    "late": ("failed", "high", "Late"),
+    "submitted": ("running", "submitted", "Being verified"),
+    "declined": ("failed", "declined", "Declined"),
+    "dead": ("failed", "dead", "Dead"),
+    "expired": ("failed", "expired", "Expired"),
 }
 QUESTIONS = {
     "in_doubt": "Did it happen?",
@@ -128,11 +142,11 @@ def with_times(text: str, now_us: int) -> Markup:
     pieces: list[Markup] = []
     end = 0
     for match in _ISO.finditer(text):
-        pieces += [
-            escape(visible(text[end : match.start()])),
-            time_tag(clock.parse_iso(match[0]), now_us),
-            Markup(" UTC"),
-        ]
+        try:
+            time = time_tag(clock.parse_iso(match[0]), now_us)
+        except ValueError:
+            continue  # no time but a name that looks like one
+        pieces += [escape(visible(text[end : match.start()])), time, Markup(" UTC")]
         end = match.end()
     pieces.append(escape(visible(text[end:])))
     return Markup("").join(pieces)
@@ -165,6 +179,64 @@ def run_title(run: Run) -> str:
 
 def step_name(step: Step) -> str:
     return step.name if step.key == "1" else f"{step.name}/{step.key}"
+
+
+def is_told(handoff: Handoff) -> bool:
+    """Whether people were told about it and nothing has come of that: it is dead, or as unclaimed or late as it was.
+
+    Of a dead one that retention emptied nothing is left to decide; it has no notice any more.
+    """
+    if handoff.state == handoff_model.DEAD:
+        return handoff.notice_at is not None
+    moved = max(handoff.available_at, handoff.claimed_at or 0)
+    if handoff.wake is None or handoff.escalated_at is None or handoff.escalated_at < moved:
+        return False
+    # The holder has spoken since when its clock runs again, and when it has handed in a result.
+    spoke = handoff.state == handoff_model.SUBMITTED or handoff.due_at not in {None, handoff.complete_by}
+    return handoff.state == handoff_model.PENDING or is_late(handoff) or not spoke
+
+
+def is_late(handoff: Handoff) -> bool:
+    """Whether people were told that it should have been completed by now."""
+    return handoff.complete_by is not None and handoff.complete_by <= (handoff.escalated_at or 0)
+
+
+def handoff_look(handoff: Handoff) -> str:
+    """Which of STATES a handoff shows: that nobody came, or that it is late, counts more than the state it is in."""
+    if handoff.wake is None:
+        return handoff.state
+    waits = handoff.state == handoff_model.PENDING
+    if is_told(handoff):
+        return "unclaimed" if waits else "late" if is_late(handoff) else "silent"
+    if waits:
+        return "scheduled" if handoff.wake == "time" else "offered"
+    return "parked" if handoff.wake == "run" else handoff.state
+
+
+def is_handoff(handle: str) -> bool:
+    """Whether a handle is a handoff's: events and entries name what they were made under, a run or a handoff."""
+    return handle.startswith("hof_")
+
+
+def handoff_title(handoff: Handoff) -> str:
+    """Its goal in one line; without one, what it is or whom it is for. A verification is named by what it verifies."""
+    text = " ".join(handoff.goal.split())
+    if handoff.verifies and isinstance(handoff.context, dict) and handoff.context.get("goal"):
+        text = "Verify: " + " ".join(str(handoff.context["goal"]).split())
+    if not text:
+        return handoff.workflow or f"Work for {receiver(handoff.to)}"
+    return text if len(text) <= TITLE_CHARACTERS else text[: TITLE_CHARACTERS - 1] + "…"
+
+
+def receiver(address: str) -> str:
+    """`agent:reviewer` as `reviewer`, `queue:tests` as `queue tests`."""
+    kind, _, name = address.partition(":")
+    return f"{kind} {name}" if kind in {"capability", "queue"} else name or address
+
+
+def trust_of(author: str) -> str:
+    """How far words go by who said them: a person's are the person's own, an agent's are claims."""
+    return "verified" if author.startswith("person:") else "agent"
 
 
 def actor_name(actor: str) -> str:
