@@ -40,11 +40,13 @@ RENAMED = {
         "key": "handoff_key",
     },
     "handoff.get": {"after_updated": None},
-    "handoff.pending": {"wait_seconds": None},
-    "handoff.notices": {"wait_seconds": None},
+    "handoff.pending": {"wait_seconds": None, "after": None},
+    "handoff.notices": {"wait_seconds": None, "after": None},
     "handoff.claim": {"worker": None},
     "handoff.announce": {"capabilities": "capability", "queues": "queue"},
     "handoff.release": {"attempted": "uncounted"},
+    "webhook.create": {"agent": "for_agent"},
+    "webhook.delete": {"id": "webhook"},
 }
 # Commands that read all pages have no cursor.
 WHOLE = {
@@ -150,6 +152,10 @@ SAMPLES = {
     "handoff result": ["hof_aaaaaaaaaaaaaaaa"],
     "handoff limit": ["queue:nightly", "--concurrency", "2"],
     "handoff limits": [],
+    "webhook create": ["https://agents.example.org/told"],
+    "webhook list": [],
+    "webhook delete": ["whk_aaaaaaaaaaaaaaaa"],
+    "webhook deliveries": [],
     "events list": [],
     "events show": ["evt_aaaaaaaaaaaaaaaa"],
     "events verify": [],

@@ -12,9 +12,10 @@ from cyclopts import Parameter
 
 from agentmemo.cli.options import Nanousd, Seconds, Steps, Tokens, budget_of, flag
 from agentmemo.cli.values import read_time, read_value
+from agentmemo.client.given import as_struct
 from agentmemo.errors import InvalidInput
 from agentmemo.model.handoffs import Acceptance, Reference, Tried
-from agentmemo.model.runs import Budget
+from agentmemo.model.runs import Budget, Retry
 
 _REFERENCE = re.compile(r"(?P<namespace>.+)/(?P<key>[^/]+?)(?:@(?P<version>[0-9]{1,18}))?\Z", re.DOTALL)
 AHEAD = "A UTC time, or 15m, 2h, 7d from now."
@@ -131,6 +132,19 @@ class Course:
                 next_call="""Give the rungs: '[{"after_seconds": 60, "to_agent": "other"}]'.""",
             )
         return found
+
+    @property
+    def pauses(self) -> Retry | None:
+        found = None if self.retry is None else read_value(self.retry)
+        if found is None:
+            return None
+        fields = Retry.__struct_fields__
+        if not isinstance(found, dict) or not found.keys() <= {*fields}:
+            raise InvalidInput(
+                f"--retry is a JSON object with {', '.join(fields)}.",
+                next_call="""Give such as '{"first_delay_seconds": 5, "factor": 2, "max_delay_seconds": 300}'.""",
+            )
+        return as_struct(Retry, found)
 
     @property
     def budget(self) -> Budget | None:

@@ -12,11 +12,9 @@ from agentmemo.cli.handoff_package import Course, Package, Receiver
 from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Json, Limit, flag, group_of_commands
 from agentmemo.cli.output import brief, pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_value
-from agentmemo.client.given import as_struct
 from agentmemo.clock import SystemClock, monotonic
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.handoffs import CLAIMED, COMPLETED, ENDED, PENDING, Acceptance, Handoff, HandoffLimit, Reference
-from agentmemo.model.runs import Retry
 
 app = group_of_commands("handoff", "Work handed from agent to agent: create, claim, complete, look.")
 
@@ -40,7 +38,6 @@ def create(
     """Hand work over to an agent, a capability or a queue. It is durable when this returns."""
     context = read_value(package.context)
     artifacts = [read_value(each) for each in package.artifact]
-    retry = None if course.retry is None else as_struct(Retry, read_value(course.retry))
     not_before, pickup_by, complete_by = course.times
     with common.connect() as plane:
         made = plane.handoff.create(
@@ -65,7 +62,7 @@ def create(
             progress_seconds=course.progress_seconds,
             ladder=course.rungs,
             max_attempts=course.max_attempts,
-            retry=retry,
+            retry=course.pauses,
             budget=course.budget,
         )
     _changed(common, made, f"Handed over; {_where(made)}.")

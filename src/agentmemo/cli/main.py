@@ -35,6 +35,7 @@ COMMANDS = {
     "runs": "runs:app",
     "handoff": "handoffs:app",
     "work": "work:work",
+    "webhook": "webhooks:app",
     "events": "events:app",
     "keys": "keys:app",
     "backup": "plane:backup",
