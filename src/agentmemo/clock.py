@@ -96,10 +96,11 @@ class ManualClock:
     def __init__(self, start_us: int = 1_750_000_000_000_000) -> None:
         self.boot_id = "manual"
         self._now_us = start_us
+        self._stepped_us = 0
         self._lock = threading.Lock()
 
     def now_us(self) -> int:
-        return self._now_us
+        return self._now_us + self._stepped_us
 
     def boot_us(self) -> int:
         return self._now_us
@@ -107,6 +108,11 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         with self._lock:
             self._now_us += round(seconds * SECOND)
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock, forwards or back, as a person or a time server does; no time passes."""
+        with self._lock:
+            self._stepped_us += round(seconds * SECOND)
 
     def sleep(self, seconds: float) -> None:
         self.advance(seconds)

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from agentmemo import (
+    Grant,
     HandoffHeld,
     IdempotencyMismatch,
     InvalidInput,
@@ -15,6 +16,7 @@ from agentmemo import (
     NotFound,
     PermissionDenied,
 )
+from agentmemo.clock import SECOND
 
 promise = pytest.mark.promise
 
@@ -458,3 +460,38 @@ def test_what_ended_without_a_result_is_offered_again(surface, sender, receiver)
     assert (found.context, found.epoch) == ({"n": 1}, 2)
     with pytest.raises(InvalidTransition, match="cannot requeue"):
         sender.handoff.requeue(task.id)
+
+
+@promise("handoff.requeue")
+def test_a_deadline_that_has_passed_is_lifted(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", complete_by=surface.plane.clock.now_us() + 10 * SECOND)
+    surface.plane.advance(10)
+    assert sender.handoff.get(task.id).state == "expired"
+    assert sender.handoff.requeue(task.id).complete_by is None
+    assert receiver.handoff.complete(task.id, "at last").state == "completed"
+
+
+@promise("handoff.requeue")
+def test_only_those_it_concerns_call_it_back_or_offer_it_again(surface, sender):
+    task = sender.handoff.create(to_agent="receiver", max_attempts=1)
+    stranger = surface.connect("stranger", grants=[Grant(permissions=("handoffs:read", "handoffs:write"))])
+    with pytest.raises(PermissionDenied, match="did not hand"):
+        stranger.handoff.cancel(task.id, "because")
+    receiver = surface.connect("receiver", grants=[Grant(permissions=("handoffs:*", "runs:write"))])
+    receiver.handoff.claim()
+    receiver.handoff.release(task.id, "no")
+    with pytest.raises(PermissionDenied, match="did not hand"):
+        stranger.handoff.requeue(task.id)
+    dead = sender.handoff.list(state="escalated")
+    assert [handoff.id for handoff in dead] == [task.id]
+    assert surface.connect(person="dana").handoff.cancel(task.id, "seen").state == "cancelled"
+    assert list(sender.handoff.list(state="escalated")) == []
+
+
+@promise("handoff.pickup")
+def test_who_claims_what_was_escalated_takes_it_off_the_list(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver")
+    surface.plane.advance(surface.plane.settings.pickup_seconds)
+    assert task.id in " ".join(sender.status().overdue)
+    receiver.handoff.claim()
+    assert sender.status().overdue == []

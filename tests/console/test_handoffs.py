@@ -134,7 +134,7 @@ def test_what_is_beyond_sight_is_said(world, tab, monkeypatch):
     assert "Only the 51 newest unfinished handoffs are counted here." in tab.text(".sub")
     world.later(4000)
     tab.sign_in()
-    assert "newest dead handoffs were looked at." in tab.text(".sub")
+    assert "newest handoffs that need a look are shown." in tab.text(".sub")
 
 
 def test_without_handoffs_it_says_how_to_make_one(world, person):
@@ -360,7 +360,7 @@ def test_what_ended_without_a_result_is_offered_again(world, tab, state):
         world.later(61)
     tab.go(f"/handoffs/{made.id}")
     assert state.capitalize() in tab.text(".crumb")
-    assert ("this time does not move" in tab.text("#question")) is (state == "expired")
+    assert ("offered again, it has no such time" in tab.text("#question")) is (state == "expired")
     tab.page.get_by_role("button", name="Offer it again").click()
     tab.page.locator("#question form").wait_for(state="detached")
     assert world.admin.handoff.get(made.id).state == "pending"

@@ -6,7 +6,7 @@ from agentmemo.console.events import names_of, names_of_work
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, handoff_look, handoff_title, is_told, sentence
 from agentmemo.model.audit import Event
-from agentmemo.model.handoffs import DEAD, Handoff
+from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import RUNNING, Run
 
 LOOKED_AT = 500
@@ -81,19 +81,15 @@ def stuck(run: Run) -> dict[str, object]:
 
 
 async def told_handoffs(visit: Visit) -> tuple[list[Handoff], bool]:
-    """What people were told about, the longest first, and whether there are more handoffs than were looked at.
+    """What people were told about, the longest first, and whether there is more of it than was looked at.
 
     Nobody came, it is late, its holder is silent, or it is dead.
     """
     if not visit.may("handoffs:read"):
         return [], False
-    found: list[Handoff] = []
-    more = False
-    for state in ("unfinished", DEAD):
-        page = await visit.connection.handoff.list(state=state, limit=LOOKED_AT)
-        found += page.items
-        more = more or page.cursor is not None
-    return sorted((each for each in found if is_told(each)), key=lambda each: each.escalated_at or 0), more
+    page = await visit.connection.handoff.list(state="escalated", limit=LOOKED_AT)
+    told = sorted((each for each in page.items if is_told(each)), key=lambda each: each.escalated_at or 0)
+    return told, page.cursor is not None
 
 
 def told_row(handoff: Handoff) -> dict[str, object]:

@@ -138,9 +138,13 @@ def offer(
     pause_seconds: float = 0.0,
     address: str | None = None,
     rung: int = 0,
-    late: bool | None = None,
+    anew: bool = False,
+    complete_by: int | None = None,
 ) -> None:
-    """Put it back in the queue, now or after a pause, and record why. It keeps its place in the order."""
+    """Put it back in the queue, now or after a pause, and record why. It keeps its place in the order.
+
+    `anew` forgets what was told of it before, and a deadline that has passed.
+    """
     model.next_state(row.state, act, row.handle)
     free_token(tx, call, row)
     at = tx.now + round(pause_seconds * SECOND)
@@ -152,8 +156,11 @@ def offer(
         offered_at=tx.now if at <= tx.now else None,
         attempt=attempt or row.attempt,
         rung=rung,
-        late=int(row.late if late is None else late),
     )
+    if anew:
+        passed = row.complete_by is not None and row.complete_by <= tx.now
+        kept = None if passed else row.complete_by
+        back = back._replace(late=0, escalated_at=None, complete_by=complete_by or kept)
     if address is not None and address != row.address:
         back = back._replace(address=address, turn=next_turn(tx, call, address, row.sender))
     write_offer(tx, back, reason)
@@ -176,6 +183,8 @@ def write_offer(tx: Transaction, row: rows.HandoffRow, reason: str) -> None:
         attempt=row.attempt,
         reason=reason,
         late=row.late,
+        complete_by=row.complete_by,
+        escalated_at=row.escalated_at,
         due_at=next_due(row),
         now=tx.now,
     )

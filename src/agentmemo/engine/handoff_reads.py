@@ -7,6 +7,7 @@ from typing import Any
 
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.handoff_create import is_known
 from agentmemo.engine.handoff_moves import existing
 from agentmemo.engine.handoff_views import view
 from agentmemo.engine.handoffs import addresses_of
@@ -26,13 +27,14 @@ LOOKED_AT = 2000
 
 
 def get(tx: Transaction, call: Call, request: model.GetHandoff) -> model.Handoff:
-    return view(tx, call, existing(tx, call, request.handoff))
+    row = existing(tx, call, request.handoff)
+    return view(tx, call, row, known=is_known(tx, call, row.address))
 
 
 def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
     limit = check_limit(request.limit)
     if request.state is not None:
-        check_choice(request.state, (*model.STATES, "unfinished"), "state")
+        check_choice(request.state, (*model.STATES, "unfinished", "escalated"), "state")
     address = model.read_address(request.to) if request.to else None
     sender = call.engine.names.find_actor(tx, call.workspace, request.sender) if request.sender else None
     if request.sender and sender is None:

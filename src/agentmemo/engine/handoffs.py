@@ -154,6 +154,7 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
 def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.Handoff:
     """Its holder is told at the next call; its run and its verification end with it."""
     row = existing(tx, call, request.handoff)
+    _check_concerned(tx, call, row)
     handoff_ends.end(tx, call, row, "cancel", reason=request.reason, told=row.sender != call.actor)
     if row.run and (run := run_rows.get(tx, call.workspace, row.run)) and run.state not in run_model.FINISHED:
         runs.finish(tx, call, run, run_model.CANCELLED, reason=f"its handoff {row.handle} was cancelled")
@@ -169,6 +170,7 @@ def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.H
 
 def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model.Handoff:
     row = existing(tx, call, request.handoff)
+    _check_concerned(tx, call, row)
     if row.pruned:
         raise InvalidTransition(
             f"Handoff {row.handle} was pruned; its package is gone.", next_call="Create another: handoff.create(...)."
@@ -176,7 +178,15 @@ def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model
     given = request.to_agent, request.to_capability, request.to_queue
     address = model.address_of(*given) if any(given) else row.address
     handoff_moves.offer(
-        tx, call, row, "requeue", reason=request.reason, attempt=1, address=address, late=bool(row.late)
+        tx,
+        call,
+        row,
+        "requeue",
+        reason=request.reason,
+        attempt=1,
+        address=address,
+        anew=True,
+        complete_by=request.complete_by,
     )
     return changed(tx, call, row)
 
@@ -227,6 +237,7 @@ def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, lim
         limited=int(limited),
         progress_at=tx.now,
         claimed_at=tx.now,
+        escalated_at=None,
         updated_at=tx.now,
     )
     taken = taken._replace(due_at=next_due(taken))
@@ -300,6 +311,19 @@ def _check_addressed(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
         why="Only its receiver may claim, complete or decline it.",
         next_call="Announce the capability or queue first (handoff.announce), or call as the agent it is for.",
         details={"handoff": row.handle, "to": row.address},
+    )
+
+
+def _check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    """Who may call work back or have it done again: those it is done for, people, and administrators."""
+    behalf: list[str] = msgspec.json.decode(row.behalf)
+    if call.caller.kind == "person" or call.caller.actor in behalf or call.may("handoffs:admin"):
+        return
+    raise PermissionDenied(
+        f"{call.caller.actor} did not hand {row.handle} over.",
+        why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
+        next_call=f"Ask {handoff_moves.name_of(tx, call, row.sender)}; as its receiver, decline it instead.",
+        details={"handoff": row.handle, "on_behalf_of": behalf},
     )
 
 

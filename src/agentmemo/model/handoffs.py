@@ -49,6 +49,7 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     (SUBMITTED, "reject"): PENDING,
     (SUBMITTED, "bury"): DEAD,
     (SUBMITTED, "cancel"): CANCELLED,
+    (DEAD, "cancel"): CANCELLED,
     (DECLINED, "requeue"): PENDING,
     (FAILED, "requeue"): PENDING,
     (DEAD, "requeue"): PENDING,
@@ -173,7 +174,7 @@ class Handoff(Response, kw_only=True):
     progress: str = ""
     reason: str = ""
     result: Any = None
-    known: bool = True  # False: nobody has called as this receiver so far; it waits, and its ladder is climbed
+    known: bool = True  # False, told by create and get: nobody has called as this receiver; its ladder is climbed
     parent: str | None = None
     root: str | None = None
     hops: int = 0
@@ -234,7 +235,10 @@ class GetHandoff(Request, kw_only=True):
 
 
 class ListHandoffs(Request, kw_only=True):
-    """Newest first. `state` is one of the nine, or `unfinished`; `to` is `agent:name` and so on, or an agent's name."""
+    """Newest first. `state` is one of the nine, `unfinished` or `escalated` (somebody should look); `to` an address.
+
+    An address is `agent:name`, `capability:name` or `queue:name`; a name alone is an agent's.
+    """
 
     state: str | None = None
     to: str | None = None
@@ -352,10 +356,14 @@ class CancelHandoff(Request, kw_only=True):
 
 
 class RequeueHandoff(Request, kw_only=True):
-    """Offer again what ended without a result, to the same receiver or another, with its attempts counted anew."""
+    """Offer again what ended without a result, to the same receiver or another, with its attempts counted anew.
+
+    A `complete_by` that has passed is lifted, unless a new one is given.
+    """
 
     handoff: str
     reason: str = ""
+    complete_by: int | None = None
     to_agent: str | None = None
     to_capability: str | None = None
     to_queue: str | None = None

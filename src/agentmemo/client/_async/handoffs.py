@@ -112,7 +112,10 @@ class AsyncHandoffs:
         cursor: str | None = None,
         limit: int = 100,
     ) -> AsyncPage[model.Handoff]:
-        """Handoffs, newest first. `state` is one of the nine or `unfinished`; `to` an agent or `capability:name`."""
+        """Handoffs, newest first. `state` is one of the nine, `unfinished` or `escalated` (somebody should look).
+
+        `to` is an agent, `capability:name` or `queue:name`; `root` the first handoff of a lineage.
+        """
         return await self._plane.page(
             model.ListHandoffs(state=state, to=to, sender=sender, root=root, cursor=cursor, limit=limit)
         )
@@ -248,11 +251,21 @@ class AsyncHandoffs:
         to_agent: str | None = None,
         to_capability: str | None = None,
         to_queue: str | None = None,
+        complete_by: datetime.datetime | int | None = None,
     ) -> model.Handoff:
-        """Offer again what ended without a result (declined, failed, dead, expired), with its attempts counted anew."""
+        """Offer again what ended without a result (declined, failed, dead, expired), with its attempts counted anew.
+
+        A deadline that has passed is lifted, unless a new one is given. For those it is done for, people and
+        administrators.
+        """
         return await self._plane.call(
             model.RequeueHandoff(
-                handoff=id, reason=reason, to_agent=to_agent, to_capability=to_capability, to_queue=to_queue
+                handoff=id,
+                reason=reason,
+                to_agent=to_agent,
+                to_capability=to_capability,
+                to_queue=to_queue,
+                complete_by=microseconds(complete_by),
             )
         )
 

@@ -27,7 +27,8 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff
 WHERE workspace = :workspace AND id < :before
-    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL)
+        OR (:state = 'escalated' AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead')))
     AND (address = :address OR :address IS NULL)
     AND (sender = :sender OR :sender IS NULL)
     AND (root = :root OR :root IS NULL)
@@ -82,14 +83,14 @@ VALUES (:id, :handle, :workspace, :key, :digest, :state, :wake, :sender, :addres
 
 -- name: handoff_claim; by id
 UPDATE handoff SET state = 'claimed', wake = 'lease', offered = 0, epoch = epoch + 1, holder = :holder, worker = :worker,
-    limited = :limited, progress_at = :now, claimed_at = :now, due_at = :due_at, updated_at = :now
+    limited = :limited, progress_at = :now, claimed_at = :now, escalated_at = NULL, due_at = :due_at, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'pending' AND offered = 1;
 
 -- name: handoff_offer; by id
 UPDATE handoff SET state = 'pending', wake = :wake, offered = :offered, available_at = :available_at,
     offered_at = :offered_at, address = :address, turn = :turn, rung = :rung, attempt = :attempt, holder = NULL,
     worker = NULL, limited = 0, progress_at = NULL, claimed_at = NULL, ended_at = NULL, reason = :reason, late = :late,
-    due_at = :due_at, updated_at = :now
+    complete_by = :complete_by, escalated_at = :escalated_at, due_at = :due_at, updated_at = :now
 WHERE id = :id AND epoch = :epoch;
 
 -- name: handoff_park; by id
@@ -104,7 +105,7 @@ WHERE id = :id AND epoch = :epoch AND state = 'claimed';
 UPDATE handoff SET state = :state, wake = NULL, offered = 0, worker = NULL, limited = 0, due_at = NULL,
     reason = :reason, percent = coalesce(:percent, percent), notice_at = :notice_at, received_at = NULL,
     escalated_at = coalesce(:escalated_at, escalated_at), ended_at = :now, updated_at = :now
-WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
+WHERE id = :id AND epoch = :epoch AND (wake IS NOT NULL OR state = 'dead');
 
 -- name: handoff_tell; by id
 UPDATE handoff SET rung = :rung, late = :late, progress_at = :progress_at, due_at = :due_at, notice_at = :now,
