@@ -32,6 +32,8 @@ class EngineContext(Protocol):
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, str]
     unchecked: set[str]
+    receiving: dict[int, list[str]]
+    met: set[tuple[int, str]]
 
     def authorize(self, caller: Caller, operation: Any, request: Any) -> None: ...
     def perform(self, tx: Transaction, call: Call, prepared: Any) -> Any: ...

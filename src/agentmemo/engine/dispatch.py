@@ -51,6 +51,9 @@ class Engine:
         self.unattended: dict[int, str] = {}
         # Handoffs claimed here whose results nobody checks, so that nobody looks first.
         self.unchecked: set[str] = set()
+        # By actor: where it took work from the last time. Receivers that somebody has called as: (workspace, address).
+        self.receiving: dict[int, list[str]] = {}
+        self.met: set[tuple[int, str]] = set()
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
         # The workspace up to which retention has come in its round.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentmemo import ids
-from agentmemo.model import runs, state
+from agentmemo.model import handoffs, runs, state
 from agentmemo.model.wire import Request
 from agentmemo.store.database import Read
 
@@ -32,12 +32,20 @@ def foresee(call: Call, request: Request) -> list[Read]:
     if isinstance(request, runs.StartRun | runs.StartTask) and request.key is not None:
         reads.append(("run_find", {"workspace": workspace, "name": request.name, "key": request.key}))
     stream = call.engine.stream_of(workspace)
+    if isinstance(request, handoffs.CreateHandoff) and request.key is not None:
+        reads.append(("handoff_find", {"workspace": workspace, "key": request.key}))
+    if (handoff := getattr(request, "handoff", None)) and ids.is_handle(handoff, "hof"):
+        reads.append(("handoff_get", {"workspace": workspace, "handle": handoff}))
+        reads.append(("handoff_package", {"handle": handoff}))
+        reads.append(("event_last_of_stream", {"stream": handoff}))
     if caller.claim and isinstance(request, runs.StartStep | runs.CompleteStep | runs.FailStep):
         claim = caller.claim
         held = {"handle": request.run, "workspace": workspace, "epoch": claim.epoch, "holder": call.actor}
         reads.append(("run_held", held))
         stream = claim.run
-    elif (handle := caller.claim.run if caller.claim else getattr(request, "run", None)) and ids.is_handle(handle):
+    elif (handle := caller.claim.run if caller.claim else getattr(request, "run", None)) and ids.is_handle(
+        handle, "run"
+    ):
         reads.append(("run_get", {"workspace": workspace, "handle": handle}))
         stream = handle
     reads.append(("event_last_of_stream", {"stream": stream}))

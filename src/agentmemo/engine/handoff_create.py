@@ -64,7 +64,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
         sender=call.actor,
         address=address,
         priority=request.priority,
-        turn=handoff_moves.next_turn(tx, call, address, call.actor),
+        turn=0,
         offered=int(offered),
         available_at=at,
         offered_at=tx.now if offered else None,
@@ -130,6 +130,7 @@ def insert(
     columns = row._asdict() | {"now": tx.now}
     for later in _LATER:
         del columns[later]
+    handoff_moves.take_turn(tx, call, row.address, row.sender)
     tx.write("handoff_add", **columns)
     rows.set_value(tx, position, "package", packed)
     for reference in references:
@@ -138,10 +139,10 @@ def insert(
     return view(tx, call, row, package=packed, known=is_known(tx, call, row.address))
 
 
-# What a new handoff has no value for yet.
+# What a new handoff has no value for yet, and the turn, which the statement takes along.
 _LATER = (
-    "epoch", "attempt", "holder", "worker", "run", "limited", "rung", "progress_at", "late", "percent", "progress",
-    "claimed_at", "received_at", "pruned", "created_at", "updated_at",
+    "turn", "epoch", "attempt", "holder", "worker", "run", "limited", "rung", "progress_at", "late", "percent",
+    "progress", "claimed_at", "received_at", "pruned", "created_at", "updated_at",
 )  # fmt: skip
 
 
@@ -254,7 +255,14 @@ def _behalf(call: Call, parent: rows.HandoffRow | None) -> list[str]:
 
 
 def is_known(tx: Transaction, call: Call, address: str) -> bool:
-    kind, _, _ = address.partition(":")
-    if kind == "agent":
-        return call.engine.names.find_actor(tx, call.workspace, address) is not None
-    return tx.one("handoff_receiver_known", workspace=call.workspace, address=address) is not None
+    """Whether somebody has called as this receiver so far. Who was met once is not asked for again."""
+    met, place = call.engine.met, (call.workspace, address)
+    if place in met:
+        return True
+    if address.startswith("agent:"):
+        found = call.engine.names.find_actor(tx, call.workspace, address) is not None
+    else:
+        found = tx.one("handoff_receiver_known", workspace=call.workspace, address=address) is not None
+    if found:
+        met.add(place)
+    return found

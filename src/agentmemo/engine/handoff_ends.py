@@ -24,7 +24,7 @@ def end(
     act: str,
     *,
     reason: str = "",
-    percent: float | None = None,
+    percent: int | None = None,
     contents: dict[str, audit.Content] | None = None,
     told: bool = True,
 ) -> rows.HandoffRow:
@@ -39,7 +39,7 @@ def end(
         limited=0,
         due_at=None,
         reason=reason[:REASON_SHOWN],
-        percent=row.percent if percent is None else percent,
+        percent=row.percent if percent is None else float(percent),
         notice_at=tx.now if told else None,
         received_at=None,
         escalated_at=tx.now if state == model.DEAD else row.escalated_at,
@@ -112,7 +112,7 @@ def run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, re
 
 
 def result_of(tx: Transaction, row: rows.HandoffRow) -> object:
-    packed = rows.values(tx, row.id).get("result")
+    packed = rows.result(tx, row.id)
     content = blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob) if packed else b""
     return decode(content) if content else None
 
@@ -136,7 +136,7 @@ def _verdict(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reas
     if not isinstance(verdict, dict) or not isinstance(verdict.get("accepted"), bool):
         end(tx, call, judged, "bury", reason=f"its verification {row.handle} is {state}: {reason}")
     elif verdict["accepted"]:
-        end(tx, call, judged, "accept", percent=100.0)
+        end(tx, call, judged, "accept", percent=100)
     else:
         why = str(verdict.get("reason") or "the verifier gave no reason")
         give_back(tx, call, judged, "rejected", f"rejected by {row.address}: {why}", counts=True)

@@ -19,12 +19,12 @@ SECONDS_MAX = 86_400.0
 class Tokens:
     """The limits of some receivers, as one claim uses them up."""
 
-    def __init__(self, tx: Transaction, call: Call, addresses: list[str]) -> None:
+    def __init__(self, tx: Transaction, call: Call, limits: list[rows.LimitRow]) -> None:
         self._tx = tx
         self._call = call
         self._limits: dict[str, rows.LimitRow] = {}
         self._taken: dict[str, int] = {}
-        for row in rows.limits(tx, call.workspace, addresses):
+        for row in limits:
             self._limits[row.address] = _refilled(row, tx.now)
 
     def has(self, address: str) -> bool:

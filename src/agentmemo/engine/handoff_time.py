@@ -35,7 +35,7 @@ def _waited(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
 def _offer(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     """Its time has come: from now on it can be claimed, and its ladder begins."""
     offered = row._replace(offered=1, wake="claim", offered_at=tx.now)
-    handoff_moves.write_offer(tx, offered, row.reason)
+    handoff_moves.write_offer(tx, offered, row.reason, turn=row.turn)
     record(tx, call, row, "offer")
 
 
@@ -46,9 +46,9 @@ def _climb(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
         handoff_ends.tell(tx, call, row, "escalate", waited, rung=row.rung + 1)
         return
     # Asked in a row, the ladder's clock goes on from when it was first offered.
+    handoff_moves.take_turn(tx, call, address, row.sender)
     moved = row._replace(rung=row.rung + 1, address=address)
-    moved = moved._replace(turn=handoff_moves.next_turn(tx, call, address, row.sender))
-    handoff_moves.write_offer(tx, moved, waited)
+    handoff_moves.write_offer(tx, moved, waited, turn=None)
     record(tx, call, row, "readdress", reason=waited, about={"to": address})
 
 

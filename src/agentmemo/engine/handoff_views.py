@@ -14,6 +14,7 @@ from agentmemo.store import handoffs as rows
 from agentmemo.store.database import Transaction
 
 ATTEMPTS_SHOWN = 20
+WITH_RESULT = (model.SUBMITTED, model.COMPLETED, model.DEAD, model.CANCELLED)
 _chain_decoder = msgspec.json.Decoder(list[str])
 _budget_decoder = msgspec.json.Decoder(Budget)
 
@@ -33,8 +34,7 @@ def view(
     known: bool = True,
 ) -> model.Handoff:
     """The handoff as its readers see it; a package or result that is at hand is not read again."""
-    values = rows.values(tx, row.id) if package is None else {"package": package}
-    carried = package.original if package is not None and package.original is not None else package_of(tx, row, values)
+    carried = package_of(tx, row, package)
     kind, _, name = row.address.partition(":")
     return model.Handoff(
         id=row.handle,
@@ -68,7 +68,7 @@ def view(
         percent=row.percent,
         progress=row.progress,
         reason=row.reason,
-        result=result.original if result is not None else _result(tx, row, values),
+        result=result.original if result is not None else _result(tx, row),
         known=known,
         parent=row.parent,
         root=row.root,
@@ -92,8 +92,9 @@ def _has_history(row: rows.HandoffRow) -> bool:
     return row.epoch > (row.state in (model.CLAIMED, model.SUBMITTED, model.COMPLETED))
 
 
-def _result(tx: Transaction, row: rows.HandoffRow, values: dict[str, blobs.Packed]) -> object:
-    packed = values.get("result")
+def _result(tx: Transaction, row: rows.HandoffRow) -> object:
+    """Of what was completed at some time; nothing is read for a handoff that never was."""
+    packed = rows.result(tx, row.id) if row.state in WITH_RESULT else None
     content = blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob) if packed else b""
     return decode(content) if content else None
 

@@ -22,7 +22,7 @@ from agentmemo.store import runs as run_rows
 from agentmemo.store.blobs import PLAIN, Packed
 from agentmemo.store.database import Transaction
 
-PERCENT_MAX = 100.0
+PERCENT_MAX = 100
 LINEAGE_MAX = 100_000
 UNCHECKED_MAX = 100_000
 VERDICT = model.Acceptance(
@@ -42,17 +42,14 @@ def claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> model.Cl
         row = _claimable(tx, call, existing(tx, call, request.handoff), request.worker)
         if row.state == model.CLAIMED:
             return model.ClaimedHandoffs(handoffs=[view(tx, call, row)])
-        found, tokens = [row], Tokens(tx, call, [row.address])
+        taken, tokens = [row], Tokens(tx, call, rows.limits(tx, call.workspace, [row.address]))
+        if not tokens.take(row.address):
+            raise tokens.refusal(row)
     else:
-        addresses = addresses_of(tx, call)
-        tokens = Tokens(tx, call, addresses)
-        open_to = [address for address in addresses if tokens.may_take(address)]
-        found = rows.offered(tx, call.workspace, open_to, request.limit)
-    taken = [row for row in found if tokens.take(row.address)]
-    if request.handoff is not None and not taken:
-        raise tokens.refusal(found[0])
+        taken, tokens = _next(tx, call, request.limit)
     if not taken:
         return model.ClaimedHandoffs()
+    packages = rows.packages(tx, [row.handle for row in taken])
     worker = request.worker or liveness.unattended(tx, call, request.lease_seconds)
     if request.worker:
         liveness.renew(tx, call, worker)
@@ -62,7 +59,30 @@ def claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> model.Cl
         turn = max(row.turn for row in taken if row.address == address)
         tx.write("handoff_clock_set", workspace=call.workspace, address=address, turn=turn)
     reach("handoff.after_claim")
-    return model.ClaimedHandoffs(handoffs=[view(tx, call, row) for row in held_now])
+    found = zip(held_now, packages, strict=True)
+    return model.ClaimedHandoffs(handoffs=[view(tx, call, row, package=package) for row, package in found])
+
+
+def _next(tx: Transaction, call: Call, limit: int) -> tuple[list[rows.HandoffRow], Tokens]:
+    """What the caller is to have next, and the tokens that are left.
+
+    Where it takes work from is known from the last time, so that looking there and looking it up is one round trip.
+    """
+    known = call.engine.receiving.get(call.actor) or [_own_address(call)]
+    while True:
+        announced, *found = tx.fetch(
+            ("handoff_addresses", {"workspace": call.workspace, "actor": call.actor}),
+            *rows.limit_reads(call.workspace, known),
+            *rows.offered_reads(tx, call.workspace, known, limit),
+        )
+        addresses = [_own_address(call), *(address for (address,) in announced)]
+        if addresses == known:
+            break
+        known = call.engine.receiving[call.actor] = addresses
+    limits = [rows.LimitRow(*row) for read in found[: len(known)] for row in read]
+    tokens = Tokens(tx, call, limits)
+    open_to = [read for address, read in zip(known, found[len(known) :], strict=True) if tokens.may_take(address)]
+    return [row for row in rows.in_order(open_to, limit) if tokens.take(row.address)], tokens
 
 
 def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> model.Handoff:
@@ -284,7 +304,7 @@ def _claimable(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str | 
 def _claim_now(tx: Transaction, call: Call, row: rows.HandoffRow) -> rows.HandoffRow:
     """Completing without a claim claims in the same commit."""
     row = _claimable(tx, call, row, None)
-    tokens = Tokens(tx, call, [row.address])
+    tokens = Tokens(tx, call, rows.limits(tx, call.workspace, [row.address]))
     if not tokens.take(row.address):
         raise tokens.refusal(row)
     tokens.write()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agentmemo.store.blobs import NOTHING, Packed, packed_row
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Read, Row, Transaction
 
 
 class HandoffRow(NamedTuple):
@@ -84,18 +84,38 @@ def find(tx: Transaction, workspace: int, key: str) -> HandoffRow | None:
 
 def offered(tx: Transaction, workspace: int, addresses: list[str], limit: int) -> list[HandoffRow]:
     """What waits at these addresses, in the order of claiming."""
-    reads = [
+    return in_order(tx.fetch(*offered_reads(tx, workspace, addresses, limit)) if addresses else [], limit)
+
+
+def offered_reads(tx: Transaction, workspace: int, addresses: list[str], limit: int) -> list[Read]:
+    return [
         ("handoff_offered", {"workspace": workspace, "address": address, "now": tx.now, "limit": limit})
         for address in addresses
     ]
-    queues = [[HandoffRow(*row) for row in queue] for queue in tx.fetch(*reads)] if reads else []
+
+
+def in_order(found: list[list[Row]], limit: int) -> list[HandoffRow]:
+    """The first of several queues together."""
+    queues = [[HandoffRow(*row) for row in queue] for queue in found]
     # The turns of two queues cannot be compared: what has the same place in each goes by age.
     places = [(-row.priority, place, row.id, row) for queue in queues for place, row in enumerate(queue)]
     return [row for *_, row in sorted(places)[:limit]]
 
 
-def values(tx: Transaction, handoff: int) -> dict[str, Packed]:
-    return {row[0]: packed_row(row[1:]) for row in tx.all("handoff_values", handoff=handoff)}
+def package(tx: Transaction, handle: str) -> Packed | None:
+    row = tx.one("handoff_package", handle=handle)
+    return packed_row(row) if row else None
+
+
+def packages(tx: Transaction, handles: list[str]) -> list[Packed | None]:
+    """Of several handoffs, in one round trip where the database has round trips."""
+    found = tx.fetch(*(("handoff_package", {"handle": handle}) for handle in handles)) if handles else []
+    return [packed_row(read[0]) if read else None for read in found]
+
+
+def result(tx: Transaction, handoff: int) -> Packed | None:
+    row = tx.one("handoff_result", handoff=handoff)
+    return packed_row(row) if row else None
 
 
 def set_value(tx: Transaction, handoff: int, field: str, packed: Packed) -> None:
@@ -110,5 +130,9 @@ def addresses(tx: Transaction, workspace: int, actor: int) -> list[str]:
 
 def limits(tx: Transaction, workspace: int, addresses: list[str]) -> list[LimitRow]:
     """The limits of those of some receivers that have one."""
-    reads = [("handoff_limit_get", {"workspace": workspace, "address": address}) for address in addresses]
-    return [LimitRow(*row) for found in (tx.fetch(*reads) if reads else []) for row in found]
+    found = tx.fetch(*limit_reads(workspace, addresses)) if addresses else []
+    return [LimitRow(*row) for read in found for row in read]
+
+
+def limit_reads(workspace: int, addresses: list[str]) -> list[Read]:
+    return [("handoff_limit_get", {"workspace": workspace, "address": address}) for address in addresses]

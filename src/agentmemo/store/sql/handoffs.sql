@@ -76,7 +76,9 @@ SELECT state, count(*) FROM handoff WHERE workspace = :workspace GROUP BY state;
 INSERT INTO handoff (id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
     offered_at, max_attempts, ladder, due_at, complete_by, progress_us, reason, goal, workflow, checked,
     parent, root, path, behalf, budget, verifies, sender_run, notice_at, escalated_at, ended_at, created_at, updated_at)
-VALUES (:id, :handle, :workspace, :key, :digest, :state, :wake, :sender, :address, :priority, :turn, :offered,
+VALUES (:id, :handle, :workspace, :key, :digest, :state, :wake, :sender, :address, :priority,
+    (SELECT t.turn FROM handoff_turn t WHERE t.workspace = :workspace AND t.address = :address AND t.sender = :sender),
+    :offered,
     :available_at, :offered_at, :max_attempts, :ladder, :due_at, :complete_by, :progress_us, :reason, :goal,
     :workflow, :checked, :parent, :root, :path, :behalf, :budget, :verifies, :sender_run, :notice_at, :escalated_at,
     :ended_at, :now, :now);
@@ -88,7 +90,9 @@ WHERE id = :id AND epoch = :epoch AND state = 'pending' AND offered = 1;
 
 -- name: handoff_offer; by id
 UPDATE handoff SET state = 'pending', wake = :wake, offered = :offered, available_at = :available_at,
-    offered_at = :offered_at, address = :address, turn = :turn, rung = :rung, attempt = :attempt, holder = NULL,
+    offered_at = :offered_at, address = :address,
+    turn = coalesce(:turn, (SELECT t.turn FROM handoff_turn t
+        WHERE t.workspace = handoff.workspace AND t.address = :address AND t.sender = handoff.sender)), rung = :rung, attempt = :attempt, holder = NULL,
     worker = NULL, limited = 0, progress_at = NULL, claimed_at = NULL, ended_at = NULL, reason = :reason, late = :late,
     complete_by = :complete_by, escalated_at = :escalated_at, due_at = :due_at, updated_at = :now
 WHERE id = :id AND epoch = :epoch;
@@ -153,8 +157,12 @@ VALUES (:handoff, :field, :size, :codec, :value, :blob)
 ON CONFLICT (handoff, field) DO UPDATE SET size = excluded.size, codec = excluded.codec, value = excluded.value,
     blob = excluded.blob;
 
--- name: handoff_values
-SELECT field, size, codec, value, blob FROM handoff_value WHERE handoff = :handoff;
+-- name: handoff_package; by handle
+SELECT v.size, v.codec, v.value, v.blob FROM handoff h JOIN handoff_value v ON v.handoff = h.id
+WHERE h.handle = :handle AND v.field = 'package';
+
+-- name: handoff_result
+SELECT size, codec, value, blob FROM handoff_value WHERE handoff = :handoff AND field = 'result';
 
 -- name: handoff_reference_add
 INSERT INTO handoff_reference (handoff, namespace, key, version, digest)
@@ -172,12 +180,12 @@ VALUES (:handoff, :epoch, :holder, :started_at, :now, :outcome, :reason);
 SELECT epoch, holder, started_at, ended_at, outcome, reason FROM handoff_attempt
 WHERE handoff = :handoff ORDER BY id DESC LIMIT :limit;
 
--- name: handoff_turns; by workspace, address, sender
-SELECT sender, turn FROM handoff_turn WHERE workspace = :workspace AND address = :address AND sender IN (0, :sender);
-
--- name: handoff_turn_set; by workspace, address, sender
-INSERT INTO handoff_turn (workspace, address, sender, turn) VALUES (:workspace, :address, :sender, :turn)
-ON CONFLICT (workspace, address, sender) DO UPDATE SET turn = excluded.turn;
+-- name: handoff_turn_next
+INSERT INTO handoff_turn (workspace, address, sender, turn)
+VALUES (:workspace, :address, :sender, 1 + coalesce((SELECT c.turn FROM handoff_turn c
+    WHERE c.workspace = :workspace AND c.address = :address AND c.sender = 0), 0))
+ON CONFLICT (workspace, address, sender) DO UPDATE
+    SET turn = CASE WHEN excluded.turn > handoff_turn.turn THEN excluded.turn ELSE handoff_turn.turn + 1 END;
 
 -- name: handoff_clock_set; by workspace, address
 INSERT INTO handoff_turn (workspace, address, sender, turn) VALUES (:workspace, :address, 0, :turn)

@@ -98,3 +98,55 @@ ON CONFLICT (run, name, key) DO UPDATE SET state = excluded.state, effect = excl
     fingerprint = excluded.fingerprint, started_at = excluded.started_at, finished_at = excluded.finished_at,
     error = excluded.error, decision = NULL, size = excluded.size, codec = excluded.codec, value = excluded.value,
     blob = excluded.blob;
+
+-- name: handoff_get
+SELECT b.n,
+    h.id, h.handle, h.workspace, h.key, h.digest, h.state, h.wake, h.sender, h.address, h.priority, h.turn,
+    h.offered, h.available_at, h.offered_at, h.epoch, h.attempt, h.max_attempts, h.holder, h.worker, h.run,
+    h.limited, h.ladder, h.rung, h.due_at, h.complete_by, h.progress_us, h.progress_at, h.late, h.percent,
+    h.progress, h.reason, h.goal, h.workflow, h.checked, h.parent, h.root, h.path, h.behalf, h.budget,
+    h.verifies, h.sender_run, h.claimed_at, h.escalated_at, h.notice_at, h.received_at, h.ended_at, h.pruned,
+    h.created_at, h.updated_at
+FROM unnest(:handle::text[], :workspace::bigint[]) WITH ORDINALITY AS b (handle, workspace, n)
+JOIN handoff h ON h.handle = b.handle WHERE h.workspace = b.workspace;
+
+-- name: handoff_find
+SELECT b.n,
+    h.id, h.handle, h.workspace, h.key, h.digest, h.state, h.wake, h.sender, h.address, h.priority, h.turn,
+    h.offered, h.available_at, h.offered_at, h.epoch, h.attempt, h.max_attempts, h.holder, h.worker, h.run,
+    h.limited, h.ladder, h.rung, h.due_at, h.complete_by, h.progress_us, h.progress_at, h.late, h.percent,
+    h.progress, h.reason, h.goal, h.workflow, h.checked, h.parent, h.root, h.path, h.behalf, h.budget,
+    h.verifies, h.sender_run, h.claimed_at, h.escalated_at, h.notice_at, h.received_at, h.ended_at, h.pruned,
+    h.created_at, h.updated_at
+FROM unnest(:workspace::bigint[], :key::text[]) WITH ORDINALITY AS b (workspace, key, n)
+JOIN handoff h ON h.workspace = b.workspace AND h.key = b.key;
+
+-- name: handoff_package
+SELECT b.n, v.size, v.codec, v.value, v.blob
+FROM unnest(:handle::text[]) WITH ORDINALITY AS b (handle, n)
+JOIN handoff h ON h.handle = b.handle
+JOIN handoff_value v ON v.handoff = h.id AND v.field = 'package';
+
+-- name: handoff_value_set
+INSERT INTO handoff_value (handoff, field, size, codec, value, blob)
+SELECT * FROM unnest(:handoff::bigint[], :field::text[], :size::bigint[], :codec::bigint[], :value::bytea[],
+    :blob::bytea[])
+ON CONFLICT (handoff, field) DO UPDATE SET size = excluded.size, codec = excluded.codec, value = excluded.value,
+    blob = excluded.blob;
+
+-- name: handoff_claim
+UPDATE handoff SET state = 'claimed', wake = 'lease', offered = 0, epoch = handoff.epoch + 1, holder = b.holder,
+    worker = b.worker, limited = b.limited, progress_at = b.now, claimed_at = b.now, escalated_at = NULL,
+    due_at = b.due_at, updated_at = b.now
+FROM unnest(:id::bigint[], :epoch::bigint[], :holder::bigint[], :worker::text[], :limited::bigint[], :due_at::bigint[],
+    :now::bigint[]) AS b (id, epoch, holder, worker, limited, due_at, now)
+WHERE handoff.id = b.id AND handoff.epoch = b.epoch AND handoff.state = 'pending' AND handoff.offered = 1;
+
+-- name: handoff_end
+UPDATE handoff SET state = b.state, wake = NULL, offered = 0, worker = NULL, limited = 0, due_at = NULL,
+    reason = b.reason, percent = coalesce(b.percent, handoff.percent), notice_at = b.notice_at, received_at = NULL,
+    escalated_at = coalesce(b.escalated_at, handoff.escalated_at), ended_at = b.now, updated_at = b.now
+FROM unnest(:id::bigint[], :epoch::bigint[], :state::text[], :reason::text[], :percent::bigint[],
+    :notice_at::bigint[], :escalated_at::bigint[], :now::bigint[])
+    AS b (id, epoch, state, reason, percent, notice_at, escalated_at, now)
+WHERE handoff.id = b.id AND handoff.epoch = b.epoch AND (handoff.wake IS NOT NULL OR handoff.state = 'dead');
