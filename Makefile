@@ -1,9 +1,10 @@
 # One command to start (`make up`), one to check (`make check`), one to test (`make test`).
 .DEFAULT_GOAL := help
-.PHONY: help up test torture check bench demo docs lock clean
+.PHONY: help up test torture check bench demo relay docs lock clean
 
 VENV  := .venv
 BENCH := .venv-bench
+FRAMEWORKS := .venv-frameworks
 BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
@@ -15,6 +16,8 @@ PIP := -m pip --quiet --disable-pip-version-check
 UV  := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 # A lock names versions and hashes only: where packages come from is the machine's affair.
 RUN_SET := --extra all --extra postgres --group build
+# Without the server: what it pins and what agent frameworks pin cannot be had together.
+EMBEDDED_SET := --extra checks --extra postgres --group build
 
 define say
 @echo 'agentmemo: $(1)'
@@ -30,11 +33,14 @@ up: $(VENV)/.run ## Start AgentMemo here (DATABASE=postgresql://... for a shared
 demo: $(VENV)/.run ## Kill an agent in the middle of its work and watch it continue
 	@$(BIN)/python examples/demo.py $(ARGS)
 
-test: $(VENV)/.dev ## Run every test (ARGS="-k name" are handed to pytest)
+relay: $(FRAMEWORKS)/.frameworks ## Hand work through three agents of three frameworks
+	@$(FRAMEWORKS)/bin/python examples/frameworks/relay.py $(ARGS)
+
+test: $(VENV)/.dev $(FRAMEWORKS)/.frameworks ## Run every test (ARGS="-k name" are handed to pytest)
 	@scripts/find_chromium.sh
 	@scripts/find_pgbouncer.sh
 	$(call say,testing)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600 (SEED=n repeats a run)
 	$(call say,torturing for $(SECONDS) s)
@@ -66,9 +72,10 @@ lock: $(VENV)/.dev ## Resolve the dependencies anew (ARGS=--upgrade for the newe
 	@$(UV) $(RUN_SET) $(ARGS) -o requirements/run.txt pyproject.toml
 	@$(UV) $(RUN_SET) --extra testing --group dev -c requirements/run.txt $(ARGS) -o requirements/dev.txt pyproject.toml
 	@$(UV) $(RUN_SET) --group bench -c requirements/run.txt $(ARGS) -o requirements/bench.txt pyproject.toml
+	@$(UV) $(EMBEDDED_SET) --group frameworks $(ARGS) -o requirements/frameworks.txt pyproject.toml
 
 clean: ## Remove the virtual environments and caches, never data
-	@rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	@rm -rf $(VENV) $(BENCH) $(FRAMEWORKS) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: each environment is set up once and again only when its lock or pyproject.toml changed.
@@ -91,4 +98,12 @@ $(BENCH)/.bench: requirements/bench.txt pyproject.toml
 	$(call say,installing the peers to measure against)
 	@$(BENCH)/bin/python $(PIP) install --require-hashes -r requirements/bench.txt
 	@$(BENCH)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Compiling what nobody imports would take half of the time.
+$(FRAMEWORKS)/.frameworks: requirements/frameworks.txt pyproject.toml
+	@scripts/make_venv.sh $(FRAMEWORKS)
+	$(call say,installing the agent frameworks that hand work to each other)
+	@$(FRAMEWORKS)/bin/python $(PIP) install --no-compile --require-hashes -r requirements/frameworks.txt
+	@$(FRAMEWORKS)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
