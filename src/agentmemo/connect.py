@@ -20,7 +20,7 @@ from agentmemo.client.transport import Transport
 from agentmemo.clock import Clock, SystemClock
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
-from agentmemo.engine.handlers import DIRECT, is_ready
+from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
 from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.errors import InvalidInput, NotAuthenticated
@@ -256,12 +256,30 @@ async def perform(
             if is_ready(operation, request, answer) or left <= 0:
                 return answer
             try:
-                await asyncio.wait_for(wake.wait(), left)
+                await _until_worth_asking(engine, operation, caller, request, wake, end)
             except TimeoutError:
                 return answer
-            wake.clear()
     finally:
         stop()
+
+
+async def _until_worth_asking(
+    engine: Engine, operation: Operation, caller: Caller, request: Any, wake: asyncio.Event, end: float
+) -> None:
+    """Until a commit of anybody's may have changed the answer. Raises TimeoutError at `end`."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.wait_for(wake.wait(), end - loop.time())
+        wake.clear()
+        if await is_worth_asking(engine, operation, caller, request):
+            return
+
+
+async def is_worth_asking(engine: Engine, operation: Operation, caller: Caller, request: Any) -> bool:
+    """Whether to try again what found nothing, as `Engine.is_worth_asking`; without blocking the loop."""
+    if operation.name not in PEEKS:
+        return True
+    return await asyncio.to_thread(engine.is_worth_asking, operation, caller, request)
 
 
 def _is_short_scalar(value: Any) -> bool:

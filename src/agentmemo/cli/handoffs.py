@@ -8,10 +8,10 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from agentmemo.cli import exits
-from agentmemo.cli.handoff_package import Course, Package, Receiver
+from agentmemo.cli.handoff_package import AHEAD, Course, Package, Receiver
 from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Json, Limit, flag, group_of_commands
 from agentmemo.cli.output import brief, pretty, stamp, stamp_ago
-from agentmemo.cli.values import read_value
+from agentmemo.cli.values import read_time, read_value
 from agentmemo.clock import SystemClock, monotonic
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.handoffs import CLAIMED, COMPLETED, ENDED, PENDING, Acceptance, Handoff, HandoffLimit, Reference
@@ -22,6 +22,7 @@ Id = Annotated[str, Parameter(help="Handle of a handoff; its first characters ar
 Why = Annotated[str, Parameter(help="Why, for the other side and the trail.")]
 Epoch = Annotated[int, Parameter(help="The epoch that the claim was answered with.")]
 Wait = Annotated[float, flag("Wait so long for it.")]
+CALL_SECONDS = 60.0
 T = TypeVar("T")
 NOBODY, NOTHING, USUAL = Receiver(), Package(), Course()
 
@@ -76,7 +77,8 @@ def list_(
     state: Annotated[
         str | None,
         Parameter(
-            help="pending, claimed, submitted, completed, declined, failed, dead, cancelled, expired, or unfinished."
+            help="pending, claimed, submitted, completed, declined, failed, dead, cancelled, expired; or unfinished, "
+            "or escalated."
         ),
     ] = None,
     to: Annotated[str | None, Parameter(help="Only to this agent, or capability:NAME, queue:NAME.")] = None,
@@ -284,9 +286,13 @@ def requeue(
     *,
     receiver: Receiver = NOBODY,
     reason: Annotated[str, flag("Why, for the trail.")] = "",
+    complete_by: Annotated[
+        str | None, Parameter(help=f"A new deadline; one that has passed is lifted. {AHEAD}")
+    ] = None,
     common: Common = EVERYWHERE,
 ) -> None:
     """Offer again what was declined, failed, died or expired, to the same receiver or another."""
+    until = read_time(complete_by, ahead=True)
     with common.connect() as plane:
         found = plane.handoff.requeue(
             handoff,
@@ -294,6 +300,7 @@ def requeue(
             to_agent=receiver.to_agent,
             to_capability=receiver.to_capability,
             to_queue=receiver.to_queue,
+            complete_by=until,
         )
     _changed(common, found, f"Requeued; {_where(found)}.")
 
@@ -417,8 +424,8 @@ def _awaited(ask: Callable[[float], T], enough: Callable[[T], bool], seconds: fl
     """Ask again until it is enough or the time is over: a plane ends a long wait before the caller does."""
     end = monotonic() + seconds
     while True:
-        found = ask(max(0.0, end - monotonic()))
-        if enough(found) or monotonic() >= end:
+        found = ask(max(0.0, min(end - monotonic(), CALL_SECONDS)))
+        if enough(found) or not monotonic() < end:
             return found
 
 
@@ -435,7 +442,7 @@ def _course(found: Handoff) -> tuple[tuple[str, str], ...]:
         ("handoff", found.id),
         ("state", found.state),
         ("from", found.from_agent),
-        ("to", found.to),
+        ("to", found.to if found.known else f"{found.to} (nobody has called as it so far)"),
         ("key", found.key or ""),
         ("priority", str(found.priority) if found.priority else ""),
         ("attempt", f"{found.attempt} of {found.max_attempts}"),

@@ -36,6 +36,7 @@ from agentmemo.model.handoffs import Handoff
 Function = Callable[..., Any]
 ENDING = (signal.SIGINT, signal.SIGTERM)
 ENDED = 0
+GRACE_MAX_SECONDS = 86_400.0
 EXAMPLE = "agentmemo work --handler my_agent:handle"
 
 
@@ -60,9 +61,10 @@ def work(
     """
     if concurrency < 1:
         raise InvalidInput(f"--concurrency is 1 or more, not {concurrency}.", next_call=EXAMPLE)
-    if grace_seconds < 0:
+    if not 0 <= grace_seconds <= GRACE_MAX_SECONDS:
         raise InvalidInput(
-            f"--grace-seconds is 0 or more, not {grace_seconds}.", next_call=f"{EXAMPLE} --grace-seconds 0"
+            f"--grace-seconds is 0 to {GRACE_MAX_SECONDS:g}, not {grace_seconds}.",
+            next_call=f"{EXAMPLE} --grace-seconds 0",
         )
     function = load(handler)
     shift = _Shift(common, grace_seconds)
@@ -181,15 +183,15 @@ class _Shift:
             raise
         except (Exception, SystemExit) as error:
             summary = summary_of(error)
-            self._tell(about | {"event": "raised", "error": summary}, f"{handoff.id}  raised {summary}")
-            self._common.out.remark("".join(traceback.format_exception(type(error), error, _theirs(error))).rstrip())
+            trace = "".join(traceback.format_exception(type(error), error, _theirs(error)))
+            self._tell(about | {"event": "raised", "error": summary}, f"{handoff.id}  raised {summary}", trace.rstrip())
             if isinstance(error, Exception):
                 raise
             raise RuntimeError(f"The handler ended with {summary}") from error  # its own end, not this process's
         finally:
             del self._in_hand[handoff.id]
 
-    def _tell(self, event: dict[str, Any], text: str) -> None:
+    def _tell(self, event: dict[str, Any], text: str, remark: str = "") -> None:
         out, now = self._common.out, SystemClock().now_us()
         # Whoever reads this may be gone; the work is not.
         with self._printing, contextlib.suppress(OSError, ValueError):
@@ -198,6 +200,8 @@ class _Shift:
             else:
                 out.say(f"{stamp(now)}  {text}")
                 out.flush()
+                if remark:
+                    out.remark(remark)
 
 
 def _theirs(error: BaseException) -> TracebackType | None:

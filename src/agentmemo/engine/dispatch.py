@@ -16,7 +16,7 @@ from agentmemo.engine import access, handoff_moves, liveness, workers
 from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
 from agentmemo.engine.foresight import foresee
-from agentmemo.engine.handlers import DIRECT, HANDLERS, is_ready
+from agentmemo.engine.handlers import DIRECT, HANDLERS, PEEKS, is_ready
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
@@ -84,6 +84,15 @@ class Engine:
         answer = self.database.write(work, lane=call.workspace, reads=foresee(call, request))
         self._after(operation, call, request)
         return answer
+
+    def is_worth_asking(self, operation: Operation, caller: Caller, request: Any) -> bool:
+        """Whether to try again what found nothing: a claim takes the writer only when there is something to take."""
+        peek = PEEKS.get(operation.name)
+        if peek is None:
+            return True
+        call = self.admit(operation, caller, request)
+        found: bool = self.database.read(lambda tx: peek(tx, call, request))
+        return found
 
     def submit(self, operation: Operation, caller: Caller, request: Any, done: Done) -> Call:
         """A mutating operation without waiting; `done(response, error)` runs on the writer's thread."""
@@ -250,6 +259,8 @@ class Engine:
         answer: list[Any] = [None]
 
         def attempt() -> bool | None:
+            if answer[0] is not None and not self.is_worth_asking(operation, caller, once):
+                return None
             answer[0] = self.call(operation, caller, once)
             return True if is_ready(operation, once, answer[0]) else None
 

@@ -85,6 +85,11 @@ def _next(tx: Transaction, call: Call, limit: int) -> tuple[list[rows.HandoffRow
     return [row for row in rows.in_order(open_to, limit) if tokens.take(row.address)], tokens
 
 
+def would_claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> bool:
+    """Whether something is offered to the caller; its limit may still say no."""
+    return request.handoff is not None or bool(rows.offered(tx, call.workspace, addresses_of(tx, call), 1))
+
+
 def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> model.Handoff:
     """Check the result, keep it and end; the run that worked on it ends with it. Again with the same result: nothing.
 

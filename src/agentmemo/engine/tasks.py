@@ -20,7 +20,7 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode, encode, encode_sorted
 from agentmemo.store import runs as rows
 from agentmemo.store.blobs import PLAIN, Packed
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 
 PRIORITY_MAX = 1000
 
@@ -56,12 +56,20 @@ def start(tx: Transaction, call: Call, request: model.StartTask) -> model.Starte
 
 def claim(tx: Transaction, call: Call, request: model.ClaimTask) -> model.ClaimedTask:
     """The next ready run by priority and age, or none."""
-    row = tx.one("ready_next", workspace=call.workspace, tasks=encode_sorted(request.tasks).decode(), now=tx.now)
+    row = _next(tx, call, request)
     if row is None:
         return model.ClaimedTask()
     run = existing(tx, call, row[0])
     claimed = runs.claim(tx, call, run, request.worker, call.engine.settings.lease_seconds)
     return model.ClaimedTask(claimed=claimed if claimed.outcome == "claimed" else None)
+
+
+def would_claim(tx: Transaction, call: Call, request: model.ClaimTask) -> bool:
+    return _next(tx, call, request) is not None
+
+
+def _next(tx: Transaction, call: Call, request: model.ClaimTask) -> Row | None:
+    return tx.one("ready_next", workspace=call.workspace, tasks=encode_sorted(request.tasks).decode(), now=tx.now)
 
 
 def schedules(tx: Transaction, call: Call, request: model.ListSchedules) -> Page:

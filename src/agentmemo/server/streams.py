@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from agentmemo.clock import monotonic
-from agentmemo.connect import perform
+from agentmemo.connect import is_worth_asking, perform
 from agentmemo.engine import audit
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import ENDED, is_ready
@@ -55,7 +56,15 @@ async def long_poll(engine: Engine, hub: Hub, route: Route, caller: Caller, requ
             left = end - monotonic()
             if left <= 0 or hub.stopping or is_ready(route.operation, once, answer):
                 return answer
-            await hub.changed_since(seen, left)
+            await _until_worth_asking(hub, seen, end, partial(is_worth_asking, engine, route.operation, caller, once))
+
+
+async def _until_worth_asking(hub: Hub, seen: int, end: float, ask: Callable[[], Awaitable[bool]]) -> None:
+    """Until a commit of anybody's may have changed the answer, the time is over, or the server stops."""
+    while (left := end - monotonic()) > 0 and await hub.changed_since(seen, left):
+        seen = hub.generation  # before asking: what is committed meanwhile is seen then or looked at again
+        if await ask():
+            return
 
 
 class Stream:
