@@ -192,7 +192,9 @@ def test_a_key_stands_for_one_piece_of_work(sender):
 
 
 def test_a_receiver_that_nobody_knows_is_remarked(sender, taker):
-    assert "Nobody has called as agent:taker so far" in sender("create", "--to-agent", "taker").err
+    made = sender("create", "--to-agent", "taker")
+    assert "Nobody has called as agent:taker so far" in made.err
+    assert "nobody has called as it so far" in sender("show", made.out.split()[0]).out
     taker("announce", "--nothing")
     assert sender("create", "--to-agent", "taker").err == ""
 
@@ -309,11 +311,13 @@ def test_cancel_and_requeue(agent, claimed, taker, sender):
     assert sender("requeue", claimed).status == 4
     handoff = agent.handoff.create(to_agent="taker")
     taker("decline", handoff.id, "no")
-    again = sender("requeue", handoff.id, "--to-queue", "nightly", "--reason", "somebody must")
+    words = ("--to-queue", "nightly", "--reason", "somebody must", "--complete-by", "2100-01-01T00:00")
+    again = sender("requeue", handoff.id, *words)
     assert "it is offered to queue:nightly" in again.out
     assert sender("requeue", handoff.id).status == 4
-    event = sender("show", handoff.id, "--json").json
-    assert (event["attempt"], event["reason"]) == (1, "somebody must")
+    found = agent.handoff.get(handoff.id)
+    assert (found.attempt, found.reason) == (1, "somebody must")
+    assert "2100-01-01" in sender("show", handoff.id).out
 
 
 def test_a_reference_is_read_at_its_version_under_the_claim(agent, taker, cli):
@@ -367,6 +371,7 @@ def test_nothing_offered_is_not_found(taker):
     for result in (
         taker("claim", "--json"),
         taker("claim", "--wait-seconds", "0.01", "--json"),
+        taker("claim", "--wait-seconds", "-1", "--json"),
         taker("wait", "--timeout-seconds", "0.01", "--json"),
     ):
         assert (result.status, result.problem["code"]) == (3, "not_found")

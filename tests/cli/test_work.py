@@ -320,6 +320,6 @@ def test_the_nearest_function_is_named(inside):
     assert inside("handlers:quik", "--json").problem["next_call"] == "agentmemo work --handler handlers:quick"
 
 
-@pytest.mark.parametrize("words", [("--concurrency", "0"), ("--grace-seconds", "-1")])
+@pytest.mark.parametrize("words", [("--concurrency", "0"), ("--grace-seconds", "-1"), ("--grace-seconds", "nan")])
 def test_what_makes_no_sense_is_refused(inside, words):
     assert inside("handlers:quick", *words, "--json").problem["code"] == "invalid_input"
