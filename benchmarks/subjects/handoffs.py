@@ -71,7 +71,7 @@ def ours(directory: Path) -> Iterator[Workloads]:
         yield our_workloads(agent)
 
 
-def our_workloads(agent: Any) -> Workloads:
+def our_workloads(agent: Any, each: int = EACH) -> Workloads:
     numbers = itertools.count()
 
     def create(_client: int) -> Callable[[], Any]:
@@ -81,7 +81,7 @@ def our_workloads(agent: Any) -> Workloads:
         return lambda: agent.handoff.create(to_agent="somebody", context=VALUE, key=f"work {next(numbers)}")
 
     def cycle(_client: int) -> Callable[[], None]:
-        fill(agent, EACH, to_agent="worker")
+        fill(agent, each, to_agent="worker")
 
         def operation() -> None:
             found = agent.handoff.claim()

@@ -2,6 +2,7 @@
 
 Both send to one queue with sixteen workers, which the neighbour alone keeps busy: there is a backlog all the time.
 Beside it stands what the neighbour's own handoffs waited, which is what everybody would wait in a queue without turns.
+The second row is about neighbours who do nothing: workers that wait for handoffs while somebody else writes state.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import harness
-from harness import QUICK, REPETITIONS, Row, Target
+from harness import QUICK, REPETITIONS, SECONDS, Row, Target
 from subjects.handoffs import VALUE, fill
 
 import agentmemo
@@ -26,6 +27,7 @@ WORKERS, WORK_SECONDS = 16, 0.04
 # There before the first of the victim's: as much as the workers do in half a second.
 BACKLOG = 200
 TARGET = Target(2, at_most=True)
+IDLE = 64
 VICTIM, NEIGHBOUR = "victim", "neighbour"
 SETTINGS = (
     f"created to claimed, SQLite, one process, {WORKERS} workers that take {1e3 * WORK_SECONDS:g} ms for each handoff;"
@@ -34,6 +36,10 @@ SETTINGS = (
 
 
 def run() -> list[Row]:
+    return [_flood_row(), _idle_row()]
+
+
+def _flood_row() -> Row:
     alone, beside, neighbours = [], [], []
     for _ in range(REPETITIONS):
         alone.append(statistics.median(_waits(flooded=False)[VICTIM]))
@@ -42,19 +48,43 @@ def run() -> list[Row]:
         neighbours.append(statistics.median(waits[NEIGHBOUR]))
     calm, ours, neighbour = (statistics.median(times) for times in (alone, beside, neighbours))
     repetitions = {"alone": alone, "beside the flood": beside, "the neighbour": neighbours}
-    return [
-        Row(
-            subject=f"wait beside a neighbour who sends {FLOOD} to 1, p50 of the wait without",
-            unit="x",
-            peer_name="the neighbour's own wait",
-            ours=ours / calm,
-            peer=neighbour / calm,
-            target=TARGET,
-            settings=SETTINGS,
-            note=f"{calm:.2f} ms without, {ours:.2f} ms with it",
-            repetitions={name: list(times) for name, times in repetitions.items()},
-        )
-    ]
+    return Row(
+        subject=f"wait beside a neighbour who sends {FLOOD} to 1, p50 of the wait without",
+        unit="x",
+        peer_name="the neighbour's own wait",
+        ours=ours / calm,
+        peer=neighbour / calm,
+        target=TARGET,
+        settings=SETTINGS,
+        note=f"{calm:.2f} ms without, {ours:.2f} ms with it",
+        repetitions={name: list(times) for name, times in repetitions.items()},
+    )
+
+
+def _idle_row() -> Row:
+    rates: dict[int, list[float]] = {0: [], IDLE: []}
+    for _ in range(REPETITIONS):
+        for idle, found in rates.items():
+            with _queue(lambda _handoff: None, workers=idle) as agents:
+                found.append(_sets(agents[VICTIM]))
+    return Row(
+        subject=f"state set beside {IDLE} workers that wait, 1 client",
+        unit="per s",
+        peer_name="without them",
+        ours=statistics.median(rates[IDLE]),
+        peer=statistics.median(rates[0]),
+        settings="SQLite, one process, 1 KB JSON, fsync before each answer",
+        repetitions={"with": list(rates[IDLE]), "without": list(rates[0])},
+    )
+
+
+def _sets(agent: agentmemo.Connection) -> float:
+    """Per second."""
+    number, end = 0, time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        agent.state.set("bench", f"key:{number}", VALUE)
+        number += 1
+    return number / SECONDS
 
 
 def _waits(*, flooded: bool) -> dict[str, list[float]]:
@@ -83,7 +113,7 @@ def _waits(*, flooded: bool) -> dict[str, list[float]]:
 
 
 @contextmanager
-def _queue(handle: Any) -> Iterator[dict[str, agentmemo.Connection]]:
+def _queue(handle: Any, workers: int = WORKERS) -> Iterator[dict[str, agentmemo.Connection]]:
     """Both senders, and a worker's agent with its threads until the end."""
     with ExitStack() as stack:
         file = stack.enter_context(harness.directory("fairness")) / "plane.db"
@@ -92,7 +122,7 @@ def _queue(handle: Any) -> Iterator[dict[str, agentmemo.Connection]]:
         }
         worker = agents["worker"]
         working = threading.Thread(
-            target=worker.handoff.work, args=(handle,), kwargs={"concurrency": WORKERS, "queues": ["desk"]}
+            target=worker.handoff.work, args=(handle,), kwargs={"concurrency": workers, "queues": ["desk"]}
         )
         working.start()
         try:

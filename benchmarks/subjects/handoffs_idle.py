@@ -27,7 +27,7 @@ from harness import QUICK, REPETITIONS, Row, Target
 from load import Seconds
 from subjects.handoffs import VALUE, Client, first_of, work_queue
 
-SAMPLES = 20 if QUICK else 200
+SAMPLES = 20 if QUICK else 120
 WARM_UP = 3 if QUICK else 10
 PAUSE_SECONDS = (0.02, 0.06)
 # How ours is reached -> what it needs to start, its bounds for the median and the slowest of a hundred, its peers.

@@ -14,7 +14,7 @@ from typing import Any
 
 import postgres
 from harness import QUICK, REPETITIONS, Row, Target, compare, take_turns
-from subjects.handoffs import AT_ONCE, CREATE, CYCLE, EACH, RESULT, VALUE, WORKERS, Client, Workloads, fill
+from subjects.handoffs import AT_ONCE, CREATE, CYCLE, RESULT, VALUE, WORKERS, Client, Workloads, fill
 from subjects.handoffs import our_workloads as one_at_a_time
 from subjects.queue_postgres import BACKLOG, pgqueuer, procrastinate
 
@@ -25,7 +25,8 @@ PEERS = {"procrastinate": "Procrastinate", "pgqueuer": "PGQueuer", "pgmq": "pgmq
 PEERS_MANY = {"pgqueuer": PEERS["pgqueuer"], "pgmq": PEERS["pgmq"]}
 # Who claims many at a time needs few workers; PGQueuer has one.
 WORKERS_MANY = 4
-BATCHES = 2 if QUICK else 20
+BATCHES = 2 if QUICK else 10
+EACH = 20 if QUICK else 100
 MANY = "claim and complete many"
 SETTINGS = f"1 KB; {postgres.SETTINGS_SHOWN}"
 # Peers with a loop of their own: they work off a backlog that is made before.
@@ -35,8 +36,8 @@ DRAINS = {CYCLE: "drain", MANY: "drain many at once"}
 
 def run() -> list[Row]:
     with postgres.contenders(__name__, ["ours", *PEERS]) as started:
-        cycles = _drained(started, CYCLE, WORKERS, EACH)
-        many = _drained({name: one for name, one in started.items() if name != "procrastinate"}, MANY, WORKERS_MANY, 1)
+        cycles = _drained(started, CYCLE)
+        many = _drained({name: one for name, one in started.items() if name != "procrastinate"}, MANY)
         queues = {name: one for name, one in started.items() if name in BY_THEMSELVES}
         others = {name: one for name, one in started.items() if name not in queues}
         created = take_turns(others, CREATE, WORKERS) | take_turns(queues, "enqueue", WORKERS)
@@ -54,7 +55,7 @@ def run() -> list[Row]:
     ]
 
 
-def _drained(started: dict[str, Any], workload: str, workers: int, each: int) -> dict[str, list[dict[str, Any]]]:
+def _drained(started: dict[str, Any], workload: str) -> dict[str, list[dict[str, Any]]]:
     """Samples by contender, per handoff. Peers that work off a backlog by themselves say how long all of it took."""
     samples: dict[str, list[dict[str, Any]]] = {name: [] for name in started}
     for _ in range(REPETITIONS):
@@ -62,9 +63,9 @@ def _drained(started: dict[str, Any], workload: str, workers: int, each: int) ->
             if name in BY_THEMSELVES:
                 sample, units = contender.measure(DRAINS[workload], 1, count=1), BACKLOG
             elif workload == MANY:
-                sample, units = contender.measure(workload, workers, count=BATCHES), AT_ONCE
+                sample, units = contender.measure(workload, WORKERS_MANY, count=BATCHES), AT_ONCE
             else:
-                sample, units = contender.measure(workload, workers, count=each), 1
+                sample, units = contender.measure(workload, WORKERS, count=EACH), 1
             samples[name].append({**sample, "rate": sample["rate"] * units})
     return samples
 
@@ -88,7 +89,7 @@ def ours(_directory: Path) -> Iterator[Workloads]:
 
             return operation
 
-        yield one_at_a_time(agent) | {MANY: many}
+        yield one_at_a_time(agent, EACH) | {MANY: many}
 
 
 @contextmanager
