@@ -64,7 +64,9 @@ class World:
         self.call("task.start", runs.StartTask(name="job"))
 
     def handoff(self):
-        return self.call("handoff.create", handoffs.CreateHandoff(to_agent="dana")).id
+        """Persons take work from what they announced; an agent of the same name is somebody else."""
+        self.call("handoff.announce", handoffs.AnnounceReceiver(queues=["work"]))
+        return self.call("handoff.create", handoffs.CreateHandoff(to_queue="work")).id
 
     def claimed(self):
         handle = self.handoff()

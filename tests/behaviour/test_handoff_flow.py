@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from agentmemo import LeaseLost, VersionConflict
@@ -396,3 +398,112 @@ def test_the_briefing_tells_of_handoffs(surface, sender, receiver):
     assert receiver.briefing().data["handoffs"] == []
     sender.handoff.result(task.id)
     assert sender.briefing().data["notices"] == []
+
+
+@promise("handoff.run")
+def test_a_run_that_failed_for_good_fails_its_handoff(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver")
+    receiver.handoff.work(lambda _task, run: run.fail("there is no such thing"), until_idle=True)
+    found = sender.handoff.get(task.id)
+    assert (found.state, found.reason) == ("failed", "there is no such thing")
+
+
+@promise("handoff.run")
+def test_after_its_run_was_cancelled_the_next_attempt_begins_anew(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", retry={"first_delay_seconds": 0.0})
+    runs = []
+
+    def handler(_task, run):
+        runs.append(run.id)
+        if len(runs) == 1:
+            sender.runs.cancel(run.id, "wrong way")
+        return run.step("go", lambda: "there")
+
+    receiver.handoff.work(handler, until_idle=True)
+    assert sender.handoff.result(task.id).result == "there"
+    assert len(set(runs)) == 2
+
+
+@promise("handoff.work")
+def test_a_handler_may_end_its_handoff_in_its_own_way(surface, sender, receiver):
+    for act, state, run_state in (
+        ("fail", "failed", "failed"),
+        ("decline", "declined", "cancelled"),
+        ("complete", "completed", "completed"),
+    ):
+        task = sender.handoff.create(to_agent="receiver")
+        runs = []
+
+        def handler(task, run, act=act, runs=runs):
+            runs.append(run.id)
+            getattr(receiver.handoff, act)(task.id, "so it is")
+            return "not this"
+
+        receiver.handoff.work(handler, until_idle=True)
+        assert sender.handoff.get(task.id).state == state
+        assert sender.runs.get(runs[0]).state == run_state
+
+
+@promise("handoff.work")
+def test_a_handler_that_gives_back_keeps_its_checkpoints(surface, sender, receiver):
+    sender.handoff.create(to_agent="receiver")
+    ran = []
+
+    def handler(task, run):
+        run.step("look", lambda: ran.append("look"))
+        if "later" not in ran:
+            ran.append("later")
+            receiver.handoff.release(task.id, "not now", attempted=False)
+        return "done"
+
+    receiver.handoff.work(handler, until_idle=True)
+    assert ran == ["look", "later"]
+
+
+@dataclasses.dataclass
+class Found:
+    ok: bool
+
+
+@promise("handoff.accepted")
+def test_what_a_handler_returns_may_be_a_model(surface, sender, receiver):
+    task = sender.handoff.create(
+        to_agent="receiver", acceptance={"schema": {"type": "object"}, "checks": ["result.ok"]}
+    )
+    receiver.handoff.work(lambda _task: Found(ok=True), until_idle=True)
+    assert sender.handoff.result(task.id).result == {"ok": True}
+
+
+@promise("handoff.transaction")
+def test_a_buffered_handoff_has_its_handle_at_once(surface, sender, receiver):
+    def hand_over():
+        return surface.current_step().handoff.create(
+            to_agent="receiver", acceptance={"schema": {"type": "string"}}, context={"n": 1}
+        )
+
+    with sender.run("r", key="1") as run:
+        handle = run.step("hand over", hand_over)
+    assert receiver.handoff.claim().id == handle
+    with sender.transaction() as tx:
+        made = tx.handoff.create(to_agent="receiver", key="k")
+    assert tx.results[0].id == made == sender.handoff.find("k").id
+    assert sender.handoff.find("another") is None
+
+
+@promise("handoff.clocks")
+def test_one_handoff_that_cannot_be_dealt_with_keeps_no_other(surface, sender, monkeypatch, caplog):
+    from agentmemo.engine import handoff_time
+
+    bad = sender.handoff.create(to_agent="absent", pickup_by=surface.plane.clock.now_us() + SECOND)
+    good = sender.handoff.create(to_agent="absent", pickup_by=surface.plane.clock.now_us() + SECOND)
+    whole = handoff_time.time_came
+
+    def fails_once(tx, call, handle):
+        if handle == bad.id:
+            raise OverflowError("too big to count with")
+        whole(tx, call, handle)
+
+    monkeypatch.setattr(handoff_time, "time_came", fails_once)
+    surface.plane.advance(1)
+    assert sender.handoff.get(good.id).escalated_at is not None
+    assert bad.id in caplog.text

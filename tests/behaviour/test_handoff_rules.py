@@ -206,6 +206,11 @@ def test_bad_input_is_refused_and_keeps_nothing(surface, sender):
         {"to_agent": "a", "budget": {"stepps": 1}},
         {"to_agent": "a", "tried": [{"text": "x"}]},
         {"to_agent": "a", "constraints": ["x"] * 101},
+        {"to_agent": "a", "ladder": [{"after_seconds": 1e300, "escalate": True}]},
+        {"to_agent": "a", "retry": {"first_delay_seconds": -1.0}},
+        {"to_agent": "a", "retry": {"max_delay_seconds": 1e300}},
+        {"to_agent": "a", "retry": {"factor": 0.5}},
+        {"to_agent": "a", "retry": {"delay": 3}},
     )
     for fields in bad:
         with pytest.raises(InvalidInput) as refused:
@@ -214,3 +219,24 @@ def test_bad_input_is_refused_and_keeps_nothing(surface, sender):
     with pytest.raises(LimitExceeded):
         sender.handoff.create(to_agent="a", context="x" * (surface.plane.settings.value_bytes_max + 1))
     assert list(sender.handoff.list()) == []
+
+
+@promise("handoff.claim")
+def test_a_person_of_an_agents_name_is_not_that_agent(surface, sender):
+    task = sender.handoff.create(to_agent="sam")
+    person = surface.connect(person="sam")
+    assert person.handoff.claim() is None
+    with pytest.raises(PermissionDenied, match="addressed to agent:sam"):
+        person.handoff.claim(task.id)
+    person.handoff.announce(queues=["people"])
+    mine = sender.handoff.create(to_queue="people")
+    assert person.handoff.claim().id == mine.id
+
+
+@promise("handoff.unattended")
+def test_a_lease_is_bounded(surface, sender, receiver):
+    sender.handoff.create(to_agent="receiver")
+    for seconds in (-5.0, 0.0, 1e9):
+        with pytest.raises(InvalidInput, match="lease_seconds"):
+            receiver.handoff.claim(lease_seconds=seconds, heartbeat=False)
+    assert receiver.handoff.claim(lease_seconds=5.0, heartbeat=False).state == "claimed"

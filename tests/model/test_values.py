@@ -207,3 +207,14 @@ def test_a_commitment_is_a_keyed_hash_separated_by_field(field, content, salt):
     expected = hmac.digest(salt, field.encode() + b"\x00" + content, "sha256")
     assert base64.urlsafe_b64decode(made + "=") == expected
     assert made != audit.commit(field + "x", content, salt)
+
+
+class Text(str):
+    """A text of a class of its own, as libraries for models have them."""
+
+    __slots__ = ()
+
+
+def test_a_text_of_a_class_of_its_own_is_a_text():
+    for encode in (values.encode, values.encode_result):
+        assert encode({"said": Text("ä")}) == values.encode({"said": "ä"})

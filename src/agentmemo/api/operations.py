@@ -192,6 +192,8 @@ _HANDOFFS = (
             buffered=True, summary="Hand work over to an agent, a capability or a queue"),
     _read("handoff.get", "/handoffs/{handoff}", "handoffs:read", handoffs.GetHandoff, handoffs.Handoff,
           watch=True, summary="A handoff, optionally waiting for a change"),
+    _read("handoff.find", "/handoff-keys/{key}", "handoffs:read", handoffs.FindHandoff, handoffs.Handoff,
+          summary="A handoff by its key"),
     _read("handoff.list", "/handoffs", "handoffs:read", handoffs.ListHandoffs, Page, items=handoffs.Handoff,
           summary="Handoffs, newest first"),
     _read("handoff.pending", "/pending-handoffs", "handoffs:read", handoffs.ListPending, Page,

@@ -102,6 +102,16 @@ def list_(
 
 
 @app.command
+def find(key: str, /, *, common: Common = EVERYWHERE) -> None:
+    """Show the handoff that was created with a key."""
+    with common.connect() as plane:
+        found = plane.handoff.find(key)
+    if found is None:
+        raise NotFound(f"There is no handoff with the key {key!r}.", next_call="agentmemo handoff list")
+    _show(common, found)
+
+
+@app.command
 def pending(*, limit: Limit = 100, cursor: Cursor = None, common: Common = EVERYWHERE) -> None:
     """List what is offered to you, in the order in which it would be claimed. Looking changes nothing."""
     with common.connect() as plane:

@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "briefing.get": "briefing",
     "handoff.create": "handoff create",
     "handoff.get": "handoff show",
+    "handoff.find": "handoff find",
     "handoff.list": "handoff list",
     "handoff.pending": "handoff pending",
     "handoff.notices": "handoff notices",

@@ -40,8 +40,13 @@ def as_struct(kind: type[T], value: Any) -> T:
         raise explain(error, kind) from None
 
 
-def as_retry(retry: Retry | int | None) -> Retry | None:
-    return Retry(max_attempts=retry) if isinstance(retry, int) else retry
+def as_retry(retry: Retry | dict[str, Any] | None) -> Retry | None:
+    """A Retry given as one or as its fields."""
+    return as_struct(StrictRetry, retry) if isinstance(retry, dict) else retry
+
+
+class StrictRetry(Retry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A retry on its way in: a field that does not exist is refused, where a reader ignores it."""
 
 
 def takes_run(handler: Callable[..., Any]) -> bool:

@@ -71,6 +71,7 @@ HANDLERS: dict[str, Handler] = {
     "briefing.get": briefing.get,
     "handoff.create": handoff_create.create,
     "handoff.get": handoff_reads.get,
+    "handoff.find": handoff_reads.find,
     "handoff.list": handoff_reads.list_,
     "handoff.pending": handoff_reads.pending,
     "handoff.notices": handoff_reads.notices,

@@ -26,6 +26,8 @@ from agentmemo.store.blobs import Packed
 from agentmemo.store.database import Transaction
 
 ATTEMPTS_MAX = 1000
+SECONDS_MAX = 10 * 365 * 86400.0
+FACTOR_MAX = 1000.0
 
 
 def create(tx: Transaction, call: Call, request: model.CreateHandoff) -> model.Handoff:
@@ -33,11 +35,21 @@ def create(tx: Transaction, call: Call, request: model.CreateHandoff) -> model.H
     address = model.address_of(request.to_agent, request.to_capability, request.to_queue)
     packed: Packed = request.context
     digest = hashlib.sha256(f"{address}\n".encode() + packed.source).hexdigest()
-    if request.key is not None and (found := rows.find(tx, call.workspace, request.key)):
+    if found := _existing(tx, call, request):
         _check_same(found, digest, address)
         return view(tx, call, found, known=is_known(tx, call, found.address))
     row = new_row(tx, call, request, address, digest)
     return insert(tx, call, row, packed, request.references)
+
+
+def _existing(tx: Transaction, call: Call, request: model.CreateHandoff) -> rows.HandoffRow | None:
+    """The handoff that this key or this handle stands for already."""
+    if request.id is not None:
+        if not ids.is_handle(request.id, "hof"):
+            raise InvalidInput(f"{request.id[:64]!r} is no handle of a handoff.", next_call="Leave `id` out.")
+        if found := rows.get(tx, call.workspace, request.id):
+            return found
+    return rows.find(tx, call.workspace, request.key) if request.key is not None else None
 
 
 def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: str, digest: str) -> rows.HandoffRow:
@@ -47,7 +59,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
     path = msgspec.json.decode(parent.path) if parent else []
     refused = _circle(call, path, address)
     at = max(request.not_before or 0, tx.now)
-    handle = ids.mint("hof", tx.now)
+    handle = request.id or ids.mint("hof", tx.now)
     offered = at <= tx.now and not refused
     budget = request.budget or (
         msgspec.json.decode(parent.budget, type=run_model.Budget) if parent and parent.budget else None
@@ -178,7 +190,7 @@ def _check_same(found: rows.HandoffRow, digest: str, address: str) -> None:
     if found.digest == digest:
         return
     raise IdempotencyMismatch(
-        f"The key {found.key!r} stands for handoff {found.handle}, which carries something else.",
+        f"Handoff {found.handle} (key {found.key!r}) carries something else.",
         why="A key stands for one piece of work; another receiver or package is other work.",
         next_call="Send the first package again, or choose another key.",
         details={"handoff": found.handle, "first": found.address, "now": address},
@@ -197,13 +209,29 @@ def _check_request(request: model.CreateHandoff) -> None:
         raise InvalidInput(
             f"max_attempts is 1 to {ATTEMPTS_MAX}, not {request.max_attempts}.", next_call="Leave it out for 3."
         )
-    if request.progress_seconds is not None and request.progress_seconds <= 0:
-        raise InvalidInput("progress_seconds is above 0.", next_call="Leave it out for no progress clock.")
+    _check_seconds(request)
     for name in ("references", "artifacts", "constraints", "tried", "unverified", "ladder"):
         if len(getattr(request, name)) > model.LIST_MAX:
             raise InvalidInput(
                 f"{name} has more than {model.LIST_MAX} items.", next_call="Keep the rest in state and refer to it."
             )
+
+
+def _check_seconds(request: model.CreateHandoff) -> None:
+    """Every span of time is bounded: one that is too long to count with would keep a duty from all the others."""
+    seconds = {f"ladder[{number}].after_seconds": rung.after_seconds for number, rung in enumerate(request.ladder)}
+    if request.progress_seconds is not None:
+        seconds["progress_seconds"] = request.progress_seconds
+        if request.progress_seconds == 0:
+            raise InvalidInput("progress_seconds is above 0.", next_call="Leave it out for no progress clock.")
+    if request.retry is not None:
+        seconds["retry.first_delay_seconds"] = request.retry.first_delay_seconds
+        seconds["retry.max_delay_seconds"] = request.retry.max_delay_seconds
+        if not 1 <= request.retry.factor <= FACTOR_MAX:
+            raise InvalidInput(f"retry.factor is 1 to {FACTOR_MAX:.0f}.", next_call="Leave it out for 2.")
+    for name, value in seconds.items():
+        if not 0 <= value <= SECONDS_MAX:
+            raise InvalidInput(f"{name} is 0 to {SECONDS_MAX:.0f} seconds, not {value}.", next_call="Use less.")
 
 
 def _ladder(call: Call, request: model.CreateHandoff, at: int) -> handoff_moves.Ladder:
@@ -213,9 +241,9 @@ def _ladder(call: Call, request: model.CreateHandoff, at: int) -> handoff_moves.
         pickup_us = max(0, request.pickup_by - at)
     found: handoff_moves.Ladder = []
     for rung in request.ladder:
-        if rung.after_seconds < 0 or rung.escalate == any((rung.to_agent, rung.to_capability, rung.to_queue)):
+        if rung.escalate == any((rung.to_agent, rung.to_capability, rung.to_queue)):
             raise InvalidInput(
-                "A rung has after_seconds of 0 or more, and either escalate or one receiver.",
+                "A rung has either escalate or one receiver.",
                 next_call='Send ladder=[{"after_seconds": 60, "to_agent": "other"}].',
             )
         address = ESCALATE if rung.escalate else model.address_of(rung.to_agent, rung.to_capability, rung.to_queue)
@@ -233,8 +261,8 @@ def _origin(tx: Transaction, call: Call) -> tuple[str | None, rows.HandoffRow | 
     if ids.is_handle(claim_.run, "hof"):
         return None, rows.get(tx, call.workspace, claim_.run)
     run = run_rows.get(tx, call.workspace, claim_.run)
-    if run is not None and run.name == model.RUN_NAME and run.key is not None:
-        return run.handle, rows.get(tx, call.workspace, run.key)
+    if run is not None and (handoff := model.handoff_of_run(run.name, run.key)):
+        return run.handle, rows.get(tx, call.workspace, handoff)
     return claim_.run, None
 
 

@@ -105,9 +105,15 @@ def of_worker(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bo
 
 
 def run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, reason: str) -> None:
-    """The run that worked on it ended without completing it."""
+    """The run that worked on it ended without completing it. What failed for good is not tried again."""
     row = rows.get(tx, call.workspace, handle)
-    if row is not None and row.run == run and row.state == model.CLAIMED and state != run_model.COMPLETED:
+    if row is None or row.run != run or row.state != model.CLAIMED or state == run_model.COMPLETED:
+        return
+    tx.write("handoff_set_run", expect=1, id=row.id, run=None, now=tx.now)
+    if state == run_model.FAILED:
+        note_attempt(tx, row, "failed", reason)
+        end(tx, call, row, "fail", reason=reason)
+    else:
         give_back(tx, call, row, "released", f"its run {run} was {state}: {reason}", counts=True, pause=True)
 
 

@@ -31,6 +31,13 @@ def get(tx: Transaction, call: Call, request: model.GetHandoff) -> model.Handoff
     return view(tx, call, row, known=is_known(tx, call, row.address))
 
 
+def find(tx: Transaction, call: Call, request: model.FindHandoff) -> model.Handoff:
+    row = rows.find(tx, call.workspace, request.key)
+    if row is None:
+        raise not_found("handoff", request.key)
+    return view(tx, call, row, known=is_known(tx, call, row.address))
+
+
 def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
     limit = check_limit(request.limit)
     if request.state is not None:

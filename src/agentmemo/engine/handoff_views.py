@@ -48,7 +48,7 @@ def view(
         workflow=carried.workflow,
         workflow_version=carried.workflow_version,
         context=carried.context,
-        references=_references(tx, row) if carried.references else [],
+        references=_references(tx, row, carried.references) if carried.references else [],
         artifacts=carried.artifacts,
         constraints=carried.constraints,
         acceptance=carried.acceptance,
@@ -99,11 +99,14 @@ def _result(tx: Transaction, row: rows.HandoffRow) -> object:
     return decode(content) if content else None
 
 
-def _references(tx: Transaction, row: rows.HandoffRow) -> list[model.Reference]:
-    return [
+def _references(tx: Transaction, row: rows.HandoffRow, given: list[model.Reference]) -> list[model.Reference]:
+    """As they were pinned, in the sender's order."""
+    order = {(each.namespace, each.key): place for place, each in enumerate(given)}
+    pinned = [
         model.Reference(namespace=namespace, key=key, version=version, digest=digest)
         for namespace, key, version, digest in tx.all("handoff_references", handoff=row.id)
     ]
+    return sorted(pinned, key=lambda each: order[each.namespace, each.key])
 
 
 def _attempts(tx: Transaction, call: Call, row: rows.HandoffRow) -> list[model.Attempt]:

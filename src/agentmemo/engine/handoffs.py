@@ -25,6 +25,7 @@ from agentmemo.store.database import Transaction
 PERCENT_MAX = 100
 LINEAGE_MAX = 100_000
 UNCHECKED_MAX = 100_000
+LEASE_SECONDS_MAX = 86_400.0
 VERDICT = model.Acceptance(
     schema={
         "type": "object",
@@ -38,6 +39,11 @@ def claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> model.Cl
     """What is offered to the caller, in order; or the one that is named, or who holds it (HandoffHeld)."""
     if not 1 <= request.limit <= model.CLAIM_MAX:
         raise InvalidInput(f"limit is 1 to {model.CLAIM_MAX}, not {request.limit}.", next_call="Claim fewer at once.")
+    if request.lease_seconds is not None and not 0 < request.lease_seconds <= LEASE_SECONDS_MAX:
+        raise InvalidInput(
+            f"lease_seconds is above 0 and at most {LEASE_SECONDS_MAX:.0f}, not {request.lease_seconds}.",
+            next_call="Leave it out for the plane's own.",
+        )
     if request.handoff is not None:
         row = _claimable(tx, call, existing(tx, call, request.handoff), request.worker)
         if row.state == model.CLAIMED:
@@ -68,14 +74,14 @@ def _next(tx: Transaction, call: Call, limit: int) -> tuple[list[rows.HandoffRow
 
     Where it takes work from is known from the last time, so that looking there and looking it up is one round trip.
     """
-    known = call.engine.receiving.get(call.actor) or [_own_address(call)]
+    known = call.engine.receiving.get(call.actor) or _own(call)
     while True:
         announced, *found = tx.fetch(
             ("handoff_addresses", {"workspace": call.workspace, "actor": call.actor}),
             *rows.limit_reads(call.workspace, known),
             *rows.offered_reads(tx, call.workspace, known, limit),
         )
-        addresses = [_own_address(call), *(address for (address,) in announced)]
+        addresses = _own(call) + [address for (address,) in announced]
         if addresses == known:
             break
         known = call.engine.receiving[call.actor] = addresses
@@ -147,6 +153,7 @@ def fail(tx: Transaction, call: Call, request: model.FailHandoff) -> model.Hando
     row = held(tx, call, request.handoff, request.epoch)
     handoff_ends.note_attempt(tx, row, "failed", request.reason)
     handoff_ends.end(tx, call, row, "fail", reason=request.reason)
+    _end_run(tx, call, row, run_model.FAILED, request.reason)
     return changed(tx, call, row)
 
 
@@ -173,6 +180,7 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
             handoff_moves.offer(tx, call, row, "readdress", reason=reason, address=address, rung=number + 1)
             return changed(tx, call, row)
     handoff_ends.end(tx, call, row, "decline", reason=reason)
+    _end_run(tx, call, row, run_model.CANCELLED, reason)
     return changed(tx, call, row)
 
 
@@ -181,8 +189,7 @@ def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.H
     row = existing(tx, call, request.handoff)
     _check_concerned(tx, call, row)
     handoff_ends.end(tx, call, row, "cancel", reason=request.reason, told=row.sender != call.actor)
-    if row.run and (run := run_rows.get(tx, call.workspace, row.run)) and run.state not in run_model.FINISHED:
-        runs.finish(tx, call, run, run_model.CANCELLED, reason=f"its handoff {row.handle} was cancelled")
+    _end_run(tx, call, row, run_model.CANCELLED, f"its handoff {row.handle} was cancelled")
     if row.state == model.SUBMITTED:
         for other in tx.all(
             "handoff_lineage", workspace=call.workspace, root=row.root, after=row.id, limit=LINEAGE_MAX
@@ -238,16 +245,17 @@ def announce(tx: Transaction, call: Call, request: model.AnnounceReceiver) -> mo
         tx.write("handoff_receiver_remove", workspace=call.workspace, address=address, actor=call.actor)
     if wanted != known:
         audit.record(tx, call, "handoff.announce", {"kind": "receiver", "to": ", ".join(sorted(wanted))})
-    return model.Receiver(agent=call.caller.actor, addresses=[_own_address(call), *sorted(wanted)])
+    return model.Receiver(agent=call.caller.actor, addresses=_own(call) + sorted(wanted))
 
 
 def addresses_of(tx: Transaction, call: Call) -> list[str]:
     """Where the caller is offered work: by its name, and what it announced."""
-    return [_own_address(call), *rows.addresses(tx, call.workspace, call.actor)]
+    return _own(call) + rows.addresses(tx, call.workspace, call.actor)
 
 
-def _own_address(call: Call) -> str:
-    return f"agent:{call.caller.name}"
+def _own(call: Call) -> list[str]:
+    """A person who is called as an agent is called is not that agent."""
+    return [f"agent:{call.caller.name}"] if call.caller.kind == "agent" else []
 
 
 def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, limited: bool) -> rows.HandoffRow:
@@ -364,6 +372,14 @@ def _check_result(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Pac
             next_call="Correct the result and complete again, or give it back: handoff.release(id, reason).",
             details={"handoff": row.handle, "problems": found},
         )
+
+
+def _end_run(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
+    """The run that worked on it ends with it."""
+    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    if run is not None and run.state not in run_model.FINISHED:
+        error = reason if state == run_model.FAILED else None
+        runs.finish(tx, call, run, state, error=error, reason=reason)
 
 
 def _complete_run(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:

@@ -19,7 +19,7 @@ from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model import handoffs, runs, state, system
 from agentmemo.model.audit import commit
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
-from agentmemo.model.values import encode, encode_result
+from agentmemo.model.values import decode, encode, encode_result
 from agentmemo.model.wire import Request, as_request
 from agentmemo.store import blobs
 from agentmemo.store import handoffs as handoff_rows
@@ -56,7 +56,7 @@ def prepare(call: Call, request: Request) -> Request:
     if isinstance(request, runs.CompleteStep | system.RunTransaction) and request.calls:
         changed["calls"] = [_prepare_buffered(call, buffered) for buffered in request.calls]
     if isinstance(request, handoffs.CompleteHandoff):
-        _check_result(call, request)
+        _check_result(call, request, changed["result"].original)
     return msgspec.structs.replace(request, **changed) if changed else request
 
 
@@ -70,7 +70,7 @@ def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
     return msgspec.structs.replace(packed, original=package)
 
 
-def _check_result(call: Call, request: handoffs.CompleteHandoff) -> None:
+def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) -> None:
     """A result is checked on the caller's thread: how long that takes is up to the result and the checks."""
     if request.handoff in call.engine.unchecked:
         return
@@ -81,7 +81,7 @@ def _check_result(call: Call, request: handoffs.CompleteHandoff) -> None:
 
     package = call.engine.database.read(look)
     if package is not None and package.acceptance is not None:
-        call.problems[request.handoff] = acceptance.problems(package.acceptance, request.result, package.context)
+        call.problems[request.handoff] = acceptance.problems(package.acceptance, result, package.context)
 
 
 def pack(call: Call, value: Any, field: str) -> blobs.Packed:
@@ -98,7 +98,9 @@ def pack(call: Call, value: Any, field: str) -> blobs.Packed:
             details={"bytes": len(content), "limit": limit},
         )
     _, blob_key = call.engine.names.workspace(call.caller.workspace)
-    packed = blobs.pack(call.engine.database, call.workspace, blob_key, content, value)
+    # What a handler returned may be a model; everybody else meets it as the JSON it was stored as.
+    original = decode(content) if field == "result" else value
+    packed = blobs.pack(call.engine.database, call.workspace, blob_key, content, original)
     salt = ids.salt()
     return msgspec.structs.replace(packed, salt=salt, commitment=commit(field, packed.source, salt))
 

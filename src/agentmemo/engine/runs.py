@@ -15,7 +15,7 @@ from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, RunHeld
 from agentmemo.model import runs as model
-from agentmemo.model.handoffs import RUN_NAME
+from agentmemo.model.handoffs import handoff_of_run
 from agentmemo.model.state import check_name
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import runs as rows
@@ -114,7 +114,7 @@ def claim(
 def _work_on_handoff(tx: Transaction, call: Call, request: model.StartRun, run: str) -> None:
     """A run of this name, opened under the claim of the handoff that is its key, works on it."""
     claim_ = call.caller.claim
-    if request.name == RUN_NAME and claim_ is not None and claim_.run == request.key:
+    if claim_ is not None and claim_.run == handoff_of_run(request.name, request.key):
         handoff_moves.bind_run(tx, call, claim_.run, run)
 
 
@@ -242,8 +242,8 @@ def finish(
     )
     if run.parent:
         waits.child_ended(tx, call, run.parent, run.handle)
-    if run.name == RUN_NAME and run.key is not None:
-        handoff_ends.run_ended(tx, call, run.key, run.handle, state, error or reason)
+    if handoff := handoff_of_run(run.name, run.key):
+        handoff_ends.run_ended(tx, call, handoff, run.handle, state, error or reason)
 
 
 def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:

@@ -14,7 +14,7 @@ from agentmemo.engine.claims import existing, held, make_ready, overdue_at
 from agentmemo.engine.run_views import budget_of, changed, view
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model import runs as model
-from agentmemo.model.handoffs import RUN_NAME
+from agentmemo.model.handoffs import handoff_of_run
 from agentmemo.model.state import check_name
 from agentmemo.model.values import decode, encode
 from agentmemo.store import blobs
@@ -222,14 +222,14 @@ def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
     audit.record(
         tx, call, "run.wake", {"kind": "run", "id": run.handle}, stream=run.handle, epoch=run.epoch, reason=reason
     )
-    if run.name == RUN_NAME and run.key is not None:
-        handoff_moves.wake(tx, call, run.key, run.handle, reason)
+    if handoff := handoff_of_run(run.name, run.key):
+        handoff_moves.wake(tx, call, handoff, run.handle, reason)
 
 
 def _park_handoff(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
     """A handoff that is worked on by a run waits with it."""
-    if run.name == RUN_NAME and run.key is not None:
-        handoff_moves.park(tx, call, run.key, run.handle, reason)
+    if handoff := handoff_of_run(run.name, run.key):
+        handoff_moves.park(tx, call, handoff, run.handle, reason)
 
 
 def mark_doubtful(tx: Transaction, call: Call, run: rows.RunRow, epoch: int) -> None:

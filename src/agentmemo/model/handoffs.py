@@ -56,7 +56,8 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     (EXPIRED, "requeue"): PENDING,
 }
 
-# The run that works on a handoff has this name, and the handoff's handle as its key.
+# The run that works on a handoff has this name, and the handoff's handle as its key; one that begins anew, because the
+# one before was ended without a result, has the epoch behind it.
 RUN_NAME = "handoff"
 KINDS = ("agent", "capability", "queue")
 NAME_MAX = 128
@@ -197,12 +198,13 @@ class Handoff(Response, kw_only=True):
 
 
 class CreateHandoff(Request, kw_only=True):
-    """Hand work over. Idempotent by `key`; the same key with another package is refused.
+    """Hand work over. Idempotent by `key`, and by `id`, a handle that the caller minted; with another package refused.
 
     Times are UTC microseconds. `pickup_by` is when somebody is told that nobody came (default: the plane's setting);
     `ladder` says what else happens before. `progress_seconds` bounds the silence of a holder, `complete_by` the whole.
     """
 
+    id: str | None = None
     to_agent: str | None = None
     to_capability: str | None = None
     to_queue: str | None = None
@@ -226,6 +228,10 @@ class CreateHandoff(Request, kw_only=True):
     max_attempts: int = 3
     retry: Retry | None = None
     budget: Budget | None = None
+
+
+class FindHandoff(Request, kw_only=True):
+    key: str
 
 
 class GetHandoff(Request, kw_only=True):
@@ -417,6 +423,16 @@ class ListHandoffLimits(Request, kw_only=True):
 def package_of(request: CreateHandoff) -> Package:
     """What of a request the receiver gets to know."""
     return Package(**{name: getattr(request, name) for name in Package.__struct_fields__})
+
+
+def run_key(handoff: str, epoch: int) -> str:
+    """The key of a run that begins to work on a handoff under a claim."""
+    return handoff if epoch == 1 else f"{handoff}/{epoch}"
+
+
+def handoff_of_run(name: str, key: str | None) -> str | None:
+    """The handoff that a run of this name and key works on; None for other runs."""
+    return key.partition("/")[0] if name == RUN_NAME and key else None
 
 
 def next_state(state: str, act: str, handoff: str) -> str:

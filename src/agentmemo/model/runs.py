@@ -98,7 +98,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     def delay_seconds(self, attempt: int) -> float:
         """The pause after failed attempt number `attempt` (1 is the first)."""
-        return min(self.first_delay_seconds * self.factor ** (attempt - 1), self.max_delay_seconds)
+        try:
+            return min(self.first_delay_seconds * self.factor ** (attempt - 1), self.max_delay_seconds)
+        except OverflowError:
+            return self.max_delay_seconds
 
 
 class Run(Response, kw_only=True):

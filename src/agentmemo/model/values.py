@@ -14,8 +14,17 @@ DEPTH_MAX = 200
 INTEGER_BITS_MAX = 14_000
 _TEXT_SHOWN = 60
 
-_encoder = msgspec.json.Encoder()
-_sorted_encoder = msgspec.json.Encoder(order="sorted")
+
+def _exact(value: Any) -> Any:
+    """A text, number or truth of a class of its own is what JSON says of it."""
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_exact)
+_sorted_encoder = msgspec.json.Encoder(enc_hook=_exact, order="sorted")
 _decoder = msgspec.json.Decoder()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ from agentmemo.client._async.runs import as_budget
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import as_retry, as_struct, microseconds, takes_run
 from agentmemo.clock import monotonic
-from agentmemo.errors import Error, LeaseLost, Unavailable
+from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable
 from agentmemo.model import handoffs as model
-from agentmemo.model.runs import Budget, Retry, StartRun
+from agentmemo.model.runs import Budget, GetRun, Retry, StartRun
 from agentmemo.model.state import Entry
 from agentmemo.model.wire import Request
 
@@ -25,6 +26,8 @@ AWAY_SECONDS = 1.0
 WAIT_SECONDS = 30.0
 RUN_ATTEMPTS = 1000  # the handoff counts its attempts; its run only goes on
 STOPPING = "its worker stops"
+
+_log = logging.getLogger("agentmemo.work")
 
 
 class AsyncHandoffs:
@@ -57,7 +60,7 @@ class AsyncHandoffs:
         progress_seconds: float | None = None,
         ladder: Iterable[model.Rung | dict[str, Any]] = (),
         max_attempts: int = 3,
-        retry: Retry | int | None = None,
+        retry: Retry | dict[str, Any] | None = None,
         budget: Budget | dict[str, Any] | None = None,
     ) -> model.Handoff:
         """Hand work over to exactly one receiver. It is durable when this returns. Idempotent by `key`.
@@ -66,7 +69,8 @@ class AsyncHandoffs:
         one, which the receiver may read under its claim. `acceptance` says what a result must be. Nobody having come
         until `pickup_by`, the sender and the people are told; the rungs of `ladder` come before. Times are datetimes
         or UTC microseconds. Raises IdempotencyMismatch for a key that stands for something else. A handoff that went
-        in a circle or through too many hands is returned as `dead`, with the reason.
+        in a circle or through too many hands is returned as `dead`, with the reason. `retry` gives the pauses between
+        attempts, `max_attempts` how many there are.
         """
         return await self._plane.call(
             model.CreateHandoff(
@@ -101,6 +105,13 @@ class AsyncHandoffs:
         return await self._plane.call(
             model.GetHandoff(handoff=id, wait_seconds=wait_seconds, after_updated=after.updated_at if after else None)
         )
+
+    async def find(self, key: str) -> model.Handoff | None:
+        """The handoff that was created with this key, or None."""
+        try:
+            return await self._plane.call(model.FindHandoff(key=key))
+        except NotFound:
+            return None
 
     async def list(
         self,
@@ -333,10 +344,11 @@ class AsyncHandoffs:
                 await self._perform_as_run(handoff, handler)
             else:
                 result = await self._plane.flow.run_function(handler, (handoff,), {}, None)
-                await self.complete(handoff.id, result)
+                await self._complete_held(handoff, result)
         except (Suspended, LeaseLost):
             pass  # it waits with its run, or it is somebody else's by now
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is the story of this attempt
+            _log.warning("handoff %s failed in attempt %d: %s", handoff.id, handoff.attempt, summary_of(error))
             await self._give_back(handoff, summary_of(error))
         finally:
             holding.live = False
@@ -344,9 +356,10 @@ class AsyncHandoffs:
             self._let_go(handoff.id)
 
     async def _perform_as_run(self, handoff: model.Handoff, handler: Callable[..., Any]) -> None:
+        began = await self._plane.call(GetRun(run=handoff.run)) if handoff.run else None
         opening = StartRun(
             name=model.RUN_NAME,
-            key=handoff.id,
+            key=began.key if began else model.run_key(handoff.id, handoff.epoch),
             max_attempts=RUN_ATTEMPTS,
             budget=handoff.budget,
             worker="",
@@ -354,8 +367,13 @@ class AsyncHandoffs:
         )
         async with AsyncRun(self._plane, opening, inline=False) as run:
             result = await self._plane.flow.run_function(handler, (handoff, run), {}, None)
-            await self.complete(handoff.id, result)
+            await self._complete_held(handoff, result)
             run.ended_with_handoff()
+
+    async def _complete_held(self, handoff: model.Handoff, result: Any) -> None:
+        """Unless the handler has ended it in its own way."""
+        if handoff.id in self._plane.handoffs:
+            await self.complete(handoff.id, result)
 
     async def _give_back(self, handoff: model.Handoff, reason: str, *, attempted: bool = True) -> None:
         """Where the plane is away, the heartbeat stops naming the claim, and it comes back by itself."""

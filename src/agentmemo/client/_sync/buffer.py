@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
+from agentmemo import ids
 from agentmemo.api.operations import BY_NAME, BY_REQUEST
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client.given import as_struct
@@ -27,6 +28,8 @@ from agentmemo.model.wire import Request
 
 # What a buffered read finds for a key that the buffer deletes.
 GONE = object()
+# Values are sent as they were given; everything else of a request as plain data.
+CARRIED = frozenset({"value", "context", "artifacts", "result"})
 
 
 class Buffer:
@@ -37,8 +40,9 @@ class Buffer:
         self.overlay: dict[tuple[str, str], Any] = {}
 
     def add(self, request: Request) -> None:
-        fields = {name: getattr(request, name) for name in request.__struct_fields__}
-        check(fields)
+        given = {name: getattr(request, name) for name in request.__struct_fields__}
+        fields = {name: value if name in CARRIED else msgspec.to_builtins(value) for name, value in given.items()}
+        check({name: value for name, value in fields.items() if name != "result"})
         self.calls.append(BufferedCall(operation=BY_REQUEST[type(request)].name, request=fields))
 
 
@@ -105,10 +109,15 @@ class BufferedHandoffs:
         acceptance: Acceptance | dict[str, Any] | None = None,
         key: str | None = None,
         priority: int = 0,
-    ) -> None:
-        """As `handoff.create`, of which these are the usual options; it exists once the whole commits."""
+    ) -> str:
+        """As `handoff.create`, of which these are the usual options; it exists once the whole commits.
+
+        Returns its handle. Where the key stands for a handoff already, that one's counts: `handoff.find(key)`.
+        """
+        handle = ids.mint("hof", self._plane.clock.now_us())
         self._buffer.add(
             CreateHandoff(
+                id=handle,
                 to_agent=to_agent,
                 to_capability=to_capability,
                 to_queue=to_queue,
@@ -120,6 +129,7 @@ class BufferedHandoffs:
                 priority=priority,
             )
         )
+        return handle
 
     def complete(self, id: str, result: Any = None, *, epoch: int | None = None) -> None:
         self._buffer.add(CompleteHandoff(handoff=id, result=result, epoch=self._epoch(id, epoch)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +12,7 @@ from agentmemo.engine import audit, handoff_time, liveness, state, tasks, waits,
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
 from agentmemo.engine.upkeep.outbox import fill_outbox
+from agentmemo.errors import Error
 from agentmemo.model.state import words_of
 from agentmemo.model.values import decode
 from agentmemo.store import blobs
@@ -21,6 +23,7 @@ from agentmemo.store.state import EntryHead
 if TYPE_CHECKING:
     from agentmemo.engine.dispatch import Engine
 
+_log = logging.getLogger("agentmemo.upkeep")
 BATCH = 200
 INDEX_BATCH = 500
 WORKSPACES_PER_ROUND = 200
@@ -251,13 +254,32 @@ def _each_due(engine: Engine, query: str, do: Callable[[Transaction, Call, Row],
     places = sorted({row[0] for row in due})
     calls = engine.system_calls(places)
 
-    def work(call: Call, tx: Transaction) -> int:
+    def work(call: Call, only: Row | None, tx: Transaction) -> int:
         found = tx.all(query, now=tx.now, limit=BATCH, workspace=call.workspace)
         for row in found:
-            do(tx, call, row)
+            if only is None or row == only:
+                do(tx, call, row)
         return len(found)
 
-    return sum(engine.database.write(partial(work, calls[place]), lane=place) for place in places)
+    done = 0
+    for place in places:
+        try:
+            done += engine.database.write(partial(work, calls[place], None), lane=place)
+        except Error:
+            raise
+        except Exception:  # noqa: BLE001 - one that cannot be done must not keep the others from being done
+            _each_alone(engine, place, [row for row in due if row[0] == place], partial(work, calls[place]))
+    return done
+
+
+def _each_alone(engine: Engine, place: int, due: list[Row], work: Callable[[Row | None, Transaction], int]) -> None:
+    for row in due:
+        try:
+            engine.database.write(partial(work, row), lane=place)
+        except Error:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("a duty cannot be done for %s; the others are", row[1])
 
 
 DUTIES = (
