@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
+from collections.abc import AsyncIterator
 from typing import Any, TypeGuard
 
 import msgspec
@@ -23,6 +25,7 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
 from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.upkeep.loop import Upkeep
+from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
 from agentmemo.notify.webhooks import WebhookSender
@@ -241,6 +244,34 @@ async def perform(
             return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)
         return await _once(engine, operation, caller, request, seen)
     request = msgspec.structs.replace(request, wait_seconds=0.0)
+    if operation.name not in PEEKS:
+        return await _wait(engine, operation, caller, request, seconds)
+    answer = await _once(engine, operation, caller, request)
+    if is_ready(operation, request, answer):
+        return answer
+    end = asyncio.get_running_loop().time() + seconds
+    try:
+        async with in_line(engine, operation, caller, request, end):
+            return await _wait(engine, operation, caller, request, end - asyncio.get_running_loop().time())
+    except TimeoutError:
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def in_line(
+    engine: Engine, operation: Operation, caller: Caller, request: Any, end: float
+) -> AsyncIterator[None]:
+    """The turn to look, of all on this loop that wait for the same. Raises TimeoutError when `end` comes first."""
+    line = engine.lines.of_loop(place_of(operation, caller, request))
+    await asyncio.wait_for(line.acquire(), max(0.0, end - asyncio.get_running_loop().time()))
+    try:
+        yield
+    finally:
+        line.release()
+
+
+async def _wait(engine: Engine, operation: Operation, caller: Caller, request: Any, seconds: float) -> Any:
+    """The answer once it says something, looked for after each commit, or as it is when the time is over."""
     loop = asyncio.get_running_loop()
     wake = asyncio.Event()
 
@@ -324,7 +355,7 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
     """A denial is committed before it is answered, and a name that is new has to be asked for over the network."""
     if not engine.database.capabilities.local and not engine.names.knows(caller, getattr(request, "namespace", None)):
         return True
-    if operation.name == "handoff.complete" and request.handoff not in engine.unchecked:
+    if operation.name == "handoff.complete" and engine.carried.get(request.handoff, (1, None))[0]:
         return True  # the result is checked first, however long that takes
     permission = operation.permission
     if permission is None:

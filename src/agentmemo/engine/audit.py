@@ -47,11 +47,13 @@ def record(
     epoch: int | None = None,
     causes: tuple[str, ...] = (),
     count: int | None = None,
+    begins: bool = False,
 ) -> int:
     """Write one event in this transaction and return its position.
 
     `contents` are committed to, not kept (their bytes lie in the noun's own row); `reason` is kept beside the leaf.
-    The stream is the run's when the call is about one or made under a claim, else this process's incarnation.
+    The stream is the run's when the call is about one or made under a claim, else this process's incarnation. `begins`
+    says that it is new, so that nobody looks for its last event.
     """
     reach("audit.before_event")
     caller = call.caller
@@ -60,7 +62,7 @@ def record(
         stream = claim.run if claim else call.engine.stream_of(call.workspace)
     if claim and stream == claim.run and epoch is None:
         epoch, step = claim.epoch, step or claim.step
-    head = tx.head(stream)
+    head = None if begins else tx.head(stream)
     commitments, beside = _commit(contents or {}, reason)
     actor = {"kind": caller.kind, "name": caller.name}
     leaf = model.Leaf(

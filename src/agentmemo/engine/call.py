@@ -9,6 +9,7 @@ from agentmemo.engine.names import Names
 from agentmemo.engine.presence import Presence
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
+from agentmemo.model.handoffs import Package
 from agentmemo.settings import Settings
 from agentmemo.store.database import Database, Transaction
 
@@ -31,7 +32,7 @@ class EngineContext(Protocol):
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, str]
-    unchecked: set[str]
+    carried: dict[str, tuple[int, Package | None]]
     receiving: dict[int, list[str]]
     met: set[tuple[int, str]]
 

@@ -11,7 +11,7 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.api.operations import Operation
-from agentmemo.clock import Clock
+from agentmemo.clock import Clock, monotonic
 from agentmemo.engine import access, handoff_moves, liveness, workers
 from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
@@ -20,8 +20,10 @@ from agentmemo.engine.handlers import DIRECT, HANDLERS, PEEKS, is_ready
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
+from agentmemo.engine.waiting import Lines, place_of
 from agentmemo.errors import IdempotencyMismatch, PermissionDenied, Unavailable
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, Grant, allows
+from agentmemo.model.handoffs import Package
 from agentmemo.model.wire import Request, Response
 from agentmemo.settings import Settings
 from agentmemo.store import secrets_file
@@ -49,11 +51,12 @@ class Engine:
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # By actor: the worker that stands for it where it claimed without one of its own.
         self.unattended: dict[int, str] = {}
-        # Handoffs claimed here whose results nobody checks, so that nobody looks first.
-        self.unchecked: set[str] = set()
+        # Of handoffs claimed here: whether results are checked, and the package if it is small. Both are fixed.
+        self.carried: dict[str, tuple[int, Package | None]] = {}
         # By actor: where it took work from the last time. Receivers that somebody has called as: (workspace, address).
         self.receiving: dict[int, list[str]] = {}
         self.met: set[tuple[int, str]] = set()
+        self.lines = Lines()
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
         # The workspace up to which retention has come in its round.
@@ -91,7 +94,7 @@ class Engine:
         if peek is None:
             return True
         call = self.admit(operation, caller, request)
-        found: bool = self.database.read(lambda tx: peek(tx, call, request))
+        found: bool = self.database.read(lambda tx: peek(tx, call, request), snapshot=False)
         return found
 
     def submit(self, operation: Operation, caller: Caller, request: Any, done: Done) -> Call:
@@ -264,7 +267,16 @@ class Engine:
             answer[0] = self.call(operation, caller, once)
             return True if is_ready(operation, once, answer[0]) else None
 
-        wait_for(self.database, attempt, seconds)
+        if operation.name not in PEEKS:
+            wait_for(self.database, attempt, seconds)
+            return answer[0]
+        end = monotonic() + seconds
+        line = self.lines.of_threads(place_of(operation, caller, request))
+        if not attempt() and line.acquire(timeout=max(0.0, end - monotonic())):
+            try:
+                wait_for(self.database, attempt, end - monotonic())
+            finally:
+                line.release()
         return answer[0]
 
 

@@ -6,10 +6,10 @@ it is asked for, and what is too much costs one row.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentmemo import ids
-from agentmemo.model import handoffs, runs, state
+from agentmemo.model import handoffs, runs, state, system
 from agentmemo.model.wire import Request
 from agentmemo.store.database import Read
 
@@ -34,10 +34,9 @@ def foresee(call: Call, request: Request) -> list[Read]:
     stream = call.engine.stream_of(workspace)
     if isinstance(request, handoffs.CreateHandoff) and request.key is not None:
         reads.append(("handoff_find", {"workspace": workspace, "key": request.key}))
-    if (handoff := getattr(request, "handoff", None)) and ids.is_handle(handoff, "hof"):
-        reads.append(("handoff_get", {"workspace": workspace, "handle": handoff}))
-        reads.append(("handoff_package", {"handle": handoff}))
-        reads.append(("event_last_of_stream", {"stream": handoff}))
+    reads += _of_handoff(workspace, request)
+    for buffered in request.calls if isinstance(request, runs.CompleteStep | system.RunTransaction) else ():
+        reads += _of_handoff(workspace, buffered.request)
     if caller.claim and isinstance(request, runs.StartStep | runs.CompleteStep | runs.FailStep):
         claim = caller.claim
         held = {"handle": request.run, "workspace": workspace, "epoch": claim.epoch, "holder": call.actor}
@@ -50,3 +49,14 @@ def foresee(call: Call, request: Request) -> list[Read]:
         stream = handle
     reads.append(("event_last_of_stream", {"stream": stream}))
     return reads
+
+
+def _of_handoff(workspace: int, request: Request | dict[str, Any]) -> list[Read]:
+    """What a move of a handoff looks at, whether it is sent alone or among others."""
+    given = request.get("handoff") if isinstance(request, dict) else getattr(request, "handoff", None)
+    if not isinstance(given, str) or not ids.is_handle(given, "hof"):
+        return []
+    return [
+        ("handoff_get", {"workspace": workspace, "handle": given}),
+        ("event_last_of_stream", {"stream": given}),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from agentmemo.errors import IdempotencyMismatch, InvalidInput
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.state import check_name
-from agentmemo.model.values import encode, encode_sorted
+from agentmemo.model.values import encode_sorted
 from agentmemo.store import blobs
 from agentmemo.store import handoffs as rows
 from agentmemo.store import runs as run_rows
@@ -87,7 +88,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
         worker=None,
         run=None,
         limited=0,
-        ladder=encode(_ladder(call, request, at)).decode(),
+        ladder=_text(_ladder(call, request, at)),
         rung=0,
         due_at=None,
         complete_by=request.complete_by,
@@ -103,8 +104,8 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
         + 2 * int(acceptance_ is not None and acceptance_.verifier is not None),
         parent=parent.handle if parent else None,
         root=parent.root if parent else handle,
-        path=encode([*path, address]).decode(),
-        behalf=encode(_behalf(call, parent)).decode(),
+        path=_text([*path, address]),
+        behalf=_text(_behalf(call, parent)),
         budget=msgspec.json.encode(budget).decode() if budget else None,
         verifies=None,
         sender_run=sender_run,
@@ -136,6 +137,7 @@ def insert(
         epoch=0,
         contents={"package": packed},
         reason=row.reason,
+        begins=True,
     )
     row = row._replace(id=position)
     row = row._replace(due_at=next_due(row))
@@ -280,6 +282,11 @@ def _behalf(call: Call, parent: rows.HandoffRow | None) -> list[str]:
     """For whom this is done: the chain of those who handed it on, and the caller's own."""
     chain = msgspec.json.decode(parent.behalf) if parent else []
     return list(dict.fromkeys([*chain, *call.caller.on_behalf_of, call.caller.actor]))
+
+
+def _text(value: Any) -> str:
+    """JSON of what we made ourselves."""
+    return msgspec.json.encode(value).decode()
 
 
 def is_known(tx: Transaction, call: Call, address: str) -> bool:

@@ -37,7 +37,11 @@ def existing(tx: Transaction, call: Call, handle: str) -> rows.HandoffRow:
 
 def held(tx: Transaction, call: Call, handle: str, epoch: int) -> rows.HandoffRow:
     """The handoff, if the caller holds it at this epoch. Raises LeaseLost otherwise, saying who took over."""
-    row = existing(tx, call, handle)
+    return is_held(tx, call, existing(tx, call, handle), epoch)
+
+
+def is_held(tx: Transaction, call: Call, row: rows.HandoffRow, epoch: int) -> rows.HandoffRow:
+    """The row, as `held` finds it."""
     if row.state != model.CLAIMED or row.epoch != epoch or row.holder != call.actor:
         raise lost(tx, call, row, epoch)
     return row
@@ -107,13 +111,20 @@ def package_of(tx: Transaction, row: rows.HandoffRow, packed: blobs.Packed | Non
         return model.Package()
     if packed.original is not None:
         return packed.original  # type: ignore[no-any-return]
+    if packed.blob is None:
+        return package_of_packed(packed)
     return _package_decoder.decode(blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob))
+
+
+def package_of_packed(packed: blobs.Packed) -> model.Package:
+    """A package that lies in its row."""
+    return _package_decoder.decode(blobs.inline(packed.codec, packed.value))
 
 
 def next_due(row: rows.HandoffRow) -> int | None:
     """When time has something to do with the handoff as the row describes it."""
-    ladder = _ladder_decoder.decode(row.ladder)
-    climbing = row.offered and row.offered_at is not None and row.rung < len(ladder)
+    ladder = _ladder_decoder.decode(row.ladder) if row.offered and row.offered_at is not None else []
+    climbing = row.rung < len(ladder)
     silent = row.progress_at + row.progress_us if row.progress_us and row.progress_at else None
     return model.due_at(
         row.state,

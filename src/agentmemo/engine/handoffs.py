@@ -19,12 +19,13 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.values import encode, encode_result, encode_sorted
 from agentmemo.store import handoffs as rows
 from agentmemo.store import runs as run_rows
-from agentmemo.store.blobs import PLAIN, Packed
+from agentmemo.store.blobs import NOTHING, PLAIN, Packed
 from agentmemo.store.database import Transaction
 
 PERCENT_MAX = 100
 LINEAGE_MAX = 100_000
-UNCHECKED_MAX = 100_000
+# Each is at most a row's inline value, 4 KiB.
+CARRIED_MAX = 10_000
 LEASE_SECONDS_MAX = 86_400.0
 VERDICT = model.Acceptance(
     schema={
@@ -65,7 +66,7 @@ def claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> model.Cl
         turn = max(row.turn for row in taken if row.address == address)
         tx.write("handoff_clock_set", workspace=call.workspace, address=address, turn=turn)
     reach("handoff.after_claim")
-    found = zip(held_now, packages, strict=True)
+    found = [(row, _carry(call, row, package)) for row, package in zip(held_now, packages, strict=True)]
     return model.ClaimedHandoffs(handoffs=[view(tx, call, row, package=package) for row, package in found])
 
 
@@ -102,11 +103,11 @@ def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> mod
     Raises InvalidInput for a result that is not what was asked for; the claim goes on.
     """
     row = existing(tx, call, request.handoff)
-    call.engine.unchecked.discard(row.handle)
+    _, package = call.engine.carried.pop(row.handle, (1, None))
     packed: Packed = request.result
     if _is_repeated(tx, call, row, request.epoch, packed):
         return view(tx, call, row)
-    row = held(tx, call, row.handle, request.epoch) if request.epoch is not None else _claim_now(tx, call, row)
+    row = _claim_now(tx, call, row) if request.epoch is None else handoff_moves.is_held(tx, call, row, request.epoch)
     if row.checked:
         _check_result(tx, call, row, packed)
     reach("handoff.before_complete")
@@ -119,7 +120,8 @@ def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> mod
     else:
         row = _submit(tx, call, row, verifier, packed, contents)
     reach("handoff.after_complete")
-    return view(tx, call, row, result=packed)
+    known = msgspec.structs.replace(NOTHING, original=package) if package is not None else None
+    return view(tx, call, row, package=known, result=packed)
 
 
 def renew(tx: Transaction, call: Call, request: model.RenewHandoff) -> model.Handoff:
@@ -286,15 +288,20 @@ def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, lim
         now=tx.now,
     )
     record(tx, call, taken, "claim", about={"worker": worker})
-    if not row.checked:
-        _remember_unchecked(call.engine.unchecked, row.handle)
     return taken
 
 
-def _remember_unchecked(known: set[str], handle: str) -> None:
-    if len(known) >= UNCHECKED_MAX:
+def _carry(call: Call, row: rows.HandoffRow, packed: Packed | None) -> Packed | None:
+    """The package of a claimed handoff, kept until its completion answers with it."""
+    known = call.engine.carried
+    if len(known) >= CARRIED_MAX:
         known.clear()
-    known.add(handle)
+    package = None
+    if packed is not None and packed.blob is None:
+        package = handoff_moves.package_of_packed(packed)
+        packed = msgspec.structs.replace(packed, original=package)
+    known[row.handle] = (row.checked, package)
+    return packed
 
 
 def _claimable(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str | None) -> rows.HandoffRow:

@@ -66,13 +66,13 @@ def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
         acceptance.check_definition(request.acceptance)
     package = handoffs.package_of(request)
     encode(request.context)  # names the path of what JSON cannot say
-    packed = pack(call, package, "package")
-    return msgspec.structs.replace(packed, original=package)
+    encode(request.artifacts)
+    return _packed(call, msgspec.json.encode(package), package, "package")
 
 
 def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) -> None:
     """A result is checked on the caller's thread: how long that takes is up to the result and the checks."""
-    if request.handoff in call.engine.unchecked:
+    if call.engine.carried.get(request.handoff, (1, None))[0] == 0:
         return
 
     def look(tx: Transaction) -> handoffs.Package | None:
@@ -90,6 +90,11 @@ def pack(call: Call, value: Any, field: str) -> blobs.Packed:
     A result or inputs may hold what msgspec knows, as they are read back into a type; a value is kept exactly.
     """
     content = encode(value) if field == ALWAYS_STORED else encode_result(value)
+    # What a handler returned may be a model; everybody else meets it as the JSON it was stored as.
+    return _packed(call, content, decode(content) if field == "result" else value, field)
+
+
+def _packed(call: Call, content: bytes, original: Any, field: str) -> blobs.Packed:
     limit = call.engine.settings.value_bytes_max
     if len(content) > limit:
         raise LimitExceeded(
@@ -98,8 +103,6 @@ def pack(call: Call, value: Any, field: str) -> blobs.Packed:
             details={"bytes": len(content), "limit": limit},
         )
     _, blob_key = call.engine.names.workspace(call.caller.workspace)
-    # What a handler returned may be a model; everybody else meets it as the JSON it was stored as.
-    original = decode(content) if field == "result" else value
     packed = blobs.pack(call.engine.database, call.workspace, blob_key, content, original)
     salt = ids.salt()
     return msgspec.structs.replace(packed, salt=salt, commitment=commit(field, packed.source, salt))

@@ -373,6 +373,7 @@ def _record_start(
         epoch=int(running),
         contents={"inputs": inputs} if inputs.source else None,
         reason=reason,
+        begins=True,
     )
 
 

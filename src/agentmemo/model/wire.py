@@ -6,7 +6,7 @@ import difflib
 import re
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args
+from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_origin
 
 import msgspec
 
@@ -57,6 +57,7 @@ class _Field(NamedTuple):
     name: str
     exact: frozenset[type]
     type: Any
+    empty: list[Any] | None  # of a list
 
 
 _PLAIN = {str: (str,), int: (int,), float: (float, int), bool: (bool,), NoneType: (NoneType,)}
@@ -71,6 +72,8 @@ def check_types(request: Request) -> None:
     for field in _fields(kind):
         value = getattr(request, field.name)
         if type(value) in field.exact or (isinstance(value, str) and str in field.exact):
+            continue
+        if value == field.empty and type(value) is list:
             continue
         try:
             if field.exact:
@@ -94,5 +97,5 @@ def _fields(kind: type[Request]) -> tuple[_Field, ...]:
             continue
         plain = all(member in _PLAIN for member in members)
         exact = frozenset(kind for member in members for kind in _PLAIN[member]) if plain else frozenset()
-        found.append(_Field(field.name, exact, field.type))
+        found.append(_Field(field.name, exact, field.type, [] if get_origin(field.type) is list else None))
     return tuple(found)

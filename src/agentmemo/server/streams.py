@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentmemo.clock import monotonic
-from agentmemo.connect import is_worth_asking, perform
+from agentmemo.connect import in_line, is_worth_asking, perform
 from agentmemo.engine import audit
 from agentmemo.engine.dispatch import Engine
-from agentmemo.engine.handlers import ENDED, is_ready
+from agentmemo.engine.handlers import ENDED, PEEKS, is_ready
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model.access import Caller
 from agentmemo.server import problems
@@ -47,8 +47,24 @@ class Batch(NamedTuple):
 
 async def long_poll(engine: Engine, hub: Hub, route: Route, caller: Caller, request: Any) -> Any:
     """Perform until there is something to say, `wait_seconds` are over, or the server stops."""
-    end = monotonic() + min(request.wait_seconds, engine.settings.wait_seconds_max)
+    seconds = min(request.wait_seconds, engine.settings.wait_seconds_max)
     once = msgspec.structs.replace(request, wait_seconds=0.0)
+    if route.operation.name not in PEEKS:
+        return await _poll(engine, hub, route, caller, once, seconds)
+    answer = await perform(engine, route.operation, caller, once)
+    if is_ready(route.operation, once, answer):
+        return answer
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    try:
+        async with in_line(engine, route.operation, caller, once, end):
+            return await _poll(engine, hub, route, caller, once, end - loop.time())
+    except TimeoutError:
+        return answer
+
+
+async def _poll(engine: Engine, hub: Hub, route: Route, caller: Caller, once: Any, seconds: float) -> Any:
+    end = monotonic() + seconds
     with hub:
         while True:
             seen = hub.generation

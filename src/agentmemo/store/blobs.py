@@ -79,6 +79,11 @@ def unpack(tx: Transaction, workspace: int, codec: int, value: bytes | None, blo
             )
         codec = found[2]
         value = b"".join(chunk for (chunk,) in tx.all("blob_chunks", blob=found[0]))
+    return inline(codec, value)
+
+
+def inline(codec: int, value: bytes | None) -> bytes:
+    """The bytes of a value that lies in its row; b"" where there is none."""
     if value is None:
         return b""
     return zlib.decompress(value) if codec == ZLIB else value
