@@ -9,8 +9,8 @@ BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
 SEED  ?=
-# Half of what most tests do is waiting for processes; two at once use that.
-WORKERS ?= 2
+# Half of what most tests do is waiting for processes; more at once than there are cores use that.
+WORKERS ?= 3
 
 PIP := -m pip --quiet --disable-pip-version-check
 UV  := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate

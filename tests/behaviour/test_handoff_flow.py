@@ -57,7 +57,8 @@ def test_without_a_ladder_somebody_is_told_after_the_planes_time(surface, sender
     surface.plane.advance(surface.plane.settings.pickup_seconds - 1)
     assert sender.handoff.get(task.id).escalated_at is None
     surface.plane.advance(1)
-    assert sender.handoff.get(task.id).escalated_at == surface.plane.clock.now_us()
+    told = sender.handoff.get(task.id)
+    assert (told.escalated_at, told.due_at) == (surface.plane.clock.now_us(), None), told.created_at
     soon = sender.handoff.create(to_agent="absent", pickup_by=surface.plane.clock.now_us() + 5 * SECOND)
     surface.plane.advance(5)
     assert [told.id for told in sender.handoff.notices()] == [task.id, soon.id]

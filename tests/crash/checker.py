@@ -40,6 +40,27 @@ def check_rows(file: sqlite3.Connection, notes: list[dict], *, finished: bool = 
     check_runs_have_events(file, finished=finished)
     check_steps(file, notes)
     check_notes_once(file)
+    check_handoffs(file, notes, finished=finished)
+
+
+def check_handoffs(file: sqlite3.Connection, notes: list[dict], *, finished: bool) -> None:
+    """What was handed over is there; what was performed was so once, and its effect with it."""
+    states = dict(file.execute("SELECT handle, state FROM handoff"))
+    done = Counter(
+        key
+        for (key,) in file.execute(
+            "SELECT e.key FROM entry_version v JOIN entry e ON e.id = v.entry"
+            " JOIN namespace n ON n.id = e.namespace WHERE n.name = 'done'"
+        )
+    )
+    for note in notes:
+        if note["what"] == "handed":
+            assert note["id"] in states
+        elif note["what"] == "performed":
+            assert states[note["id"]] == "completed"
+    for handle, state in states.items():
+        assert state == "completed" or not finished, f"{handle} is {state}"
+        assert done[handle] == (state == "completed"), f"{handle} is {state}, its effect is there {done[handle]} times"
 
 
 def check_file(file: sqlite3.Connection) -> None:

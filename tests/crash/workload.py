@@ -90,6 +90,8 @@ class Work:
         self.start_errand(f"{self.slot}-{n}")
         self.open_quietly(self.shared, str(n))
         self.agent.work(concurrency=2, until_idle=True)
+        self.hand_over(n)
+        self.perform()
 
     def finish(self) -> None:
         """Carry everything unfinished to its end, as an agent does that is started again and not killed."""
@@ -104,8 +106,31 @@ class Work:
                     self.agent.runs.signal(run.id, "go", run.key)
             self.agent.work(concurrency=2, until_idle=True)
             time.sleep(0.02)
+        while list(self.agent.handoff.list(state="unfinished")):
+            assert time.monotonic() < end, [*self.agent.handoff.list(state="unfinished")]
+            self.perform()
+            time.sleep(0.02)
         self.agent.close()
         self.person.close()
+
+    def hand_over(self, n: int) -> None:
+        made = self.agent.handoff.create(
+            to_queue="anybody", context={"n": n}, key=f"{self.slot}-{n}", max_attempts=ATTEMPTS
+        )
+        self.side.note("handed", id=made.id)
+
+    def perform(self) -> None:
+        """What is done commits with the completion, so it is done once whoever dies."""
+        self.agent.handoff.announce(queues=["anybody"])
+        while task := self.agent.handoff.claim():
+            try:
+                with self.agent.transaction() as tx:
+                    tx.state.set("done", task.id, task.context)
+                    tx.handoff.complete(task.id, task.context)
+            except LeaseLost as error:
+                self.side.note("refused", code=error.code, key=task.id)
+                continue
+            self.side.note("performed", id=task.id, epoch=task.epoch)
 
     def open_quietly(self, body, key: str) -> None:
         """Another process may hold the run, or take it while this one slept; then it is theirs."""

@@ -109,7 +109,6 @@ def run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, re
     row = rows.get(tx, call.workspace, handle)
     if row is None or row.run != run or row.state != model.CLAIMED or state == run_model.COMPLETED:
         return
-    tx.write("handoff_set_run", expect=1, id=row.id, run=None, now=tx.now)
     if state == run_model.FAILED:
         note_attempt(tx, row, "failed", reason)
         end(tx, call, row, "fail", reason=reason)

@@ -426,8 +426,8 @@ def package_of(request: CreateHandoff) -> Package:
 
 
 def run_key(handoff: str, epoch: int) -> str:
-    """The key of a run that begins to work on a handoff under a claim."""
-    return handoff if epoch == 1 else f"{handoff}/{epoch}"
+    """The key of a run that works on a handoff in place of one that was ended without a result."""
+    return f"{handoff}/{epoch}"
 
 
 def handoff_of_run(name: str, key: str | None) -> str | None:

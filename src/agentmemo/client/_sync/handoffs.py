@@ -18,7 +18,7 @@ from agentmemo.client.given import as_retry, as_struct, microseconds, takes_run
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable
 from agentmemo.model import handoffs as model
-from agentmemo.model.runs import Budget, GetRun, Retry, StartRun
+from agentmemo.model.runs import FINISHED, Budget, GetRun, Retry, StartRun
 from agentmemo.model.state import Entry
 from agentmemo.model.wire import Request
 
@@ -355,10 +355,9 @@ class Handoffs:
             self._let_go(handoff.id)
 
     def _perform_as_run(self, handoff: model.Handoff, handler: Callable[..., Any]) -> None:
-        began = self._plane.call(GetRun(run=handoff.run)) if handoff.run else None
         opening = StartRun(
             name=model.RUN_NAME,
-            key=began.key if began else model.run_key(handoff.id, handoff.epoch),
+            key=self._run_key(handoff),
             max_attempts=RUN_ATTEMPTS,
             budget=handoff.budget,
             worker="",
@@ -368,6 +367,14 @@ class Handoffs:
             result = self._plane.flow.run_function(handler, (handoff, run), {}, None)
             self._complete_held(handoff, result)
             run.ended_with_handoff()
+
+    def _run_key(self, handoff: model.Handoff) -> str:
+        """The key of the run that goes on; a new one where the run before was ended without a result."""
+        began = self._plane.call(GetRun(run=handoff.run)) if handoff.run else None
+        if began is None:
+            return handoff.id
+        ended = began.state in FINISHED or began.key is None
+        return model.run_key(handoff.id, handoff.epoch) if ended else str(began.key)
 
     def _complete_held(self, handoff: model.Handoff, result: Any) -> None:
         """Unless the handler has ended it in its own way."""
