@@ -55,6 +55,19 @@ def test_every_used_query_exists(queries, sources):
     assert missing == []
 
 
+def test_what_is_foreseen_can_be_read_for_many(queries, sources):
+    """A read beforehand is made for a whole batch at once: without a form for that, each call of a batch would fail."""
+    (foresight,) = [file for file in sources if file.name.endswith("engine/foresight.py")]
+    named = {
+        node.elts[0].value
+        for node in ast.walk(foresight.tree)
+        if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Constant)
+        if isinstance(node.elts[1], ast.Dict)
+    }
+    assert "handoff_get" in named
+    assert sorted(name for name in named if "unnest" not in queries.get(("postgres", name), "")) == []
+
+
 def test_overrides_take_the_same_parameters(queries):
     differing = {
         f"{folder}: {name}"
