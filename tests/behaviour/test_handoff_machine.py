@@ -218,7 +218,7 @@ class HandoffMachine(RuleBasedStateMachine):
         handle = self.chosen(pick, *KEPT)
         self.sender.handoff.requeue(handle)
         known = self.known[handle]
-        known.state, known.attempt, known.holder = "pending", 1, None
+        known.state, known.attempt, known.holder, known.told = "pending", 1, None, False
 
     @some(*ENDED)
     @rule(pick=PICK)

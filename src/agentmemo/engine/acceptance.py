@@ -5,6 +5,7 @@ They are imported when the first acceptance is met: most planes never need them.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,18 @@ from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import handoffs as model
 
 PROBLEMS_SHOWN = 5
+# Expressions hold the interpreter while they run, so one may go through one list.
+LOOPS_MAX = 1
+_LOOPS = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
 _SHOWN = 300
+# What a verifier answers with.
+VERDICT = model.Acceptance(
+    schema={
+        "type": "object",
+        "required": ["accepted"],
+        "properties": {"accepted": {"type": "boolean"}, "reason": {"type": "string"}},
+    }
+)
 
 
 def check_definition(acceptance: model.Acceptance) -> None:
@@ -31,6 +43,8 @@ def check_definition(acceptance: model.Acceptance) -> None:
 
 def problems(acceptance: model.Acceptance, result: Any, context: Any) -> list[str]:
     """Why a result is not accepted; empty when it is."""
+    if acceptance == VERDICT:
+        return _verdict_problems(result)
     found = []
     if acceptance.schema is not None:
         for error in _validator(_text(acceptance.schema)).iter_errors(result):
@@ -43,6 +57,13 @@ def problems(acceptance: model.Acceptance, result: Any, context: Any) -> list[st
         if outcome is not True:
             found.append(f"{check}: {outcome}")
     return found
+
+
+def _verdict_problems(result: Any) -> list[str]:
+    """A verdict is checked without any library, so that every plane can have verifiers."""
+    if not isinstance(result, dict) or not isinstance(result.get("accepted"), bool):
+        return ["result: a verdict is {'accepted': true} or {'accepted': false, 'reason': '...'}"]
+    return [] if isinstance(result.get("reason", ""), str) else ["result['reason']: not of type string"]
 
 
 def _evaluate(check: str, variables: dict[str, Any]) -> object:
@@ -77,6 +98,12 @@ def _program(check: str) -> Any:
         import cel
     except ImportError as error:
         raise _missing("an acceptance check", error) from error
+    if len(_LOOPS.findall(check)) > LOOPS_MAX:
+        raise InvalidInput(
+            f"The check {check!r} goes through more than one list.",
+            why="Lists inside lists take time that grows with the product of their lengths, and all else waits.",
+            next_call="Split it into several checks.",
+        )
     if not 1 <= len(check) <= model.CHECK_CHARACTERS_MAX:
         raise InvalidInput(f"A check has 1 to {model.CHECK_CHARACTERS_MAX} characters.", next_call="Shorten it.")
     try:

@@ -21,7 +21,7 @@ from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
 from agentmemo.engine.waiting import Lines, place_of
-from agentmemo.errors import IdempotencyMismatch, PermissionDenied, Unavailable
+from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied, Unavailable
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, Grant, allows
 from agentmemo.model.handoffs import Package
 from agentmemo.model.wire import Request, Response
@@ -282,6 +282,10 @@ class Engine:
 
 def _fence(tx: Transaction, call: Call, claim: Claim) -> None:
     if claim.run.startswith("hof_"):
+        if not ids.is_handle(claim.run, "hof"):
+            raise InvalidInput(
+                "A claim names its handoff in full.", next_call="Send the handle that the claim was answered with."
+            )
         handoff_moves.held(tx, call, claim.run, claim.epoch)
     else:
         held(tx, call, claim.run)

@@ -17,7 +17,7 @@ from agentmemo.engine.handoff_views import view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
-from agentmemo.model.state import check_name
+from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import blobs
 from agentmemo.store import handoffs as rows
@@ -29,6 +29,7 @@ from agentmemo.store.database import Transaction
 ATTEMPTS_MAX = 1000
 SECONDS_MAX = 10 * 365 * 86400.0
 FACTOR_MAX = 1000.0
+VERSION_MAX = 2**53
 
 
 def create(tx: Transaction, call: Call, request: model.CreateHandoff) -> model.Handoff:
@@ -212,11 +213,27 @@ def _check_request(request: model.CreateHandoff) -> None:
             f"max_attempts is 1 to {ATTEMPTS_MAX}, not {request.max_attempts}.", next_call="Leave it out for 3."
         )
     _check_seconds(request)
+    _check_references(request.references)
     for name in ("references", "artifacts", "constraints", "tried", "unverified", "ladder"):
         if len(getattr(request, name)) > model.LIST_MAX:
             raise InvalidInput(
                 f"{name} has more than {model.LIST_MAX} items.", next_call="Keep the rest in state and refer to it."
             )
+
+
+def _check_references(references: list[model.Reference]) -> None:
+    """Each entry once, and names and versions that there can be."""
+    places = {(each.namespace, each.key) for each in references}
+    for each in references:
+        check_name(each.namespace, "namespace", NAMESPACE_MAX)
+        check_name(each.key, "key", KEY_MAX)
+        if "\0" in each.namespace + each.key or not 1 <= (each.version or 1) <= VERSION_MAX:
+            raise InvalidInput(
+                f"{each.namespace}/{each.key} at version {each.version} is no entry.",
+                next_call="Leave the version out.",
+            )
+    if len(places) != len(references):
+        raise InvalidInput("An entry is referred to twice.", next_call="Name each entry once.")
 
 
 def _check_seconds(request: model.CreateHandoff) -> None:

@@ -7,11 +7,8 @@ from agentmemo.engine.call import Call
 from agentmemo.engine.handoff_moves import free_token, offer, package_of, pause_seconds, record
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
-from agentmemo.model.values import decode, encode
-from agentmemo.store import blobs
 from agentmemo.store import handoffs as rows
 from agentmemo.store import runs as run_rows
-from agentmemo.store.blobs import PLAIN, Packed
 from agentmemo.store.database import Transaction
 
 REASON_SHOWN = 2000
@@ -40,7 +37,7 @@ def end(
         due_at=None,
         reason=reason[:REASON_SHOWN],
         percent=row.percent if percent is None else float(percent),
-        notice_at=tx.now if told else None,
+        notice_at=tx.now if told and not row.verifies else None,
         received_at=None,
         escalated_at=tx.now if state == model.DEAD else row.escalated_at,
         ended_at=tx.now,
@@ -116,20 +113,12 @@ def run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, re
         give_back(tx, call, row, "released", f"its run {run} was {state}: {reason}", counts=True, pause=True)
 
 
-def result_of(tx: Transaction, row: rows.HandoffRow) -> object:
-    packed = rows.result(tx, row.id)
-    content = blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob) if packed else b""
-    return decode(content) if content else None
-
-
 def _signal_sender(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
     """The run that handed it over may wait for a signal with the handoff's handle as its name."""
     run = run_rows.get(tx, call.workspace, row.sender_run or "")
     if run is None or run.state in run_model.FINISHED:
         return
-    value = {"handoff": row.handle, "state": state, "result": result_of(tx, row), "reason": reason}
-    content = encode(value)
-    waits.deliver(tx, call, run, row.handle, Packed(len(content), PLAIN, content, None, content, value))
+    waits.deliver(tx, call, run, row.handle, handoff_moves.outcome_of(tx, row, state, reason))
 
 
 def _verdict(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
@@ -137,7 +126,7 @@ def _verdict(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reas
     judged = rows.get(tx, call.workspace, row.verifies or "")
     if judged is None or judged.state != model.SUBMITTED:
         return
-    verdict = result_of(tx, row) if state == model.COMPLETED else None
+    verdict = handoff_moves.result_of(tx, row) if state == model.COMPLETED else None
     if not isinstance(verdict, dict) or not isinstance(verdict.get("accepted"), bool):
         end(tx, call, judged, "bury", reason=f"its verification {row.handle} is {state}: {reason}")
     elif verdict["accepted"]:

@@ -11,6 +11,7 @@ from agentmemo.engine.call import Call, not_found
 from agentmemo.errors import HandoffHeld, LeaseLost
 from agentmemo.model import handoffs as model
 from agentmemo.model.runs import Retry
+from agentmemo.model.values import decode, encode
 from agentmemo.store import blobs
 from agentmemo.store import handoffs as rows
 from agentmemo.store.database import Transaction
@@ -116,6 +117,32 @@ def package_of(tx: Transaction, row: rows.HandoffRow, packed: blobs.Packed | Non
     return _package_decoder.decode(blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob))
 
 
+def result_of(tx: Transaction, row: rows.HandoffRow) -> object:
+    packed = rows.result(tx, row.id)
+    content = blobs.unpack(tx, row.workspace, packed.codec, packed.value, packed.blob) if packed else b""
+    return decode(content) if content else None
+
+
+def outcome_of(tx: Transaction, row: rows.HandoffRow, state: str, reason: str) -> blobs.Packed:
+    """What a run that handed it over receives of its end."""
+    result = result_of(tx, row) if state == model.COMPLETED else None
+    value = {"handoff": row.handle, "state": state, "result": result, "reason": reason}
+    content = encode(value)
+    return blobs.Packed(len(content), blobs.PLAIN, content, None, content, value)
+
+
+def await_end(tx: Transaction, call: Call, handle: str, run: str) -> blobs.Packed | None:
+    """The outcome of a handoff that has ended; else its end is told to this run from now on."""
+    row = rows.get(tx, call.workspace, handle)
+    if row is None:
+        return None
+    if row.state in model.ENDED:
+        return outcome_of(tx, row, row.state, row.reason)
+    if row.sender_run != run:
+        tx.write("handoff_set_sender_run", id=row.id, run=run)
+    return None
+
+
 def package_of_packed(packed: blobs.Packed) -> model.Package:
     """A package that lies in its row."""
     return _package_decoder.decode(blobs.inline(packed.codec, packed.value))
@@ -161,7 +188,9 @@ def offer(
     """
     model.next_state(row.state, act, row.handle)
     free_token(tx, call, row)
-    at = tx.now + round(pause_seconds * SECOND)
+    # What is not offered yet, by its sender's wish or for a pause, is not so earlier because somebody declined it.
+    soonest = row.available_at if row.state == model.PENDING else tx.now
+    at = max(tx.now + round(pause_seconds * SECOND), soonest)
     back = row._replace(
         state=model.PENDING,
         wake="time" if at > tx.now else "claim",
@@ -174,7 +203,7 @@ def offer(
     if anew:
         passed = row.complete_by is not None and row.complete_by <= tx.now
         kept = None if passed else row.complete_by
-        back = back._replace(late=0, escalated_at=None, complete_by=complete_by or kept)
+        back = back._replace(late=0, escalated_at=None, notice_at=None, complete_by=complete_by or kept)
     if address is not None and address != row.address:
         back = back._replace(address=address)
         take_turn(tx, call, address, row.sender)
@@ -203,6 +232,7 @@ def write_offer(tx: Transaction, row: rows.HandoffRow, reason: str, *, turn: int
         late=row.late,
         complete_by=row.complete_by,
         escalated_at=row.escalated_at,
+        notice_at=row.notice_at,
         due_at=next_due(row),
         now=tx.now,
     )

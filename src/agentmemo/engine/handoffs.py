@@ -27,13 +27,6 @@ LINEAGE_MAX = 100_000
 # Each is at most a row's inline value, 4 KiB.
 CARRIED_MAX = 10_000
 LEASE_SECONDS_MAX = 86_400.0
-VERDICT = model.Acceptance(
-    schema={
-        "type": "object",
-        "required": ["accepted"],
-        "properties": {"accepted": {"type": "boolean"}, "reason": {"type": "string"}},
-    }
-)
 
 
 def claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> model.ClaimedHandoffs:
@@ -111,6 +104,8 @@ def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> mod
     if row.checked:
         _check_result(tx, call, row, packed)
     reach("handoff.before_complete")
+    if packed is NOTHING and row.epoch > 1:
+        tx.write("handoff_remove_result", handoff=row.id)  # of an attempt that was rejected
     rows.set_value(tx, row.id, "result", packed)
     contents: dict[str, audit.Content] = {"result": packed} if packed.source else {}
     _complete_run(tx, call, row, packed)
@@ -162,6 +157,7 @@ def fail(tx: Transaction, call: Call, request: model.FailHandoff) -> model.Hando
 def release(tx: Transaction, call: Call, request: model.ReleaseHandoff) -> model.Handoff:
     row = held(tx, call, request.handoff, request.epoch)
     handoff_ends.give_back(tx, call, row, "released", request.reason, counts=request.attempted, pause=request.attempted)
+    _free_run(tx, call, row, request.reason)
     return changed(tx, call, row)
 
 
@@ -180,6 +176,7 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
     for number, (_, address) in enumerate(ladder[row.rung :], row.rung):
         if address != ESCALATE:
             handoff_moves.offer(tx, call, row, "readdress", reason=reason, address=address, rung=number + 1)
+            _free_run(tx, call, row, reason)
             return changed(tx, call, row)
     handoff_ends.end(tx, call, row, "decline", reason=reason)
     _end_run(tx, call, row, run_model.CANCELLED, reason)
@@ -205,6 +202,11 @@ def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.H
 def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model.Handoff:
     row = existing(tx, call, request.handoff)
     _check_concerned(tx, call, row)
+    if row.verifies:
+        raise InvalidTransition(
+            f"Handoff {row.handle} verified a result; that is not done again.",
+            next_call=f"Offer what it verified again: handoff.requeue('{row.verifies}').",
+        )
     if row.pruned:
         raise InvalidTransition(
             f"Handoff {row.handle} was pruned; its package is gone.", next_call="Create another: handoff.create(...)."
@@ -232,7 +234,9 @@ def receive(tx: Transaction, call: Call, request: model.ReceiveResult) -> model.
         tx.write("handoff_receive", id=row.id, now=tx.now)
         record(tx, call, row, "receive")
         return changed(tx, call, row)
-    return view(tx, call, row)
+    found = view(tx, call, row)
+    # What was received before is no news: whoever waits goes on waiting.
+    return msgspec.structs.replace(found, notice_at=None) if row.received_at is not None else found
 
 
 def announce(tx: Transaction, call: Call, request: model.AnnounceReceiver) -> model.Receiver:
@@ -338,7 +342,7 @@ def _is_repeated(tx: Transaction, call: Call, row: rows.HandoffRow, epoch: int |
         return False
     if epoch is not None and epoch != row.epoch:
         return False
-    if encode_sorted(handoff_ends.result_of(tx, row)) == encode_sorted(packed.original):
+    if encode_sorted(handoff_moves.result_of(tx, row)) == encode_sorted(packed.original):
         return True
     raise lost(tx, call, row, row.epoch if epoch is None else epoch)
 
@@ -381,6 +385,13 @@ def _check_result(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Pac
         )
 
 
+def _free_run(tx: Transaction, call: Call, row: rows.HandoffRow, reason: str) -> None:
+    """The run that worked on it is free for whoever has the handoff next."""
+    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    if run is not None and run.state == run_model.RUNNING:
+        runs.give_back(tx, call, run, reason=reason)
+
+
 def _end_run(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
     """The run that worked on it ends with it."""
     run = run_rows.get(tx, call.workspace, row.run) if row.run else None
@@ -421,7 +432,7 @@ def _submit(
         to_agent=verifier,
         goal=f"Verify the result of {row.handle}: is it what was asked for?",
         context={"handoff": row.handle, "goal": package.goal, "context": package.context, "result": packed.original},
-        acceptance=VERDICT,
+        acceptance=acceptance.VERDICT,
         priority=row.priority,
     )
     carried = encode_result(model.package_of(request))
@@ -429,7 +440,10 @@ def _submit(
     path = encode([*msgspec.json.decode(row.path), verification.address]).decode()
     verification = verification._replace(
         state=model.PENDING, wake="claim", offered=1, offered_at=tx.now, reason="", escalated_at=None, notice_at=None,
-        ended_at=None, parent=row.handle, root=row.root, path=path, verifies=row.handle, sender_run=None,
+        ended_at=None, parent=row.handle, root=row.root, path=path, verifies=row.handle,
+        # It is asked for by whoever wanted the work, not by who did it.
+        sender=row.sender,
+        behalf=row.behalf, sender_run=None,
     )  # fmt: skip
     insert(tx, call, verification, Packed(len(carried), PLAIN, carried, None, carried, None), [])
     return existing(tx, call, row.handle)

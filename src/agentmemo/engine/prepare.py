@@ -67,7 +67,11 @@ def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
     package = handoffs.package_of(request)
     encode(request.context)  # names the path of what JSON cannot say
     encode(request.artifacts)
-    return _packed(call, msgspec.json.encode(package), package, "package")
+    try:
+        content = msgspec.json.encode(package)
+    except UnicodeEncodeError:
+        raise InvalidInput("A text of the package holds a lone surrogate.", next_call="Replace or remove it.") from None
+    return _packed(call, content, package, "package")
 
 
 def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) -> None:

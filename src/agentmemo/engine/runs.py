@@ -13,11 +13,12 @@ from agentmemo.engine import audit, handoff_ends, handoff_moves, liveness, waits
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.run_views import changed, view
-from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, RunHeld
+from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied, RunHeld
 from agentmemo.model import runs as model
 from agentmemo.model.handoffs import handoff_of_run
 from agentmemo.model.state import check_name
 from agentmemo.model.values import encode_sorted
+from agentmemo.store import handoffs as handoff_rows
 from agentmemo.store import runs as rows
 from agentmemo.store.blobs import NOTHING, Packed
 from agentmemo.store.database import Transaction
@@ -29,6 +30,7 @@ _SHOWN = 500
 def start(tx: Transaction, call: Call, request: model.StartRun) -> model.Claimed:
     """Open a run: create it, continue it, take it over from the dead, or replay it. Idempotent by key."""
     check_new(request.name, request.key, request.max_attempts)
+    _check_handoff(tx, call, request)
     found = rows.find(tx, call.workspace, request.name, request.key) if request.key is not None else None
     if found is None:
         run = create(
@@ -109,6 +111,21 @@ def claim(
     reach("run.after_claim")
     outcome = "taken_over" if taken_over else "claimed"
     return claimed(tx, call, *rows.reload(tx, run), outcome=outcome, lease_seconds=lease_seconds)
+
+
+def _check_handoff(tx: Transaction, call: Call, request: model.StartRun) -> None:
+    """The run of a handoff is opened by its holder only: its steps are what the next holder believes."""
+    handoff = handoff_of_run(request.name, request.key)
+    claim_ = call.caller.claim
+    if handoff is None or (claim_ is not None and claim_.run == handoff):
+        return
+    if handoff_rows.get(tx, call.workspace, handoff) is not None:
+        raise PermissionDenied(
+            f"The run of handoff {handoff} is opened under its claim only.",
+            why="Whoever takes the handoff over goes on from the run's steps.",
+            next_call="Claim the handoff and work on it: handoff.work(handler).",
+            details={"handoff": handoff},
+        )
 
 
 def _work_on_handoff(tx: Transaction, call: Call, request: model.StartRun, run: str) -> None:

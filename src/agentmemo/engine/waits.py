@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, handoff_moves
@@ -300,7 +301,8 @@ def _already(
         check_name(request.signal or "", "signal name", model.NAME_MAX)
         taken = _take_signal(tx, run.id, request.signal or "")
         if taken is None:
-            return None
+            handoff = request.signal or ""
+            return handoff_moves.await_end(tx, call, handoff, run.handle) if ids.is_handle(handoff, "hof") else None
         content = blobs.unpack(tx, call.workspace, taken.codec, taken.value, taken.blob)
         return Packed(taken.size, taken.codec, taken.value, taken.blob, content, decode(content) if content else None)
     child = existing(tx, call, request.child or "")

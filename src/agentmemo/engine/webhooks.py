@@ -24,7 +24,7 @@ def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.W
     """The secret is in this answer and nowhere else."""
     check_url(request.url)
     agent = request.agent or call.caller.name
-    if agent != call.caller.name and not call.may("handoffs:admin"):
+    if not _is(call, agent) and not call.may("handoffs:admin"):
         raise PermissionDenied(
             f"{call.caller.actor} may not say where agent:{agent} is called.",
             why="Who is called learns of the work that is offered there.",
@@ -70,7 +70,7 @@ def delete(tx: Transaction, call: Call, request: model.DeleteWebhook) -> model.W
     if row is None:
         raise not_found("webhook", request.id)
     found = _view(row)
-    if found.agent != call.caller.name and not call.may("handoffs:admin"):
+    if not _is(call, found.agent) and not call.may("handoffs:admin"):
         raise not_found("webhook", request.id)
     if found.ended_at is None:
         tx.write("webhook_end", id=request.id, now=tx.now)
@@ -95,6 +95,10 @@ def deliveries(tx: Transaction, call: Call, request: model.ListDeliveries) -> Pa
     return Page(items=items, cursor=cursor)
 
 
+def _is(call: Call, agent: str) -> bool:
+    return (call.caller.kind, call.caller.name) == ("agent", agent)
+
+
 def secret_of(pepper: bytes, webhook: str) -> bytes:
     """Made anew each time from the plane's secret, so that the store holds none."""
     return ids.keyed_hash(pepper, f"webhook {webhook}".encode())
@@ -102,11 +106,13 @@ def secret_of(pepper: bytes, webhook: str) -> bytes:
 
 def check_url(url: str) -> None:
     """Raises InvalidInput. Where the name leads is looked at when it is called."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")
+        (parts.path + parts.query).encode("ascii")
     except ValueError:
-        port = -1
+        parts, port = urlsplit(""), -1
     if len(url) > model.URL_MAX or parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
         raise InvalidInput(
             f"{url[:200]!r} is not the address of a webhook.", next_call="Use https://host/path, or http:// for a test."

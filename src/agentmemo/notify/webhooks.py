@@ -112,6 +112,9 @@ class WebhookSender:
     def _send(self, due: Due) -> None:
         if not self._engine.database.write(lambda tx: self._take(tx, due), lane=due.workspace):
             return  # another process has it
+        if due.ended_at is not None:
+            self._finish(due, Outcome(None, "the webhook was deleted"))
+            return
         seconds = self._engine.clock.now_us() // SECOND
         body = due.body.encode()
         mac = ids.keyed_hash(secret_of(self._engine.pepper(), due.webhook), model.signed_content(due.id, seconds, body))
@@ -123,6 +126,9 @@ class WebhookSender:
             "webhook-signature": model.signature_text(mac),
         }
         outcome = post(due.url, body, headers, private=self._engine.settings.webhook_private_addresses)
+        self._finish(due, outcome)
+
+    def _finish(self, due: Due, outcome: Outcome) -> None:
         call = self._engine.system_calls({due.workspace})[due.workspace]
         self._engine.database.write(lambda tx: self._keep(tx, call, due, outcome), lane=due.workspace)
 
@@ -161,7 +167,7 @@ def post(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Ou
     host = parts.hostname or ""
     try:
         line = socket.create_connection((_address(host, port, private=private), port), TIMEOUT_SECONDS)
-    except (OSError, Refused) as error:
+    except (OSError, ValueError, Refused) as error:
         return Outcome(None, f"not reached: {error}"[:500])
     try:
         if secure:
@@ -172,7 +178,7 @@ def post(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Ou
         answer = connection.getresponse()
         answer.read(ANSWER_BYTES)
         return Outcome(answer.status, "" if answer.status < 300 else f"answered {answer.status}")  # noqa: PLR2004 - as above
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500])
     finally:
         line.close()

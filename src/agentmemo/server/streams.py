@@ -39,7 +39,7 @@ Send = Callable[[Any], Awaitable[None]]
 class Batch(NamedTuple):
     """What one look found: (id, event name, data) each, where to go on, and whether to look again at once or end."""
 
-    events: list[tuple[int, str, Any]]
+    events: list[tuple[int | None, str, Any]]
     position: int
     more: bool = False
     ended: bool = False
@@ -176,8 +176,17 @@ class Stream:
             raise InvalidInput("A stream begins with everything there is.", next_call="Leave out cursor.")
         newest = await asyncio.to_thread(self._newest, (await self._admit()).workspace)
         after = position if position is not None else request.after
-        page = await self._perform(route, msgspec.structs.replace(request, after=after, wait_seconds=0.0))
-        return Batch([(newest, "handoff", handoff) for handoff in page.items], newest)
+        request = msgspec.structs.replace(request, after=after, wait_seconds=0.0)
+        found = []
+        while True:
+            page = await self._perform(route, request)
+            found += page.items
+            if page.cursor is None:
+                break
+            request = msgspec.structs.replace(request, cursor=page.cursor)
+        # The id stands for all of them, so only the last one brings it: who is cut off before is told all again.
+        numbers: list[int | None] = [None] * (len(found) - 1) + [newest] if found else []
+        return Batch([(number, "handoff", handoff) for number, handoff in zip(numbers, found, strict=True)], newest)
 
     async def states(self, route: Route, request: Any, position: int | None) -> Batch:
         """A run or handoff as it is, each time it changed; its ids are the times of change. Ends with it."""
@@ -217,9 +226,10 @@ async def _write(send: Send, piece: bytes) -> None:
     await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-def _event(event: tuple[int, str, Any]) -> bytes:
+def _event(event: tuple[int | None, str, Any]) -> bytes:
     number, name, data = event
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), msgspec.json.encode(data))
+    place = b"" if number is None else b"id: %d\n" % number
+    return b"%sevent: %s\ndata: %s\n\n" % (place, name.encode(), msgspec.json.encode(data))
 
 
 def _problem(error: Error) -> bytes:

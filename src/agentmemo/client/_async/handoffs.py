@@ -230,9 +230,7 @@ class AsyncHandoffs:
         (the claim goes on), HandoffHeld when another holds it, LeaseLost when the claim is not valid any more.
         """
         known = self._plane.handoffs.get(id) if epoch is None else epoch
-        answer = await self._plane.call(model.CompleteHandoff(handoff=id, result=result, epoch=known))
-        self._let_go(id)
-        return answer
+        return await self._end(model.CompleteHandoff(handoff=id, result=result, epoch=known), id)
 
     async def fail(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
         """End for good, without further attempts; the sender is told."""
@@ -353,7 +351,9 @@ class AsyncHandoffs:
         finally:
             holding.live = False
             ambient.reset(token)
-            self._let_go(handoff.id)
+            # Not what another of this connection's workers has claimed meanwhile.
+            if self._plane.handoffs.get(handoff.id) == handoff.epoch:
+                self._let_go(handoff.id)
 
     async def _perform_as_run(self, handoff: model.Handoff, handler: Callable[..., Any]) -> None:
         opening = StartRun(
@@ -379,8 +379,8 @@ class AsyncHandoffs:
 
     async def _complete_held(self, handoff: model.Handoff, result: Any) -> None:
         """Unless the handler has ended it in its own way."""
-        if handoff.id in self._plane.handoffs:
-            await self.complete(handoff.id, result)
+        if self._plane.handoffs.get(handoff.id) == handoff.epoch:
+            await self.complete(handoff.id, result, epoch=handoff.epoch)
 
     async def _give_back(self, handoff: model.Handoff, reason: str, *, attempted: bool = True) -> None:
         """Where the plane is away, the heartbeat stops naming the claim, and it comes back by itself."""
@@ -390,7 +390,11 @@ class AsyncHandoffs:
             return
 
     async def _end(self, request: Request, id: str) -> model.Handoff:
-        answer = await self._plane.call(request)
+        try:
+            answer = await self._plane.call(request)
+        except LeaseLost:
+            self._let_go(id)
+            raise
         self._let_go(id)
         return answer
 

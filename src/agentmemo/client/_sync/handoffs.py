@@ -229,9 +229,7 @@ class Handoffs:
         (the claim goes on), HandoffHeld when another holds it, LeaseLost when the claim is not valid any more.
         """
         known = self._plane.handoffs.get(id) if epoch is None else epoch
-        answer = self._plane.call(model.CompleteHandoff(handoff=id, result=result, epoch=known))
-        self._let_go(id)
-        return answer
+        return self._end(model.CompleteHandoff(handoff=id, result=result, epoch=known), id)
 
     def fail(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
         """End for good, without further attempts; the sender is told."""
@@ -352,7 +350,9 @@ class Handoffs:
         finally:
             holding.live = False
             ambient.reset(token)
-            self._let_go(handoff.id)
+            # Not what another of this connection's workers has claimed meanwhile.
+            if self._plane.handoffs.get(handoff.id) == handoff.epoch:
+                self._let_go(handoff.id)
 
     def _perform_as_run(self, handoff: model.Handoff, handler: Callable[..., Any]) -> None:
         opening = StartRun(
@@ -378,8 +378,8 @@ class Handoffs:
 
     def _complete_held(self, handoff: model.Handoff, result: Any) -> None:
         """Unless the handler has ended it in its own way."""
-        if handoff.id in self._plane.handoffs:
-            self.complete(handoff.id, result)
+        if self._plane.handoffs.get(handoff.id) == handoff.epoch:
+            self.complete(handoff.id, result, epoch=handoff.epoch)
 
     def _give_back(self, handoff: model.Handoff, reason: str, *, attempted: bool = True) -> None:
         """Where the plane is away, the heartbeat stops naming the claim, and it comes back by itself."""
@@ -389,7 +389,11 @@ class Handoffs:
             return
 
     def _end(self, request: Request, id: str) -> model.Handoff:
-        answer = self._plane.call(request)
+        try:
+            answer = self._plane.call(request)
+        except LeaseLost:
+            self._let_go(id)
+            raise
         self._let_go(id)
         return answer
 

@@ -74,6 +74,15 @@ def _retire(engine: Engine, call: Call, worker: str, tx: Transaction) -> bool:
     return True
 
 
+def free_the_stopped(engine: Engine) -> int:
+    """What was claimed for a worker that another process had stopped meanwhile comes back."""
+
+    def free(tx: Transaction, call: Call, row: Row) -> None:
+        workers.retire(tx, call, row[1], f"worker {row[1]} had been stopped", lost=True)
+
+    return _each_due(engine, "held_by_stopped", free)
+
+
 def run_schedules(engine: Engine) -> int:
     return _each_due(engine, "schedule_due", tasks.fire)
 
@@ -286,6 +295,7 @@ DUTIES = (
     expire_entries,
     fire_timers,
     free_the_dead,
+    free_the_stopped,
     run_schedules,
     tell_overdue,
     watch_handoffs,

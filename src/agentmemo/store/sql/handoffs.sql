@@ -94,11 +94,12 @@ UPDATE handoff SET state = 'pending', wake = :wake, offered = :offered, availabl
     turn = coalesce(:turn, (SELECT t.turn FROM handoff_turn t
         WHERE t.workspace = handoff.workspace AND t.address = :address AND t.sender = handoff.sender)), rung = :rung, attempt = :attempt, holder = NULL,
     worker = NULL, limited = 0, progress_at = NULL, claimed_at = NULL, ended_at = NULL, reason = :reason, late = :late,
-    complete_by = :complete_by, escalated_at = :escalated_at, due_at = :due_at, updated_at = :now
+    complete_by = :complete_by, escalated_at = :escalated_at, notice_at = :notice_at, due_at = :due_at, updated_at = :now
 WHERE id = :id AND epoch = :epoch;
 
 -- name: handoff_park; by id
-UPDATE handoff SET wake = 'run', worker = NULL, reason = :reason, due_at = :due_at, updated_at = :now
+UPDATE handoff SET wake = 'run', worker = NULL, limited = 0, progress_at = NULL, reason = :reason, due_at = :due_at,
+    updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'claimed';
 
 -- name: handoff_submit; by id
@@ -123,6 +124,22 @@ WHERE id = :id AND epoch = :epoch AND state = 'claimed';
 
 -- name: handoff_set_run; by id
 UPDATE handoff SET run = :run, updated_at = :now WHERE id = :id;
+
+-- name: handoff_set_sender_run; by id
+UPDATE handoff SET sender_run = :run WHERE id = :id AND wake IS NOT NULL;
+
+-- name: handoff_remove_result
+DELETE FROM handoff_value WHERE handoff = :handoff AND field = 'result';
+
+-- name: held_by_stopped
+SELECT h.workspace, h.worker FROM handoff h JOIN worker w ON w.id = h.worker
+WHERE h.worker IS NOT NULL AND w.stopped_at IS NOT NULL AND w.stopped_at <= :now
+    AND (h.workspace = :workspace OR :workspace IS NULL)
+UNION
+SELECT r.workspace, r.worker FROM run r JOIN worker w ON w.id = r.worker
+WHERE r.worker IS NOT NULL AND w.stopped_at IS NOT NULL AND w.stopped_at <= :now
+    AND (r.workspace = :workspace OR :workspace IS NULL)
+LIMIT :limit;
 
 -- name: handoff_receive; by id
 UPDATE handoff SET received_at = :now WHERE id = :id AND notice_at IS NOT NULL AND received_at IS NULL;

@@ -17,7 +17,7 @@ UPDATE webhook SET ended_at = :now WHERE id = :id AND ended_at IS NULL;
 
 -- name: webhook_behind
 SELECT w.workspace, w.id, w.actor, a.name, w.position FROM webhook w JOIN actor a ON a.id = w.actor
-WHERE w.ended_at IS NULL ORDER BY w.id LIMIT :limit;
+WHERE w.ended_at IS NULL ORDER BY w.position, w.id LIMIT :limit;
 
 -- name: webhook_move
 UPDATE webhook SET position = :position WHERE id = :id;

@@ -1,0 +1,171 @@
+"""Handoffs where two things meet: limits and parking, verifiers and requeue, runs and those who do not hold them."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentmemo import InvalidInput, InvalidTransition, NotFound, PermissionDenied
+from agentmemo.clock import SECOND
+
+promise = pytest.mark.promise
+
+
+@pytest.fixture
+def sender(surface):
+    return surface.connect("sender")
+
+
+@pytest.fixture
+def receiver(surface):
+    return surface.connect("receiver")
+
+
+@promise("handoff.limit")
+def test_a_parked_handoff_frees_its_token_once(surface, sender, receiver):
+    person = surface.connect(person="dana")
+    person.handoff.limit("receiver", concurrency=2)
+    parked = sender.handoff.create(to_agent="receiver", progress_seconds=5)
+    receiver.handoff.work(lambda _task, run: run.wait("go"), until_idle=True)
+    for number in range(3):
+        sender.handoff.create(to_agent="receiver", context=number)
+    assert len(receiver.handoff.claim_many(10)) == 2
+    surface.plane.advance(6)
+    assert list(sender.handoff.notices()) == [], "it waits with its run; nobody is silent"
+    sender.handoff.cancel(parked.id, "no")
+    assert next(iter(person.handoff.limits())).held == 2
+    assert receiver.handoff.claim() is None
+
+
+@promise("handoff.decline")
+def test_the_next_receiver_goes_on_with_the_run(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", ladder=[{"after_seconds": 60, "to_agent": "second"}])
+    ran = []
+
+    def decline(task, run):
+        run.step("look", lambda: ran.append("look"))
+        receiver.handoff.decline(task.id, "not mine")
+
+    receiver.handoff.work(decline, until_idle=True)
+
+    def finish(_task, run):
+        run.step("look", lambda: ran.append("again"))
+        return "done"
+
+    surface.connect("second").handoff.work(finish, until_idle=True)
+    done = sender.handoff.result(task.id)
+    assert (done.state, done.result, done.attempt) == ("completed", "done", 1)
+    assert ran == ["look"]
+
+
+@promise("handoff.decline")
+def test_declining_what_is_not_offered_yet_offers_it_no_earlier(surface, sender, receiver):
+    at = surface.plane.clock.now_us() + 60 * SECOND
+    task = sender.handoff.create(
+        to_agent="receiver", not_before=at, ladder=[{"after_seconds": 60, "to_agent": "second"}]
+    )
+    moved = receiver.handoff.decline(task.id, "not mine")
+    assert (moved.to, moved.wake, moved.available_at) == ("agent:second", "time", at)
+
+
+@promise("handoff.verifier")
+def test_a_rejected_result_is_not_delivered_as_the_final_one(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", acceptance={"verifier": "judge"})
+    judge = surface.connect("judge")
+    receiver.handoff.complete(task.id, {"x": 1})
+    judge.handoff.complete(judge.handoff.claim().id, {"accepted": False, "reason": "no"})
+    receiver.handoff.complete(task.id, None)
+    judge.handoff.complete(judge.handoff.claim().id, {"accepted": True})
+    assert sender.handoff.result(task.id).result is None
+
+
+@promise("handoff.verifier")
+def test_a_verification_is_the_senders_affair(surface, sender, receiver):
+    """Whoever is judged has no say in it, and its sender is told when nobody judges."""
+    task = sender.handoff.create(to_agent="receiver", acceptance={"verifier": "judge"})
+    receiver.handoff.complete(task.id, {"x": 1})
+    surface.plane.advance(surface.plane.settings.pickup_seconds)
+    (told,) = sender.handoff.notices()
+    assert told.verifies == task.id
+    assert list(receiver.handoff.notices()) == []
+    judge = surface.connect("judge")
+    judge.handoff.fail(judge.handoff.claim().id, "cannot")
+    assert sender.handoff.get(task.id).state == "dead"
+    with pytest.raises(InvalidTransition, match="is not done again"):
+        sender.handoff.requeue(told.id)
+
+
+@promise("handoff.run")
+def test_only_its_holder_opens_the_run_of_a_handoff(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver")
+    stranger = surface.connect("stranger")
+    with pytest.raises(PermissionDenied, match="under its claim only"), stranger.run("handoff", key=task.id):
+        pass
+    receiver.handoff.work(lambda _task, run: run.wait("go"), until_idle=True)
+    with pytest.raises(PermissionDenied, match="under its claim only"), stranger.run("handoff", key=task.id):
+        pass
+    assert sender.handoff.get(task.id).wake == "run"
+
+
+@promise("handoff.sender_run")
+def test_whoever_waits_for_a_handoff_is_told_of_its_end(surface, sender, receiver):
+    """Not only the run that created it, and also when it had ended before."""
+    with sender.run("first", key="1") as run:
+        task = sender.handoff.create(to_agent="receiver", key="k")
+        run.complete()
+    receiver.handoff.work(lambda _task: "done", until_idle=True)
+    got = []
+
+    @sender.task("second")
+    def second(run):
+        got.append(run.wait(sender.handoff.create(to_agent="receiver", key="k").id)["result"])
+        late = sender.handoff.create(to_agent="receiver", key="late")
+        got.append(run.wait(late.id)["result"])
+
+    early = sender.handoff.create(to_agent="receiver", key="late")
+    sender.start("second", key="1")
+    sender.work(concurrency=1, until_idle=True)
+    receiver.handoff.complete(early.id, "late")
+    sender.work(concurrency=1, until_idle=True)
+    assert got[-1] == "late"
+    assert "done" in got
+    assert sender.handoff.get(task.id).state == "completed"
+
+
+@promise("handoff.notice")
+def test_what_was_received_is_no_news(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", pickup_by=surface.plane.clock.now_us() + SECOND)
+    surface.plane.advance(1)
+    assert sender.handoff.result(task.id).notice_at is not None
+    assert sender.handoff.result(task.id).notice_at is None
+    receiver.handoff.claim()
+    receiver.handoff.fail(task.id, "no")
+    sender.handoff.requeue(task.id)
+    assert list(sender.handoff.notices()) == []
+
+
+@promise("handoff.lease")
+def test_what_a_stopped_worker_was_given_comes_back(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver")
+    claimed = receiver.handoff.claim()
+    stopped = surface.plane.clock.now_us()
+    surface.plane.engine.database.write(lambda tx: tx.write("worker_stop", id=claimed.worker, now=stopped), lane=1)
+    surface.plane.upkeep()
+    assert sender.handoff.get(task.id).state == "pending"
+
+
+@promise("input.refused")
+def test_more_bad_input_is_refused(surface, sender):
+    sender.state.set("n", "k", 1)
+    bad = (
+        {"constraints": ["\ud800"]},
+        {"tried": [("\ud800", "x")]},
+        {"references": [("n", "k"), ("n", "k")]},
+        {"references": [{"namespace": "n", "key": "k", "version": 2**60}]},
+        {"references": [("n", "k\0")]},
+        {"acceptance": {"checks": ["result.all(a, result.all(b, a == b))"]}},
+    )
+    for fields in bad:
+        with pytest.raises((InvalidInput, NotFound)) as refused:
+            sender.handoff.create(to_agent="a", **fields)
+        assert refused.value.next_call, fields
+    assert list(sender.handoff.list()) == []
