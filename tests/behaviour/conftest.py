@@ -37,17 +37,22 @@ STORES = os.environ.get("BEHAVIOUR_STORES", "sqlite,postgres").split(",")
 ALL_SURFACES = bool(os.environ.get("BEHAVIOUR_ALL_SURFACES"))
 BARE = {"postgres_prepare": False, "postgres_notify": False}
 SURFACES = ("sync", "async", "http", "http async")
+# Embedded and HTTP, sync and async, for what goes through the same few calls of the client.
+TWO_SURFACES = ("sync", "http async")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "promise(id): the promise of promises.py that the test shows")
+    config.addinivalue_line("markers", "two_surfaces: two stand for all four, unless all are asked for")
     config.addinivalue_line("markers", "surfaces(*names): what the test runs over, where not over all")
 
 
 def pytest_generate_tests(metafunc):
     if "surface" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("surfaces")
-        metafunc.parametrize("surface", marker.args if marker else SURFACES, indirect=True)
+        few = metafunc.definition.get_closest_marker("two_surfaces") and not ALL_SURFACES
+        surfaces = marker.args if marker else TWO_SURFACES if few else SURFACES
+        metafunc.parametrize("surface", surfaces, indirect=True)
 
 
 @pytest.fixture(params=STORES)

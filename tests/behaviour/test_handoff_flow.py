@@ -11,6 +11,7 @@ from agentmemo.clock import SECOND
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
+pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture

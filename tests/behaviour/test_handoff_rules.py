@@ -16,6 +16,7 @@ from agentmemo import (
 from agentmemo.clock import SECOND
 
 promise = pytest.mark.promise
+pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture

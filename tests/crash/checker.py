@@ -194,13 +194,17 @@ def _check_executions(file: sqlite3.Connection, notes: list[dict], counts: Count
     probed: Counter = Counter()
     ended: dict[tuple, str] = {}
     effects = {}
-    tokens = defaultdict(set)
+    tokens: dict[tuple, dict] = defaultdict(dict)
     for note in notes:
         step = (note.get("run"), note.get("step"))
         if note["what"] == "begin":
-            assert step not in ended, f"{step} was finished, and ran again"
+            # A process that was frozen between the announcement and the function begins it whenever it thaws; what it
+            # does is refused by its epoch. Under the epoch of the result, or a later one, nobody begins again.
+            finished_at = tokens[step][ended[step]] if step in ended else None
+            stale = finished_at is not None and note.get("epoch", finished_at) < finished_at
+            assert step not in ended or stale, f"{step} was finished, and ran again"
             begun[step] += 1
-            tokens[step].add(note.get("token"))
+            tokens[step][note.get("token")] = note.get("epoch")
             effects[step] = note.get("effect")
         elif note["what"] == "probed":
             probed[step] += 1
