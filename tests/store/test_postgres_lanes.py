@@ -126,6 +126,22 @@ def test_a_workspace_that_is_held_holds_up_no_other(stand, postgres_url):
     assert free.audit.verify().intact
 
 
+def test_a_request_is_made_when_its_turn_has_come(stand, postgres_url):
+    """Not when its batch began to wait: what was committed meanwhile would be later than what follows it."""
+    plane = stand.plane(postgres_writers=2)
+    held, free = (connection_for(plane, local_caller("a", None, name)) for name in ("default", "other"))
+    held.state.set("counters", "counter", 0)
+    done = []
+    thread = threading.Thread(target=lambda: done.append(held.state.set("counters", "counter", 1)))
+    with turn_taken(postgres_url, plane.engine.names.workspace("default")[0]):
+        thread.start()
+        for number in range(20):
+            free.state.set("counters", "counter", number)
+        released = plane.clock.now_us()
+    thread.join()
+    assert done[0].written_at >= released
+
+
 def test_a_busy_workspace_lets_a_quiet_one_in_between(stand):
     engine = stand.plane(postgres_writers=1).engine
     busy, quiet = (engine.names.workspace(name)[0] for name in ("busy", "quiet"))

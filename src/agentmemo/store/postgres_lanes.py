@@ -277,6 +277,8 @@ class _Writer:
     def _perform(self, transaction: WriteTransaction, lane: _Lane, batch: list[Job]) -> bool:
         for job in batch:
             job.result = job.error = None
+            # Since the batch began it may have waited for its turn, and requests have joined it meanwhile.
+            transaction.now = self._now_us()
             transaction.begin_request()
             try:
                 job.result = job.work(transaction)
