@@ -13,6 +13,7 @@ from agentmemo.engine.handoff_create import insert, new_row
 from agentmemo.engine.handoff_limits import Tokens
 from agentmemo.engine.handoff_moves import ESCALATE, existing, held, held_by_another, lost, next_due, record
 from agentmemo.engine.handoff_views import changed, view
+from agentmemo.engine.workers import LEASE_SECONDS_MAX
 from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
@@ -26,7 +27,6 @@ PERCENT_MAX = 100
 LINEAGE_MAX = 100_000
 # Each is at most a row's inline value, 4 KiB.
 CARRIED_MAX = 10_000
-LEASE_SECONDS_MAX = 86_400.0
 
 
 def claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> model.ClaimedHandoffs:
