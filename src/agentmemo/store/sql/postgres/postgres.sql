@@ -16,13 +16,15 @@ SELECT CAST(coalesce(sum(position), 0) AS bigint) FROM turn;
 -- name: event_at
 SELECT id FROM event WHERE position = :position;
 
--- The settings hold for this transaction alone, so that a pooler may hand its connection to anybody afterwards. The last
--- four are for plans: every statement of a writer has its index, but one planned while its table was empty, and kept,
--- would read all of it until the first ANALYZE.
+-- The settings hold for this transaction alone, so that a pooler may hand its connection to anybody afterwards. The rest
+-- are for plans: every statement of a writer has its index, but one planned while its table was empty, and kept,
+-- would read all of it until the first ANALYZE. Pages are cheap for the same reason: while a table is small, a
+-- walk through a whole index looks cheaper than one look-up for each row of a batch, and it would stay when it has grown.
 -- name: transaction_settings
 SELECT set_config('idle_in_transaction_session_timeout', :idle, true), set_config('statement_timeout', :statement, true),
     set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
-    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('seq_page_cost', '0.1', true), set_config('random_page_cost', '0.1', true);
 
 -- Of each task its best, and of these the best: however many wait.
 -- name: ready_next
