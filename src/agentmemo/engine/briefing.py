@@ -149,7 +149,7 @@ def _next_call(run: model.Run, *, held: bool) -> str:
     if held:
         return f"runs.explain('{run.id}')"
     if run.wake == "person":
-        return f"wait: a person decides {run.waiting_for} (agentmemo runs resolve {run.id})"
+        return f"wait: a person decides {run.waiting_for} ({model.how_to_decide(run.id, run.waiting_for)})"
     if run.key is None:
         return f"runs.explain('{run.id}')"
     return f"agent.run('{run.name}', key='{run.key}') continues at the first step that is not done"

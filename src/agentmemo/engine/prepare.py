@@ -16,7 +16,7 @@ from agentmemo.api.operations import BY_NAME
 from agentmemo.engine import acceptance
 from agentmemo.engine.handoff_moves import package_of
 from agentmemo.errors import InvalidInput, LimitExceeded
-from agentmemo.model import handoffs, runs, state, system
+from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system
 from agentmemo.model.audit import commit
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import decode, encode, encode_result
@@ -50,6 +50,8 @@ def prepare(call: Call, request: Request) -> Request:
     changed: dict[str, Any] = {}
     if isinstance(request, handoffs.CreateHandoff):
         return msgspec.structs.replace(request, context=_pack_package(call, request))
+    if isinstance(request, escalations.CreateEscalation):
+        return msgspec.structs.replace(request, context=_pack_question(call, request))
     for field in _value_fields(type(request)):
         value = getattr(request, field)
         changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
@@ -72,6 +74,22 @@ def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
     except UnicodeEncodeError:
         raise InvalidInput("A text of the package holds a lone surrogate.", next_call="Replace or remove it.") from None
     return _packed(call, content, package, "package")
+
+
+def _pack_question(call: Call, request: escalations.CreateEscalation) -> blobs.Packed:
+    """Everything the person gets to see as one value. What nobody could decide on is refused here."""
+    escalation_rules.check_question(request)
+    encode(request.context)  # names the path of what JSON cannot say
+    if request.action is not None:
+        encode(request.action.arguments)
+    question = escalations.question_of(request, call.caller.on_behalf_of)
+    try:
+        content = msgspec.json.encode(question)
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "A text of the question holds a lone surrogate.", next_call="Replace or remove it."
+        ) from None
+    return _packed(call, content, question, "question")
 
 
 def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) -> None:

@@ -184,7 +184,7 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
         "child": (f"It waits for its child {run.waiting_for} to end{until}.", f"runs.explain({run.waiting_for!r})"),
         "person": (
             f"A person must decide: {run.waiting_for}. {run.reason}".strip(),
-            f"agentmemo runs resolve {run.handle} DECISION",
+            model.how_to_decide(run.handle, run.waiting_for),
         ),
     }
     return by_wake.get(run.wake or "", (run.error or run.reason or "It is finished.", ""))

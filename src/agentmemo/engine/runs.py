@@ -9,7 +9,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, handoff_ends, handoff_moves, liveness, waits
+from agentmemo.engine import audit, escalation_delivery, handoff_ends, handoff_moves, liveness, waits
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.run_views import changed, view
@@ -108,6 +108,10 @@ def claim(
     )
     if run.epoch:
         waits.mark_doubtful(tx, call, run, run.epoch + 1)
+    if ids.is_handle(run.waiting_for or "", "esc"):
+        if taken_over:
+            escalation_delivery.came_back(tx, run, error=None)
+        escalation_delivery.leased(tx, run)
     reach("run.after_claim")
     outcome = "taken_over" if taken_over else "claimed"
     return claimed(tx, call, *rows.reload(tx, run), outcome=outcome, lease_seconds=lease_seconds)
@@ -201,6 +205,8 @@ def give_back(
     )
     if registered:
         make_ready(tx, call, run, tx.now + round(delay_seconds * SECOND))
+    if ids.is_handle(run.waiting_for or "", "esc"):
+        escalation_delivery.came_back(tx, run, error=error)
     audit.record(
         tx,
         call,
@@ -257,6 +263,8 @@ def finish(
         contents=contents,
         reason=error or reason,
     )
+    if ids.is_handle(run.waiting_for or "", "esc"):
+        escalation_delivery.run_ended(tx, call, run)
     if run.parent:
         waits.child_ended(tx, call, run.parent, run.handle)
     if handoff := handoff_of_run(run.name, run.key):

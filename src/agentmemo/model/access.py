@@ -22,6 +22,9 @@ PERMISSIONS = (
     "handoffs:read",
     "handoffs:write",
     "handoffs:admin",
+    "escalations:read",
+    "escalations:write",
+    "escalations:answer",
     "audit:read",
     "access:read",
     "access:admin",
@@ -29,7 +32,7 @@ PERMISSIONS = (
     "system:admin",
 )
 # What nobody may hold but a person: deciding for the people an agent asked.
-PERSON_ONLY = frozenset({"runs:decide"})
+PERSON_ONLY = frozenset({"runs:decide", "escalations:answer"})
 ACTOR = re.compile(r"^[\w.@:+-]{1,128}\Z")
 _KEY = re.compile(r"^am_(agent|person|service)_([0-9a-z]{8})_([0-9A-Za-z_-]{43})_([0-9a-f]{8})\Z")
 
@@ -44,7 +47,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 EVERYTHING = Grant(permissions=("*",))
 AGENT_DEFAULT = Grant(
     permissions=(
-        "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "audit:read", "system:read",
+        "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "escalations:read",
+        "escalations:write", "audit:read", "system:read",
     )
 )  # fmt: skip
 

@@ -36,6 +36,7 @@ CREATE TABLE escalation (
     answer text,
     execute_by bigint,
     uses bigint NOT NULL DEFAULT 0,
+    redeemed text,
     supersedes text COLLATE "C",
     superseded_by text COLLATE "C",
     created_at bigint NOT NULL,
@@ -74,6 +75,7 @@ CREATE TABLE escalation_waiter (
     escalation bigint NOT NULL,
     key text COLLATE "C",
     implicit smallint NOT NULL,
+    waits smallint NOT NULL,
     actor bigint NOT NULL,
     run text COLLATE "C",
     step text,
@@ -85,7 +87,7 @@ CREATE TABLE escalation_waiter (
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
 CREATE UNIQUE INDEX escalation_waiter_key ON escalation_waiter (workspace, key) WHERE key IS NOT NULL;
 CREATE INDEX escalation_waiter_of ON escalation_waiter (escalation);
-CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state <> 'applied';
+CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state NOT IN ('applied', 'gone');
 CREATE INDEX escalation_waiter_undelivered ON escalation_waiter (workspace, escalation)
     WHERE state IN ('ready', 'leased', 'failed');
 

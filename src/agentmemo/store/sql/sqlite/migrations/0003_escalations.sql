@@ -36,6 +36,7 @@ CREATE TABLE escalation (
     answer TEXT,
     execute_by INTEGER,
     uses INTEGER NOT NULL DEFAULT 0,
+    redeemed TEXT,
     supersedes TEXT,
     superseded_by TEXT,
     created_at INTEGER NOT NULL,
@@ -74,6 +75,7 @@ CREATE TABLE escalation_waiter (
     escalation INTEGER NOT NULL,
     key TEXT,
     implicit INTEGER NOT NULL,
+    waits INTEGER NOT NULL,
     actor INTEGER NOT NULL,
     run TEXT,
     step TEXT,
@@ -85,7 +87,7 @@ CREATE TABLE escalation_waiter (
 ) STRICT;
 CREATE UNIQUE INDEX escalation_waiter_key ON escalation_waiter (workspace, key) WHERE key IS NOT NULL;
 CREATE INDEX escalation_waiter_of ON escalation_waiter (escalation);
-CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state <> 'applied';
+CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state NOT IN ('applied', 'gone');
 CREATE INDEX escalation_waiter_undelivered ON escalation_waiter (workspace, escalation)
     WHERE state IN ('ready', 'leased', 'failed');
 
