@@ -8,7 +8,7 @@ from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import HandoffHeld, LeaseLost
+from agentmemo.errors import HandoffHeld, LeaseLost, PermissionDenied
 from agentmemo.model import handoffs as model
 from agentmemo.model.runs import Retry
 from agentmemo.model.values import decode, encode
@@ -74,6 +74,19 @@ def held_by_another(tx: Transaction, call: Call, row: rows.HandoffRow) -> Handof
         next_call="If it is yours, send the epoch that its claim was answered with; else claim what is offered: "
         "handoff.claim().",
         details={"handoff": row.handle, "holder": holder, "worker": row.worker, "epoch": row.epoch, "run": row.run},
+    )
+
+
+def check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    """Who may call work back or have it done again: those it is done for, people, and administrators."""
+    behalf: list[str] = msgspec.json.decode(row.behalf)
+    if call.caller.kind == "person" or call.caller.actor in behalf or call.may("handoffs:admin"):
+        return
+    raise PermissionDenied(
+        f"{call.caller.actor} did not hand {row.handle} over.",
+        why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
+        next_call=f"Ask {name_of(tx, call, row.sender)}; as its receiver, decline it instead: handoff.decline(id, reason).",
+        details={"handoff": row.handle, "on_behalf_of": behalf},
     )
 
 

@@ -6,12 +6,22 @@ import hashlib
 
 import msgspec
 
+from agentmemo import ids
 from agentmemo.crashpoints import reach
 from agentmemo.engine import acceptance, audit, handoff_ends, handoff_moves, liveness, runs
 from agentmemo.engine.call import Call
 from agentmemo.engine.handoff_create import insert, new_row
 from agentmemo.engine.handoff_limits import Tokens
-from agentmemo.engine.handoff_moves import ESCALATE, existing, held, held_by_another, lost, next_due, record
+from agentmemo.engine.handoff_moves import (
+    ESCALATE,
+    check_concerned,
+    existing,
+    held,
+    held_by_another,
+    lost,
+    next_due,
+    record,
+)
 from agentmemo.engine.handoff_views import changed, view
 from agentmemo.engine.workers import LEASE_SECONDS_MAX
 from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
@@ -150,7 +160,6 @@ def fail(tx: Transaction, call: Call, request: model.FailHandoff) -> model.Hando
     row = held(tx, call, request.handoff, request.epoch)
     handoff_ends.note_attempt(tx, row, "failed", request.reason)
     handoff_ends.end(tx, call, row, "fail", reason=request.reason)
-    _end_run(tx, call, row, run_model.FAILED, request.reason)
     return changed(tx, call, row)
 
 
@@ -179,16 +188,14 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
             _free_run(tx, call, row, reason)
             return changed(tx, call, row)
     handoff_ends.end(tx, call, row, "decline", reason=reason)
-    _end_run(tx, call, row, run_model.CANCELLED, reason)
     return changed(tx, call, row)
 
 
 def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.Handoff:
     """Its holder is told at the next call; its run and its verification end with it."""
     row = existing(tx, call, request.handoff)
-    _check_concerned(tx, call, row)
+    check_concerned(tx, call, row)
     handoff_ends.end(tx, call, row, "cancel", reason=request.reason, told=row.sender != call.actor)
-    _end_run(tx, call, row, run_model.CANCELLED, f"its handoff {row.handle} was cancelled")
     if row.state == model.SUBMITTED:
         for other in tx.all(
             "handoff_lineage", workspace=call.workspace, root=row.root, after=row.id, limit=LINEAGE_MAX
@@ -201,7 +208,7 @@ def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.H
 
 def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model.Handoff:
     row = existing(tx, call, request.handoff)
-    _check_concerned(tx, call, row)
+    check_concerned(tx, call, row)
     if row.verifies:
         raise InvalidTransition(
             f"Handoff {row.handle} verified a result; that is not done again.",
@@ -213,6 +220,7 @@ def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model
         )
     given = request.to_agent, request.to_capability, request.to_queue
     address = model.address_of(*given) if any(given) else row.address
+    _go_on_with_run(tx, call, row)
     handoff_moves.offer(
         tx,
         call,
@@ -358,19 +366,6 @@ def _check_addressed(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     )
 
 
-def _check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
-    """Who may call work back or have it done again: those it is done for, people, and administrators."""
-    behalf: list[str] = msgspec.json.decode(row.behalf)
-    if call.caller.kind == "person" or call.caller.actor in behalf or call.may("handoffs:admin"):
-        return
-    raise PermissionDenied(
-        f"{call.caller.actor} did not hand {row.handle} over.",
-        why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
-        next_call=f"Ask {handoff_moves.name_of(tx, call, row.sender)}; as its receiver, decline it instead.",
-        details={"handoff": row.handle, "on_behalf_of": behalf},
-    )
-
-
 def _check_result(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:
     found = call.problems.get(row.handle)
     if found is None:
@@ -392,20 +387,23 @@ def _free_run(tx: Transaction, call: Call, row: rows.HandoffRow, reason: str) ->
         runs.give_back(tx, call, run, reason=reason)
 
 
-def _end_run(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
-    """The run that worked on it ends with it."""
-    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
-    if run is not None and run.state not in run_model.FINISHED:
-        error = reason if state == run_model.FAILED else None
-        runs.finish(tx, call, run, state, error=error, reason=reason)
-
-
 def _complete_run(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:
+    """The run that its holder works in has the result too; one that nobody holds did not come to it."""
     run = run_rows.get(tx, call.workspace, row.run) if row.run else None
     if run is not None and run.state == run_model.RUNNING:
         run_rows.set_value(tx, run.id, "result", packed)
         contents: dict[str, audit.Content] | None = {"result": packed} if packed.source else None
-        runs.finish(tx, call, run, run_model.COMPLETED, percent=PERCENT_MAX, contents=contents)
+        handoff_ends.end_run(tx, call, run, run_model.COMPLETED, percent=PERCENT_MAX, contents=contents)
+
+
+def _go_on_with_run(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    """The run that was ended with it did some of the work: whoever has it next goes on behind that."""
+    ended = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    if ended is None or ended.state != run_model.CANCELLED or ended.pruned or ended.steps == 0:
+        return
+    key = model.run_key(row.handle, f"{row.epoch}~{ids.mint('run', tx.now)[4:]}")
+    made = runs.fork_of(tx, call, ended, key, reason=f"{row.handle} is offered again")
+    handoff_moves.bind_run(tx, call, row.handle, made.handle)
 
 
 def _verifier_of(tx: Transaction, row: rows.HandoffRow) -> str | None:

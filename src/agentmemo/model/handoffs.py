@@ -425,9 +425,9 @@ def package_of(request: CreateHandoff) -> Package:
     return Package(**{name: getattr(request, name) for name in Package.__struct_fields__})
 
 
-def run_key(handoff: str, epoch: int) -> str:
+def run_key(handoff: str, begun: int | str) -> str:
     """The key of a run that works on a handoff in place of one that was ended without a result."""
-    return f"{handoff}/{epoch}"
+    return f"{handoff}/{begun}"
 
 
 def handoff_of_run(name: str, key: str | None) -> str | None:
