@@ -106,7 +106,7 @@ def set_limit(tx: Transaction, call: Call, request: model.SetHandoffLimit) -> mo
 
 def limits(tx: Transaction, call: Call, request: model.ListHandoffLimits) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "handoff.limits", None) or ""
+    after = read_cursor(request.cursor, "handoff.limits", None, "")
     found = [
         rows.LimitRow(*row)
         for row in tx.all("handoff_limit_list", workspace=call.workspace, after=after, limit=limit + 1)

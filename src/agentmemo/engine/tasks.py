@@ -75,7 +75,7 @@ def _next(tx: Transaction, call: Call, request: model.ClaimTask) -> Row | None:
 
 def schedules(tx: Transaction, call: Call, request: model.ListSchedules) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "task.schedules", None) or ""
+    after = read_cursor(request.cursor, "task.schedules", None, "")
     found = tx.all("schedule_list", workspace=call.workspace, after=after, limit=limit + 1)
     items = [_view(row) for row in found[:limit]]
     cursor = make_cursor("task.schedules", None, found[limit - 1][0]) if len(found) > limit else None

@@ -16,6 +16,9 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff WHERE workspace = :workspace AND key = :key;
 
+-- name: handoff_taken
+SELECT 1 FROM handoff WHERE handle = :handle;
+
 -- name: handoff_handles
 SELECT handle FROM handoff WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
 
