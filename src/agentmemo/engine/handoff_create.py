@@ -70,7 +70,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
     _check_request(request)
     sender_run, parent = _origin(tx, call)
     path = msgspec.json.decode(parent.path) if parent else []
-    refused = _circle(call, path, address)
+    refused = circle(call, path, address)
     at = max(request.not_before or 0, tx.now)
     handle = request.id or ids.mint("hof", tx.now)
     offered = at <= tx.now and not refused
@@ -296,7 +296,7 @@ def _origin(tx: Transaction, call: Call) -> tuple[str | None, rows.HandoffRow | 
     return claim_.run, None
 
 
-def _circle(call: Call, path: list[str], address: str) -> str:
+def circle(call: Call, path: list[str], address: str) -> str:
     """Why a handoff leads nowhere; "" when it does."""
     way = " -> ".join([*path, address])
     if len(path) > call.engine.settings.handoff_hops_max:

@@ -25,14 +25,20 @@ _package_decoder = msgspec.json.Decoder(model.Package)
 
 def existing(tx: Transaction, call: Call, handle: str) -> rows.HandoffRow:
     """The handoff of a handle or of a prefix of one that is unique. Raises NotFound."""
+    row = find(tx, call, handle)
+    if row is None:
+        raise not_found("handoff", handle)
+    return row
+
+
+def find(tx: Transaction, call: Call, handle: str) -> rows.HandoffRow | None:
+    """As `existing`, or None."""
     row = rows.get(tx, call.workspace, handle)
     if row is None and len(handle.removeprefix("hof_")) >= ids.SHORTEST_PREFIX:
         low = handle if handle.startswith("hof_") else f"hof_{handle}"
         found = tx.all("handoff_handles", workspace=call.workspace, low=low, high=low + "~")
         if len(found) == 1:
             row = rows.get(tx, call.workspace, found[0][0])
-    if row is None:
-        raise not_found("handoff", handle)
     return row
 
 

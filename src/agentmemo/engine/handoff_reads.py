@@ -48,16 +48,11 @@ def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
         return Page(items=[])
     bound = [request.state, request.to, request.sender, request.root]
     before = read_cursor(request.cursor, "handoff.list", bound, NEWEST)
-    found = tx.all(
-        "handoff_list",
-        workspace=call.workspace,
-        before=before,
-        state=request.state,
-        address=address,
-        sender=sender,
-        root=request.root,
-        limit=limit + 1,
-    )
+    filters = {"before": before, "address": address, "sender": sender, "root": request.root, "limit": limit + 1}
+    if request.state == "escalated":
+        found = tx.all("handoff_list_escalated", workspace=call.workspace, **filters)
+    else:
+        found = tx.all("handoff_list", workspace=call.workspace, state=request.state, **filters)
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.list", bound, row.id))
 
 

@@ -10,7 +10,7 @@ from agentmemo import ids
 from agentmemo.crashpoints import reach
 from agentmemo.engine import acceptance, audit, handoff_ends, handoff_moves, liveness, runs
 from agentmemo.engine.call import Call
-from agentmemo.engine.handoff_create import insert, new_row
+from agentmemo.engine.handoff_create import circle, insert, new_row
 from agentmemo.engine.handoff_limits import Tokens
 from agentmemo.engine.handoff_moves import (
     ESCALATE,
@@ -34,6 +34,7 @@ from agentmemo.store.blobs import NOTHING, PLAIN, Packed
 from agentmemo.store.database import Transaction
 
 PERCENT_MAX = 100
+ANNOUNCED_SHOWN = 500
 LINEAGE_MAX = 100_000
 # Each is at most a row's inline value, 4 KiB.
 CARRIED_MAX = 10_000
@@ -220,6 +221,8 @@ def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model
         )
     given = request.to_agent, request.to_capability, request.to_queue
     address = model.address_of(*given) if any(given) else row.address
+    if refused := circle(call, msgspec.json.decode(row.path)[:-1], address):
+        _check_may_override(call, row, refused)
     _go_on_with_run(tx, call, row)
     handoff_moves.offer(
         tx,
@@ -247,6 +250,12 @@ def receive(tx: Transaction, call: Call, request: model.ReceiveResult) -> model.
     return msgspec.structs.replace(found, notice_at=None) if row.received_at is not None else found
 
 
+def would_receive(tx: Transaction, call: Call, request: model.ReceiveResult) -> bool:
+    """Whether there is news of it: it has ended, or its sender has not received yet what it was told."""
+    row = existing(tx, call, request.handoff)
+    return row.state in model.ENDED or (row.notice_at is not None and row.received_at is None)
+
+
 def announce(tx: Transaction, call: Call, request: model.AnnounceReceiver) -> model.Receiver:
     wanted = {f"capability:{model.check_receiver(name)}" for name in request.capabilities}
     wanted |= {f"queue:{model.check_receiver(name)}" for name in request.queues}
@@ -258,8 +267,17 @@ def announce(tx: Transaction, call: Call, request: model.AnnounceReceiver) -> mo
     for address in sorted(known - wanted):
         tx.write("handoff_receiver_remove", workspace=call.workspace, address=address, actor=call.actor)
     if wanted != known:
-        audit.record(tx, call, "handoff.announce", {"kind": "receiver", "to": ", ".join(sorted(wanted))})
+        _record_announced(tx, call, sorted(wanted))
     return model.Receiver(agent=call.caller.actor, addresses=_own(call) + sorted(wanted))
+
+
+def _record_announced(tx: Transaction, call: Call, addresses: list[str]) -> None:
+    """An event is small, so it shows the first of many; to all of them it is committed."""
+    shown = ", ".join(addresses)
+    if len(shown) > ANNOUNCED_SHOWN:
+        shown = shown[:ANNOUNCED_SHOWN] + "..."
+    subject = {"kind": "receiver", "to": shown, "count": str(len(addresses))}
+    audit.record(tx, call, "handoff.announce", subject, contents={"receivers": encode(addresses)})
 
 
 def addresses_of(tx: Transaction, call: Call) -> list[str]:
@@ -396,6 +414,19 @@ def _complete_run(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Pac
         handoff_ends.end_run(tx, call, run, run_model.COMPLETED, percent=PERCENT_MAX, contents=contents)
 
 
+def _check_may_override(call: Call, row: rows.HandoffRow, refused: str) -> None:
+    """Agents do not undo what keeps them from going in circles."""
+    if call.caller.kind == "person" or call.may("handoffs:admin"):
+        return
+    raise PermissionDenied(
+        f"Handoff {row.handle} was stopped, and {call.caller.actor} may not offer it again: {refused}",
+        why="Offered again it would go round as before; only a person or an administrator may say otherwise.",
+        next_call=f"Do the work, or offer it to somebody who is not on the way: handoff.requeue('{row.handle}', "
+        "to_agent=...); else ask a person.",
+        details={"handoff": row.handle},
+    )
+
+
 def _go_on_with_run(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     """The run that was ended with it did some of the work: whoever has it next goes on behind that."""
     ended = run_rows.get(tx, call.workspace, row.run) if row.run else None
@@ -425,23 +456,23 @@ def _submit(
     due = next_due(row._replace(state=model.SUBMITTED))
     tx.write("handoff_submit", expect=1, id=row.id, epoch=row.epoch, due_at=due, now=tx.now)
     record(tx, call, row, "submit", contents=contents, about={"verifier": verifier})
-    package = handoff_moves.package_of(tx, row)
-    request = model.CreateHandoff(
-        to_agent=verifier,
-        goal=f"Verify the result of {row.handle}: is it what was asked for?",
-        context={"handoff": row.handle, "goal": package.goal, "context": package.context, "result": packed.original},
-        acceptance=acceptance.VERDICT,
-        priority=row.priority,
-    )
-    carried = encode_result(model.package_of(request))
-    verification = new_row(tx, call, request, f"agent:{verifier}", hashlib.sha256(carried).hexdigest())
+    request = acceptance.verification(row.handle, verifier, handoff_moves.package_of(tx, row), packed.original)
+    asked = call.verifications.get(row.handle) or _packed_here(request)
+    digest = hashlib.sha256(asked.source).hexdigest()
+    verification = new_row(tx, call, request, f"agent:{verifier}", digest)
     path = encode([*msgspec.json.decode(row.path), verification.address]).decode()
     verification = verification._replace(
         state=model.PENDING, wake="claim", offered=1, offered_at=tx.now, reason="", escalated_at=None, notice_at=None,
         ended_at=None, parent=row.handle, root=row.root, path=path, verifies=row.handle,
         # It is asked for by whoever wanted the work, not by who did it.
-        sender=row.sender,
+        sender=row.sender, priority=row.priority,
         behalf=row.behalf, sender_run=None,
     )  # fmt: skip
-    insert(tx, call, verification, Packed(len(carried), PLAIN, carried, None, carried, None), [])
+    insert(tx, call, verification, asked, [])
     return existing(tx, call, row.handle)
+
+
+def _packed_here(request: model.CreateHandoff) -> Packed:
+    """Of what was created and completed in one transaction, nothing could be stored before."""
+    content = encode_result(model.package_of(request))
+    return Packed(len(content), PLAIN, content, None, content, None)

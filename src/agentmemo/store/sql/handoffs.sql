@@ -30,8 +30,21 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff
 WHERE workspace = :workspace AND id < :before
-    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL)
-        OR (:state = 'escalated' AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead')))
+    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (address = :address OR :address IS NULL)
+    AND (sender = :sender OR :sender IS NULL)
+    AND (root = :root OR :root IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: handoff_list_escalated
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND id < :before
+    AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead') AND pruned = 0
     AND (address = :address OR :address IS NULL)
     AND (sender = :sender OR :sender IS NULL)
     AND (root = :root OR :root IS NULL)
@@ -72,8 +85,17 @@ SELECT handle, address, reason FROM handoff
 WHERE workspace = :workspace AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead') AND pruned = 0
 ORDER BY escalated_at DESC LIMIT 20;
 
+-- Each part has its index, and what retention has removed is in none of them.
 -- name: handoff_count_by_state
-SELECT state, count(*) FROM handoff WHERE workspace = :workspace GROUP BY state;
+SELECT counted.state, count(*) FROM (
+    SELECT 'pending' AS state FROM handoff WHERE workspace = :workspace AND offered = 1
+    UNION ALL
+    SELECT 'claimed' FROM handoff WHERE workspace = :workspace AND worker IS NOT NULL
+    UNION ALL
+    SELECT state FROM handoff WHERE workspace = :workspace AND wake IS NOT NULL AND offered = 0 AND worker IS NULL
+    UNION ALL
+    SELECT state FROM handoff WHERE workspace = :workspace AND ended_at IS NOT NULL AND pruned = 0
+) counted GROUP BY counted.state;
 
 -- name: handoff_add; by id, handle, workspace, key
 INSERT INTO handoff (id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
@@ -234,9 +256,12 @@ WHERE workspace = :workspace AND address > :after ORDER BY address LIMIT :limit;
 
 -- name: handoff_limit_set
 INSERT INTO handoff_limit (workspace, address, concurrency, held, rate, per_us, tokens, filled_at)
-VALUES (:workspace, :address, :concurrency, 0, :rate, :per_us, :tokens, :now)
+VALUES (:workspace, :address, :concurrency, :held, :rate, :per_us, :tokens, :now)
 ON CONFLICT (workspace, address) DO UPDATE SET concurrency = excluded.concurrency, rate = excluded.rate,
     per_us = excluded.per_us, tokens = excluded.tokens, filled_at = excluded.filled_at;
+
+-- name: handoff_limit_held
+UPDATE handoff SET limited = 1 WHERE workspace = :workspace AND address = :address AND worker IS NOT NULL;
 
 -- name: handoff_limit_take
 UPDATE handoff_limit SET held = held + :taken, tokens = :tokens, filled_at = :filled_at
