@@ -175,3 +175,92 @@ def test_a_line_is_there_as_long_as_somebody_stands_in_it():
     for place in places[1:]:
         assert lines.of_threads(place) is not held
     assert len(lines._threads) == 1
+
+
+@promise("handoff.decline")
+def test_a_decline_keeps_it_open_for_the_others(surface, sender, receiver):
+    other = surface.connect("other", grants=[AGENT_DEFAULT])
+    for agent in (receiver, other):
+        agent.handoff.announce(capabilities=["fix"])
+    task = sender.handoff.create(to_capability="fix", ladder=[{"after_seconds": 60, "to_agent": "last"}])
+    declined = receiver.handoff.decline(task.id, "not mine")
+    assert (declined.state, declined.to, declined.due_at) == ("pending", "capability:fix", task.due_at)
+    assert "declined by agent:receiver: not mine" in declined.reason
+    assert list(receiver.handoff.list_pending()) == []
+    assert receiver.handoff.claim() is None
+    assert receiver.briefing().data["handoffs"] == []
+    assert receiver.handoff.decline(task.id, "again").updated_at == declined.updated_at
+    assert [offered.id for offered in other.handoff.list_pending()] == [task.id]
+    assert other.handoff.claim().id == task.id
+    moved = other.handoff.decline(task.id, "nor mine")
+    assert (moved.state, moved.to) == ("pending", "agent:last")
+    assert surface.connect("last").handoff.decline(task.id, "no").state == "declined"
+    acts = [event.operation for event in sender.audit.events(run=task.id)]
+    assert acts == [f"handoff.{act}" for act in ("create", "pass", "claim", "readdress", "decline")]
+
+
+@promise("handoff.decline")
+def test_a_claim_that_is_declined_goes_to_the_others(surface, sender, receiver):
+    other = surface.connect("other", grants=[AGENT_DEFAULT])
+    for agent in (receiver, other):
+        agent.handoff.announce(queues=["q"])
+    task = sender.handoff.create(to_queue="q")
+    receiver.handoff.decline(receiver.handoff.claim().id, "cannot")
+    assert receiver.handoff.claim() is None
+    (attempt,) = sender.handoff.get(task.id).attempts
+    assert attempt.outcome == "declined"
+    assert other.handoff.decline(task.id, "nor I").state == "declined"
+    assert [told.id for told in sender.handoff.notices()] == [task.id]
+    sender.handoff.requeue(task.id)
+    assert receiver.handoff.claim().id == task.id
+
+
+@promise("handoff.decline")
+def test_whoever_is_disabled_is_not_waited_for(surface, sender, receiver):
+    other = surface.connect("other", grants=[AGENT_DEFAULT])
+    for agent in (receiver, other):
+        agent.handoff.announce(capabilities=["fix"])
+    task = sender.handoff.create(to_capability="fix")
+    surface.connect(person="dana").keys.disable("other")
+    assert receiver.handoff.decline(task.id, "no").state == "declined"
+
+
+@promise("handoff.order")
+def test_turns_that_are_over_are_forgotten(surface, sender, receiver):
+    engine = surface.plane.engine
+
+    def left():
+        """How many of the turns retention would still remove."""
+        kept = {"workspace": engine.names.workspace("default")[0], "limit": 1000}
+        queries = ("handoff_turn_remove_passed", "handoff_turn_remove_idle")
+        return engine.database.write(lambda tx: sum(tx.run(query, **kept) for query in queries), lane=1)
+
+    def work_of_many():
+        for number in range(5):
+            surface.connect(f"sender-{number}").handoff.create(to_agent="receiver")
+        for _ in range(5):
+            receiver.handoff.complete(receiver.handoff.claim().id, 1)
+
+    work_of_many()
+    assert left() == 6
+    work_of_many()
+    surface.plane.advance(DAY)
+    assert left() == 0
+    noisy = [sender.handoff.create(to_agent="receiver", context=number).id for number in range(10)]
+    for _ in range(5):
+        receiver.handoff.claim()
+    surface.plane.advance(DAY)
+    quiet = surface.connect("quiet").handoff.create(to_agent="receiver")
+    assert {receiver.handoff.claim().id for _ in range(2)} == {noisy[5], quiet.id}
+
+
+@promise("handoff.order")
+def test_what_is_offered_again_is_behind_nobody_for_ever(surface, sender, receiver):
+    for number in range(5):
+        dead = sender.handoff.create(to_agent="receiver", context=number, max_attempts=1)
+        receiver.handoff.release(receiver.handoff.claim().id, "no")
+    surface.plane.advance(DAY)
+    sender.handoff.requeue(dead.id)
+    for number in range(3):
+        surface.connect("other").handoff.create(to_agent="receiver", context=number)
+    assert dead.id in {receiver.handoff.claim().id for _ in range(2)}

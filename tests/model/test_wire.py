@@ -23,7 +23,11 @@ FILTERS = st.recursive(
 )
 
 
-@given(st.text(max_size=10), FILTERS, st.integers(0, 2**62) | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30))
+@given(
+    st.text(max_size=10),
+    FILTERS,
+    st.integers(0, 2**62) | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),
+)
 def test_a_cursor_reads_back(operation, bound, position):
     cursor = make_cursor(operation, bound, position)
     start = "" if isinstance(position, str) else 0
@@ -59,8 +63,8 @@ def test_a_cursor_of_another_version_is_refused():
 
 @pytest.mark.parametrize(
     ("position", "start"),
-    [(-1, 0), (True, 0), (1.5, 0), (2**70, 0), ("1", 0), (None, 0), (1, ""), ("a\0", ""), ([1], [0, 0]), ([1, "2"], [0, 0]),
-     ([1, -2], [0, 0]), (7, [0, 0]), ({}, [0, 0])],
+    [(-1, 0), (True, 0), (1.5, 0), (2**70, 0), ("1", 0), (None, 0), (1, ""), ("a\0", ""), ([1], [0, 0]),
+     ([1, "2"], [0, 0]), ([1, -2], [0, 0]), (7, [0, 0]), ({}, [0, 0])],
 )  # fmt: skip
 def test_a_cursor_with_another_kind_of_position_is_refused(position, start):
     cursor = make_cursor("state.list", None, position)

@@ -1,5 +1,7 @@
-"""How much a receiver takes at once: tokens that a claim takes and its end gives back. Held ones are counted once,
-when a receiver gets its first limit."""
+"""How much a receiver takes at once: tokens that a claim takes and its end gives back.
+
+What it holds is counted once, when it gets its first limit.
+"""
 
 from __future__ import annotations
 

@@ -91,7 +91,8 @@ def check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     raise PermissionDenied(
         f"{call.caller.actor} did not hand {row.handle} over.",
         why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
-        next_call=f"Ask {name_of(tx, call, row.sender)}; as its receiver, decline it instead: handoff.decline(id, reason).",
+        next_call=f"Ask {name_of(tx, call, row.sender)}; "
+        f"as its receiver, decline it instead: handoff.decline('{row.handle}', reason).",
         details={"handoff": row.handle, "on_behalf_of": behalf},
     )
 
@@ -203,7 +204,7 @@ def offer(
 ) -> None:
     """Put it back in the queue, now or after a pause, and record why. It keeps its place in the order.
 
-    `anew` forgets what was told of it before, and a deadline that has passed.
+    `anew` forgets what was told of it before, a deadline that has passed, and its place.
     """
     model.next_state(row.state, act, row.handle)
     free_token(tx, call, row)
@@ -218,14 +219,14 @@ def offer(
         offered_at=tx.now if at <= tx.now else None,
         attempt=attempt or row.attempt,
         rung=rung,
+        address=address or row.address,
     )
     if anew:
         passed = row.complete_by is not None and row.complete_by <= tx.now
         kept = None if passed else row.complete_by
         back = back._replace(late=0, escalated_at=None, notice_at=None, complete_by=complete_by or kept)
-    if address is not None and address != row.address:
-        back = back._replace(address=address)
-        take_turn(tx, call, address, row.sender)
+    if anew or back.address != row.address:
+        take_turn(tx, call, back.address, row.sender)
         write_offer(tx, back, reason, turn=None)
     else:
         write_offer(tx, back, reason, turn=row.turn)

@@ -60,10 +60,11 @@ def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
     """In the order in which it would be claimed; a page is a look at now, so the cursor is a number of rows."""
     if (since := _since(tx, call, request.after)) is not None:
         addresses = addresses_of(tx, call)
-        return Page(items=[view(tx, call, row) for row in since if row.offered and row.address in addresses])
+        offered = [row for row in since if rows.is_offered(tx, row, addresses, call.actor)]
+        return Page(items=[view(tx, call, row) for row in offered])
     limit = check_limit(request.limit)
     skipped = read_cursor(request.cursor, "handoff.pending", None, 0)
-    found = rows.offered(tx, call.workspace, addresses_of(tx, call), skipped + limit + 1)[skipped:]
+    found = rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, skipped + limit + 1)[skipped:]
     return _page(tx, call, found, limit, lambda _: make_cursor("handoff.pending", None, skipped + limit))
 
 

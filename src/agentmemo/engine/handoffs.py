@@ -84,7 +84,7 @@ def _next(tx: Transaction, call: Call, limit: int) -> tuple[list[rows.HandoffRow
         announced, *found = tx.fetch(
             ("handoff_addresses", {"workspace": call.workspace, "actor": call.actor}),
             *rows.limit_reads(call.workspace, known),
-            *rows.offered_reads(tx, call.workspace, known, limit),
+            *rows.offered_reads(tx, call.workspace, known, call.actor, limit),
         )
         addresses = _own(call) + [address for (address,) in announced]
         if addresses == known:
@@ -98,7 +98,7 @@ def _next(tx: Transaction, call: Call, limit: int) -> tuple[list[rows.HandoffRow
 
 def would_claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> bool:
     """Whether something is offered to the caller; its limit may still say no."""
-    return request.handoff is not None or bool(rows.offered(tx, call.workspace, addresses_of(tx, call), 1))
+    return request.handoff is not None or bool(rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, 1))
 
 
 def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> model.Handoff:
@@ -172,16 +172,21 @@ def release(tx: Transaction, call: Call, request: model.ReleaseHandoff) -> model
 
 
 def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model.Handoff:
-    """The next receiver of the ladder is asked at once; with none left, the sender is told."""
+    """Others of the same receiver keep being asked, then the next of the ladder; with none left, the sender is told."""
     if request.epoch is None:
         row = existing(tx, call, request.handoff)
         if row.state == model.CLAIMED:
             raise held_by_another(tx, call, row)
         _check_addressed(tx, call, row)
+        if row.state == model.PENDING and _has_refused(tx, call, row):
+            return view(tx, call, row)
     else:
         row = held(tx, call, request.handoff, request.epoch)
         handoff_ends.note_attempt(tx, row, "declined", request.reason)
     reason = f"declined by {call.caller.actor}: {request.reason}"
+    if _is_open_to_others(tx, call, row):
+        _pass_on(tx, call, row, reason)
+        return changed(tx, call, row)
     ladder = handoff_moves.ladder_of(row)
     for number, (_, address) in enumerate(ladder[row.rung :], row.rung):
         if address != ESCALATE:
@@ -190,6 +195,29 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
             return changed(tx, call, row)
     handoff_ends.end(tx, call, row, "decline", reason=reason)
     return changed(tx, call, row)
+
+
+def _has_refused(tx: Transaction, call: Call, row: rows.HandoffRow) -> bool:
+    return tx.one("handoff_refused", handoff=row.id, actor=call.actor, address=row.address) is not None
+
+
+def _is_open_to_others(tx: Transaction, call: Call, row: rows.HandoffRow) -> bool:
+    """Whether somebody else takes work from the same capability or queue and has not declined this."""
+    if row.address.startswith("agent:"):
+        return False
+    tx.write("handoff_refusal_add", handoff=row.id, actor=call.actor, address=row.address)
+    return tx.one("handoff_open_to", workspace=call.workspace, handoff=row.id, address=row.address) is not None
+
+
+def _pass_on(tx: Transaction, call: Call, row: rows.HandoffRow, reason: str) -> None:
+    """It stays where it is, for the others there."""
+    if row.state == model.CLAIMED:
+        handoff_moves.offer(tx, call, row, "pass", reason=reason)
+        _free_run(tx, call, row, reason)
+        return
+    model.next_state(row.state, "pass", row.handle)
+    handoff_moves.write_offer(tx, row, reason, turn=row.turn)
+    record(tx, call, row, "pass", reason=reason, about={"to": row.address})
 
 
 def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.Handoff:
@@ -224,6 +252,7 @@ def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model
     if refused := circle(call, msgspec.json.decode(row.path)[:-1], address):
         _check_may_override(call, row, refused)
     _go_on_with_run(tx, call, row)
+    tx.write("handoff_remove_refusals", handoff=row.id)
     handoff_moves.offer(
         tx,
         call,

@@ -58,9 +58,7 @@ def _is_like(position: object, start: object) -> bool:
     if isinstance(start, str):
         return isinstance(position, str) and "\0" not in position
     places = cast("list[object]", start)
-    return (
-        isinstance(position, list) and len(position) == len(places) and all(map(_is_like, position, places))
-    )
+    return isinstance(position, list) and len(position) == len(places) and all(map(_is_like, position, places))
 
 
 def _not_ours() -> InvalidInput:

@@ -67,6 +67,8 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff
 WHERE workspace = :workspace AND address = :address AND offered = 1 AND (complete_by > :now OR complete_by IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM handoff_refusal f
+        WHERE f.handoff = handoff.id AND f.actor = :actor AND f.address = :address)
 ORDER BY priority DESC, turn, id LIMIT :limit;
 
 -- name: handoff_notices
@@ -229,6 +231,27 @@ VALUES (:workspace, :address, :sender, 1 + coalesce((SELECT c.turn FROM handoff_
 ON CONFLICT (workspace, address, sender) DO UPDATE
     SET turn = CASE WHEN excluded.turn > handoff_turn.turn THEN excluded.turn ELSE handoff_turn.turn + 1 END;
 
+-- What the queue's clock has passed says nothing any more: its sender would begin at the clock.
+-- name: handoff_turn_remove_passed
+DELETE FROM handoff_turn WHERE (workspace, address, sender) IN (
+    SELECT t.workspace, t.address, t.sender FROM handoff_turn t
+    JOIN handoff_turn c ON c.workspace = t.workspace AND c.address = t.address AND c.sender = 0
+    WHERE t.workspace = :workspace AND t.sender <> 0 AND t.turn <= c.turn LIMIT :limit);
+
+-- A queue with nothing unfinished begins anew.
+-- name: handoff_turn_remove_idle
+DELETE FROM handoff_turn WHERE workspace = :workspace AND address IN (
+    SELECT t.address FROM handoff_turn t
+    WHERE t.workspace = :workspace
+        AND NOT EXISTS (SELECT 1 FROM handoff h
+            WHERE h.workspace = t.workspace AND h.address = t.address AND h.offered = 1)
+        AND NOT EXISTS (SELECT 1 FROM handoff h
+            WHERE h.workspace = t.workspace AND h.address = t.address AND h.worker IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM handoff h
+            WHERE h.workspace = t.workspace AND h.address = t.address
+                AND h.wake IS NOT NULL AND h.offered = 0 AND h.worker IS NULL)
+    LIMIT :limit);
+
 -- name: handoff_clock_set; by workspace, address
 INSERT INTO handoff_turn (workspace, address, sender, turn) VALUES (:workspace, :address, 0, :turn)
 ON CONFLICT (workspace, address, sender) DO UPDATE
@@ -245,6 +268,22 @@ SELECT address FROM handoff_receiver WHERE workspace = :workspace AND actor = :a
 
 -- name: handoff_receiver_known
 SELECT 1 FROM handoff_receiver WHERE workspace = :workspace AND address = :address LIMIT 1;
+
+-- name: handoff_refusal_add
+INSERT INTO handoff_refusal (handoff, actor, address) VALUES (:handoff, :actor, :address)
+ON CONFLICT (handoff, actor, address) DO NOTHING;
+
+-- name: handoff_refused
+SELECT 1 FROM handoff_refusal WHERE handoff = :handoff AND actor = :actor AND address = :address;
+
+-- name: handoff_open_to
+SELECT 1 FROM handoff_receiver r JOIN actor a ON a.id = r.actor
+WHERE r.workspace = :workspace AND r.address = :address AND a.disabled_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM handoff_refusal f WHERE f.handoff = :handoff AND f.actor = r.actor AND f.address = r.address)
+LIMIT 1;
+
+-- name: handoff_remove_refusals
+DELETE FROM handoff_refusal WHERE handoff = :handoff;
 
 -- name: handoff_limit_get
 SELECT address, concurrency, held, rate, per_us, tokens, filled_at FROM handoff_limit

@@ -120,6 +120,14 @@ CREATE TABLE handoff_receiver (
 );
 CREATE INDEX handoff_receiver_address ON handoff_receiver (workspace, address);
 
+-- Who of several receivers said no: it is not offered to them there again.
+CREATE TABLE handoff_refusal (
+    handoff bigint NOT NULL,
+    actor bigint NOT NULL,
+    address text COLLATE "C" NOT NULL,
+    PRIMARY KEY (handoff, actor, address)
+);
+
 -- Claimed tokens: `held` of `concurrency`, and `tokens` that come back with time up to `rate` in `per_us`.
 CREATE TABLE handoff_limit (
     workspace bigint NOT NULL,

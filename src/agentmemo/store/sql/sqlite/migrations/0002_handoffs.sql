@@ -123,6 +123,15 @@ CREATE TABLE handoff_receiver (
 ) STRICT;
 CREATE INDEX handoff_receiver_address ON handoff_receiver (workspace, address);
 
+-- Who of several receivers said no: it is not offered to them there again.
+CREATE TABLE handoff_refusal (
+    id INTEGER PRIMARY KEY,
+    handoff INTEGER NOT NULL,
+    actor INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    UNIQUE (handoff, actor, address)
+) STRICT;
+
 -- Claimed tokens: `held` of `concurrency`, and `tokens` that come back with time up to `rate` in `per_us`.
 CREATE TABLE handoff_limit (
     id INTEGER PRIMARY KEY,
