@@ -166,6 +166,7 @@ def test_whoever_waits_for_a_result_leaves_the_writer_alone(surface, sender, rec
     assert sender.handoff.result(task.id, wait_seconds=5).result == "done"
 
 
+@promise("handoff.notice")
 def test_a_line_is_there_as_long_as_somebody_stands_in_it():
     lines = Lines()
     operation, caller = BY_NAME["handoff.result"], Caller(name="sender")

@@ -81,6 +81,8 @@ def test_what_is_buried_ends_its_run_and_keeps_its_steps(sender, receiver):
     dead = sender.handoff.get(task.id)
     assert (dead.state, unfinished(sender)) == ("dead", [])
     sender.handoff.requeue(task.id)
+    forked = sender.runs.get(sender.handoff.get(task.id).run)
+    assert (forked.state, forked.agent, forked.steps) == ("pending", "agent:receiver", 1)
     ran = []
 
     def finish(_task, run):

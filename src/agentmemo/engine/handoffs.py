@@ -462,7 +462,7 @@ def _go_on_with_run(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     if ended is None or ended.state != run_model.CANCELLED or ended.pruned or ended.steps == 0:
         return
     key = model.run_key(row.handle, f"{row.epoch}~{ids.mint('run', tx.now)[4:]}")
-    made = runs.fork_of(tx, call, ended, key, reason=f"{row.handle} is offered again")
+    made = runs.fork_of(tx, call, ended, key, agent=ended.agent, reason=f"{row.handle} is offered again")
     handoff_moves.bind_run(tx, call, row.handle, made.handle)
 
 

@@ -254,11 +254,18 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
     check_handoff(tx, call, source.name, key)
     if rows.find(tx, call.workspace, source.name, key):
         raise InvalidTransition(f"The key {key!r} of {source.name} is taken.", next_call="Fork under another key.")
-    return changed(tx, call, fork_of(tx, call, source, key, before, request.reason))
+    return changed(tx, call, fork_of(tx, call, source, key, before, reason=request.reason))
 
 
 def fork_of(
-    tx: Transaction, call: Call, source: rows.RunRow, key: str, before: int = EVERY_STEP, reason: str = ""
+    tx: Transaction,
+    call: Call,
+    source: rows.RunRow,
+    key: str,
+    before: int = EVERY_STEP,
+    *,
+    agent: int | None = None,
+    reason: str = "",
 ) -> rows.RunRow:
     """A pending run under another key, with the source's inputs and its completed steps `before` that one."""
     stored = rows.values(tx, source.id).get("inputs", NOTHING)
@@ -273,6 +280,7 @@ def fork_of(
         task=source.task,
         forked_from=source.handle,
         inputs_hash=source.inputs_hash,
+        agent=agent,
         reason=reason,
     )
     made = existing(tx, call, run.id)
@@ -297,9 +305,13 @@ def create(
     priority: int = 0,
     forked_from: str | None = None,
     inputs_hash: str | None = None,
+    agent: int | None = None,
     reason: str = "",
 ) -> model.Run:
-    """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key."""
+    """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key.
+
+    It is the caller's, unless another `agent` is to go on with it.
+    """
     handle = ids.mint("run", tx.now)
     running = worker is not None
     if parent is not None:
@@ -321,7 +333,7 @@ def create(
         epoch=int(running),
         attempt=1,
         max_attempts=max_attempts,
-        agent=call.actor,
+        agent=call.actor if agent is None else agent,
         inputs_hash=inputs_hash or hash_inputs(inputs),
         wake="lease" if running else "ready" if task else "caller",
         wake_at=None,
