@@ -103,7 +103,7 @@ PROMISES = {
         "Attempts are counted and kept; the last failed one leaves it dead, with the work.", HANDOFFS
     ),
     "handoff.decline": Promise(
-        "Declined work goes to the next receiver of its ladder, or back to its sender.", HANDOFFS
+        "Declined work goes to others of its receiver, to the next one of its ladder, or back to its sender.", HANDOFFS
     ),
     "handoff.cancel": Promise("A cancelled handoff is told its holder at the next call.", HANDOFFS),
     "handoff.requeue": Promise("What ended without a result can be offered again.", HANDOFFS),

@@ -75,7 +75,7 @@ def fill_runs(plane, agent):
 
 
 def fill_handoffs(plane, agent):
-    """One of each kind: waiting, scheduled, held, given back, with its verifier, ended, and escalated."""
+    """One of each kind: waiting, scheduled, held, given back, declined, with its verifier, ended, and escalated."""
     receiver, taker = plane.connect("receiver"), plane.connect("taker")
     create = agent.handoff.create
     done = create(to_agent="receiver", context={"text": BIG, "words": WORDS}, references=[("team/a", "plan")], key="k")
@@ -83,8 +83,11 @@ def fill_handoffs(plane, agent):
     agent.handoff.result(done.id)
     verified = create(to_agent="receiver", acceptance={"schema": {"type": "string"}, "verifier": "taker"})
     receiver.handoff.complete(verified.id, WORDS)
-    create(to_capability="Übersetzen", goal=WORDS, budget={"steps": 5}, ladder=[{"after_seconds": 9, "to_agent": "b"}])
+    ladder = [{"after_seconds": 9, "to_agent": "b"}]
+    refused = create(to_capability="Übersetzen", goal=WORDS, budget={"steps": 5}, ladder=ladder)
     taker.handoff.announce(capabilities=["Übersetzen"], queues=["slow"])
+    receiver.handoff.announce(capabilities=["Übersetzen"])
+    receiver.handoff.decline(refused.id, WORDS)
     agent.handoff.limit("queue:slow", concurrency=3, rate=5, per_seconds=10)
     for number in range(3):
         create(to_queue="slow", context=number, not_before=plane.clock.now_us() + number * 10**12)

@@ -219,7 +219,7 @@ _HANDOFFS = (
     _change("handoff.release", "POST /handoffs/{handoff}/release", "handoffs:write", handoffs.ReleaseHandoff,
             handoffs.Handoff, buffered=True, summary="Give a claim back to be offered again"),
     _change("handoff.decline", "POST /handoffs/{handoff}/refusal", "handoffs:write", handoffs.DeclineHandoff,
-            handoffs.Handoff, buffered=True, summary="Say no: the next receiver is asked, or the sender told"),
+            handoffs.Handoff, buffered=True, summary="Say no: others are asked, or the sender is told"),
     _change("handoff.cancel", "POST /handoffs/{handoff}/cancellation", "handoffs:write", handoffs.CancelHandoff,
             handoffs.Handoff, buffered=True, summary="Call work back; its holder is told at the next call"),
     _change("handoff.requeue", "POST /handoffs/{handoff}/requeue", "handoffs:write", handoffs.RequeueHandoff,

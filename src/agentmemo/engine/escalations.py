@@ -205,7 +205,7 @@ def list_(tx: Transaction, call: Call, request: model.ListEscalations) -> Page:
     if request.state is not None:
         check_choice(request.state, (*model.STATES, "undelivered"), "state")
     bound = [request.state, request.run]
-    before = read_cursor(request.cursor, "escalation.list", bound) or NEWEST
+    before = read_cursor(request.cursor, "escalation.list", bound, NEWEST)
     wanted = {"workspace": call.workspace, "before": before, "run": request.run, "limit": limit + 1}
     if request.state == "undelivered":
         found = tx.all("escalation_list_undelivered", **wanted)

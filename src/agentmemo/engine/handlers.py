@@ -127,8 +127,12 @@ HANDLERS: dict[str, Handler] = {
     "system.status": system.status,
 }
 
-# Whether a claim would find something, told by reading: whoever waits looks so after each commit of anybody's.
-PEEKS: dict[str, Handler] = {"handoff.claim": handoffs.would_claim, "task.claim": tasks.would_claim}
+# Whether a change would find something, told by reading: whoever waits looks so after each commit of anybody's.
+PEEKS: dict[str, Handler] = {
+    "handoff.claim": handoffs.would_claim,
+    "handoff.result": handoffs.would_receive,
+    "task.claim": tasks.would_claim,
+}
 
 # These manage their transactions themselves: `(call, request) -> response`.
 DIRECT: dict[str, Handler] = {"system.backup": system.backup, "system.diagnose": system.diagnose}

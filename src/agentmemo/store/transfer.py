@@ -115,6 +115,7 @@ TABLES = (
     _table("handoff_attempt", "id", "handoff epoch holder started_at ended_at outcome reason"),
     _table("handoff_turn", "workspace address sender", "turn", texts=("address",)),
     _table("handoff_receiver", "workspace actor address", "", texts=("address",)),
+    _table("handoff_refusal", "handoff actor address", "", texts=("address",)),
     _table("handoff_limit", "workspace address", "concurrency held rate per_us tokens filled_at", texts=("address",)),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
     _table(
@@ -141,6 +142,7 @@ LEFT_OUT = {
     "handoff_reference.id": "only SQLite numbers them",
     "handoff_turn.id": "only SQLite numbers them",
     "handoff_receiver.id": "only SQLite numbers them",
+    "handoff_refusal.id": "only SQLite numbers them",
     "handoff_limit.id": "only SQLite numbers them",
 }
 

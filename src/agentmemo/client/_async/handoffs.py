@@ -245,7 +245,11 @@ class AsyncHandoffs:
         )
 
     async def decline(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
-        """Say no, claimed or not: the next receiver of its ladder is asked, else the sender is told."""
+        """Say no, claimed or not.
+
+        Other agents of the same capability or queue keep being asked; then the next receiver of its ladder is, else
+        the sender is told.
+        """
         known = self._plane.handoffs.get(id) if epoch is None else epoch
         return await self._end(model.DeclineHandoff(handoff=id, reason=reason, epoch=known), id)
 

@@ -206,6 +206,8 @@ def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     finished = tx.now - round(settings.finished_runs_days * DAY)
     done = _prune_runs(tx, call, finished) + _prune_handoffs(tx, call, finished)
     done += _prune_escalations(tx, call, finished)
+    for query in ("handoff_turn_remove_passed", "handoff_turn_remove_idle"):
+        done += tx.run(query, workspace=call.workspace, limit=BATCH)
     done += tx.run("delivery_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
     before = tx.now - round(settings.request_hours * HOUR)
@@ -228,7 +230,12 @@ def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
 def _prune_handoffs(tx: Transaction, call: Call, before: int) -> int:
     found = tx.all("handoff_prunable", workspace=call.workspace, before=before, limit=BATCH)
     for number, handle in found:
-        for query in ("handoff_remove_values", "handoff_remove_references", "handoff_remove_attempts"):
+        for query in (
+            "handoff_remove_values",
+            "handoff_remove_references",
+            "handoff_remove_attempts",
+            "handoff_remove_refusals",
+        ):
             tx.write(query, handoff=number)
         tx.write("handoff_mark_pruned", id=number, now=tx.now)
         audit.record(tx, call, "handoff.prune", {"kind": "handoff", "id": handle}, stream=handle)
