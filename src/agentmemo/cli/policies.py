@@ -20,6 +20,11 @@ app = group_of_commands(
     "policy", "What people rule beforehand: routes, schedules, contacts, silences, severities, rules."
 )
 
+
+def _file(help: str) -> Parameter:  # noqa: A002 - cyclopts' word
+    return Parameter(name="FILE", allow_leading_hyphen=True, help=help)
+
+
 Kind = Annotated[str, Parameter(help="route, schedule, contact, silence, severity or rules.")]
 Name = Annotated[str, Parameter(help="Its name: a contact's is the person's, a severity's is the severity's.")]
 IfVersion = Annotated[int | None, Parameter(help="Only over this version; 0: there is none.")]
@@ -30,7 +35,7 @@ Comment = Annotated[str, flag("Why, for those who read the versions.")]
 def set_(
     kind: Kind,
     name: Name,
-    document: Annotated[str, Parameter(help="File with the document as JSON; - reads standard input.", name="FILE")],
+    document: Annotated[str, _file("The document as JSON; - reads standard input.")],
     /,
     *,
     if_version: IfVersion = None,
@@ -110,7 +115,7 @@ def delete(
 @app.command(name="import-ical")
 def import_ical(
     name: Annotated[str, Parameter(help="The schedule.")],
-    calendar: Annotated[str, Parameter(help="The .ics file; - reads standard input.", name="FILE")],
+    calendar: Annotated[str, _file("The calendar, .ics; - reads standard input.")],
     /,
     *,
     zone: Annotated[str | None, Parameter(help="Time zone of a schedule that is new.")] = None,
