@@ -69,7 +69,7 @@ class Contact(Document):
 
 
 class Matcher(Document):
-    """Every field that is given must match; `collapse_key` as a prefix."""
+    """All that is given must match: `run` is the run's name, `asker` is `kind:name`, `collapse_key` a prefix."""
 
     kind: str | None = None
     severity: SeverityName | None = None
