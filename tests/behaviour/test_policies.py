@@ -266,6 +266,11 @@ def test_what_is_no_calendar_changes_nothing(ana):
             ana.policies.import_ical("oncall", calendar)
     with pytest.raises(InvalidInput, match="zone"):
         ana.policies.import_ical("oncall", CALENDAR.replace("X-WR-TIMEZONE:Europe/Berlin\r\n", ""))
-    with pytest.raises(InvalidInput):
-        ana.policies.import_ical("oncall", CALENDAR, days=0, names={"Ana Lopez": "ana"})
+    with pytest.raises(InvalidInput, match="SECONDLY"):
+        ana.policies.import_ical("oncall", CALENDAR.replace("WEEKLY", "SECONDLY"), names={"Ana Lopez": "ana"})
+    for wrong in ({"days": 0}, {"days": float("nan")}, {"days": 1e9}, {"since": 1 << 62}):
+        with pytest.raises(InvalidInput):
+            ana.policies.import_ical("oncall", CALENDAR, names={"Ana Lopez": "ana"}, **wrong)
+    with pytest.raises(InvalidInput, match="'Mars' is not a time zone"):
+        ana.policies.import_ical("oncall", CALENDAR, zone="Mars", names={"Ana Lopez": "ana"})
     assert list(ana.policies.list()) == []

@@ -15,21 +15,23 @@ from agentmemo.model.schedules import TURNS_MAX, Turn
 DAYS_MAX = 5 * 366
 DAY_US = 86_400 * SECOND
 CANCELLED = "CANCELLED"
+FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 
 
-def turns_of(content: bytes | str, zone: str, since: int, until: int, names: Mapping[str, str]) -> list[Turn]:
-    """The events of a calendar between two times, in order; the summary of each names the person.
+def turns_of(content: bytes | str, zone: str, since: int, days: float, names: Mapping[str, str]) -> list[Turn]:
+    """The events of a calendar from a time on for so many days, in order; the summary of each names the person.
 
     `names` translates summaries to persons. All-day events and times without a zone are local to `zone`. Raises
     InvalidInput for what is no calendar, or names nobody.
     """
-    if not 0 < until - since <= DAYS_MAX * DAY_US:
+    if not 0 < days <= DAYS_MAX:
         raise InvalidInput(
-            f"A calendar is imported for 1 to {DAYS_MAX} days ahead.", next_call="Leave the days out for half a year."
+            f"A calendar is imported for up to {DAYS_MAX} days, not {days}.",
+            next_call="Leave the days out for half a year.",
         )
-    place = zone_of(zone)
+    place, until = zone_of(zone), since + round(days * DAY_US)
     found = []
-    for event in _events(content, local(since, place), local(until, place)):
+    for event in _events(content, *_window(since, until, place)):
         begins, ends = _at(event.start, place), _at(event.end, place)
         if begins < ends and str(event.get("STATUS", "")).upper() != CANCELLED:
             found.append((begins, ends, _person(str(event.get("SUMMARY", "")).strip(), names)))
@@ -56,10 +58,33 @@ def _events(content: bytes | str, since: datetime.datetime, until: datetime.date
     import recurring_ical_events
 
     try:
+        _check_rules(calendar)
         found: list[Any] = recurring_ical_events.of(calendar, components=["VEVENT"]).between(since, until)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _no_calendar(error) from None
     return found
+
+
+def _check_rules(calendar: Any) -> None:
+    """Nobody is on call by the hour for half a year; a rule by the second would fill the memory."""
+    for event in calendar.walk("VEVENT"):
+        rules = event.get("RRULE", [])
+        for rule in rules if isinstance(rules, list) else [rules]:
+            for frequency in rule.get("FREQ", []):
+                if str(frequency).upper() not in FREQUENCIES:
+                    raise InvalidInput(
+                        f"The event {str(event.get('SUMMARY', ''))[:64]!r} recurs {str(frequency)[:64]}.",
+                        next_call=f"Let it recur {', '.join(FREQUENCIES)}.",
+                    )
+
+
+def _window(since: int, until: int, zone: datetime.tzinfo) -> tuple[datetime.datetime, datetime.datetime]:
+    try:
+        return local(since, zone), local(until, zone)
+    except OverflowError:
+        raise InvalidInput(
+            f"{since} is not a time in microseconds.", next_call="Leave `since` out to begin now."
+        ) from None
 
 
 def _calendar(content: bytes | str) -> Any:

@@ -73,11 +73,11 @@ class Policies:
         """Take the events of an iCal calendar (RFC 5545) as the shifts of a schedule, in place of those it has.
 
         The summary of an event is the person, or what `names` translates to one. Events from `since` (now) for so many
-        `days` are written into the document, so nobody needs the calendar afterwards. A schedule that is new has the
-        `zone`, or the calendar's own. Needs the extra `schedules`.
+        `days` are written into the document, so nobody needs the calendar afterwards. The `zone` is for a schedule
+        that is new, which else has the calendar's own. Needs the extra `schedules`.
         """
         document, version = self._schedule(name)
-        place = zone or document.get("zone") or calendars.zone_in(calendar)
+        place = document.get("zone") or zone or calendars.zone_in(calendar)
         if place is None:
             raise InvalidInput(
                 f"There is no schedule {name!r}, and the calendar does not say its zone.",
@@ -85,8 +85,7 @@ class Policies:
             )
         begins = microseconds(since)
         begins = self._plane.clock.now_us() if begins is None else begins
-        until = begins + round(days * calendars.DAY_US)
-        turns = calendars.turns_of(calendar, place, begins, until, names or {})
+        turns = calendars.turns_of(calendar, place, begins, days, names or {})
         changed = document | {"zone": place, "shifts": msgspec.to_builtins(turns)}
         return self.set(SCHEDULE, name, changed, if_version=version, comment=comment)
 
