@@ -27,6 +27,7 @@ def fill(plane):
     fill_state(plane, agent)
     fill_runs(plane, agent)
     fill_handoffs(plane, agent)
+    fill_policies(plane.connect(person="ana"))
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -100,6 +101,15 @@ def fill_handoffs(plane, agent):
     create(to_agent="nobody", pickup_by=plane.clock.now_us() + 1)
 
 
+def fill_policies(person):
+    route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
+    person.policies.set("route", "default", route, comment=WORDS)
+    person.policies.set("route", "default", route | {"repeats": 2})
+    person.policies.set("contact", "ana", {"channels": [{"kind": "slack", "address": WORDS}]})
+    person.policies.set("rules", "old", {"rules": []})
+    person.policies.delete("rules", "old")
+
+
 def view(plane):
     """Everything that both planes must say alike."""
     return {name: view_workspace(plane.connect("reader", workspace=name)) for name in ("default", "other")}
@@ -126,6 +136,8 @@ def view_workspace(agent):
         "webhooks": list(agent.webhooks.list()),
         "deliveries": list(agent.webhooks.deliveries()),
         "limits": list(agent.handoff.limits()),
+        "policies": list(agent.policies.list()),
+        "policy versions": [*agent.policies.versions("route", "default"), *agent.policies.versions("rules", "old")],
         "events": list(agent.audit.events(limit=1000)),
         "keys": list(agent.keys.list()),
         "schedules": list(agent.runs.schedules()),

@@ -12,8 +12,10 @@ HOMES = {
     "aiohttp": ("client/*",),
     "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
+    "icalendar": ("client/calendars.py",),
     "jinja2": ("console/*", "server/*"),
     "psycopg": ("store/postgres*.py", "store/transfer*.py", "testing/postgres.py"),
+    "recurring_ical_events": ("client/calendars.py",),
     "rich": ("cli/*",),
     "sqlite3": (),  # the system's library has a bug that corrupts the log; apsw brings its own
     "starlette": ("console/*", "server/*"),

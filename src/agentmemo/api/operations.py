@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.model import access, audit, escalations, handoffs, runs, state, system, webhooks
+from agentmemo.model import access, audit, escalations, handoffs, policies, runs, state, system, webhooks
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
 
@@ -280,6 +280,19 @@ _WEBHOOKS = (
           items=webhooks.Delivery, summary="What was sent, newest first"),
 )  # fmt: skip
 
+_POLICIES = (
+    _change("policy.set", "PUT /policies/{kind}/{name}", "policies:write", policies.SetPolicy, policies.Policy,
+            summary="Rule something beforehand: a new version of a document (a person's call)"),
+    _read("policy.get", "/policies/{kind}/{name}", "policies:read", policies.GetPolicy, policies.Policy,
+          summary="What is ruled now, or was by a version"),
+    _read("policy.list", "/policies", "policies:read", policies.ListPolicies, Page, items=policies.Policy,
+          summary="Everything that is ruled now"),
+    _read("policy.versions", "/policies/{kind}/{name}/versions", "policies:read", policies.ListPolicyVersions, Page,
+          items=policies.Policy, summary="Versions of a document, newest first"),
+    _change("policy.delete", "DELETE /policies/{kind}/{name}", "policies:write", policies.DeletePolicy,
+            policies.Policy, summary="Rule it no longer; its versions stay (a person's call)"),
+)  # fmt: skip
+
 _AUDIT = (
     _read("audit.events", "/events", "audit:read", audit.ListEvents, Page, items=audit.Event, watch=True,
           summary="The trail, filtered"),
@@ -311,7 +324,7 @@ _SYSTEM = (
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (
-    _STATE + _RUNS + _HANDOFFS + _ESCALATIONS + _INBOX + _WEBHOOKS + _AUDIT + _ACCESS + _SYSTEM
+    _STATE + _RUNS + _HANDOFFS + _ESCALATIONS + _INBOX + _WEBHOOKS + _POLICIES + _AUDIT + _ACCESS + _SYSTEM
 )
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 # Each operation has a request type of its own, so the request says which operation is meant.

@@ -25,14 +25,16 @@ PERMISSIONS = (
     "escalations:read",
     "escalations:write",
     "escalations:answer",
+    "policies:read",
+    "policies:write",
     "audit:read",
     "access:read",
     "access:admin",
     "system:read",
     "system:admin",
 )
-# What nobody may hold but a person: deciding for the people an agent asked.
-PERSON_ONLY = frozenset({"runs:decide", "escalations:answer"})
+# What nobody may hold but a person: deciding for the people an agent asked, now or beforehand.
+PERSON_ONLY = frozenset({"runs:decide", "escalations:answer", "policies:write"})
 ACTOR = re.compile(r"^[\w.@:+-]{1,128}\Z")
 _KEY = re.compile(r"^am_(agent|person|service)_([0-9a-z]{8})_([0-9A-Za-z_-]{43})_([0-9a-f]{8})\Z")
 
@@ -48,7 +50,7 @@ EVERYTHING = Grant(permissions=("*",))
 AGENT_DEFAULT = Grant(
     permissions=(
         "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "escalations:read",
-        "escalations:write", "audit:read", "system:read",
+        "escalations:write", "policies:read", "audit:read", "system:read",
     )
 )  # fmt: skip
 

@@ -126,6 +126,7 @@ TABLES = (
     ),
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
+    _table("policy", "id", "workspace kind name version current live document author comment at"),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
 # What the databases have besides, and why no copy needs it.

@@ -14,6 +14,7 @@ from agentmemo.client._sync.buffer import Transaction
 from agentmemo.client._sync.escalations import Escalations, Inbox
 from agentmemo.client._sync.handoffs import Handoffs
 from agentmemo.client._sync.plane import Plane
+from agentmemo.client._sync.policies import Policies
 from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
@@ -55,6 +56,7 @@ class Connection:
         self.audit = Audit(plane)
         self.keys = Keys(plane)
         self.webhooks = Webhooks(plane)
+        self.policies = Policies(plane)
 
     def __enter__(self) -> Self:
         return self

@@ -161,7 +161,7 @@ CREATE TABLE policy (
     at INTEGER NOT NULL,
     UNIQUE (workspace, kind, name, version)
 ) STRICT;
-CREATE INDEX policy_current ON policy (workspace, kind, name) WHERE current = 1;
+CREATE UNIQUE INDEX policy_current ON policy (workspace, kind, name) WHERE current = 1;
 
 -- What stuck detection remembers of a run, and which failures have been met in which runs.
 CREATE TABLE run_watch (
@@ -192,5 +192,6 @@ CREATE TABLE guarded (
 CREATE INDEX guarded_at ON guarded (workspace, at);
 
 -- Keys that agents were given before there were escalations, with the grants of then.
-UPDATE credential SET grants = replace(grants, '"handoffs:write","audit:read"', '"handoffs:write","escalations:read","escalations:write","audit:read"')
-WHERE kind = 'agent';
+UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","policies:read","audit:read","system:read"]}]'
+WHERE kind = 'agent'
+    AND grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","audit:read","system:read"]}]';
