@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery
+from agentmemo.engine import audit, escalation_delivery, policies
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import existing, policy_of
 from agentmemo.model import escalation_rules as rules
 from agentmemo.model import escalations as model
+from agentmemo.model import policies as policy_model
 from agentmemo.store import escalations as rows
 from agentmemo.store.database import Transaction
 
@@ -65,22 +68,24 @@ def next_due(row: rows.EscalationRow) -> int:
     return min(moment for moment in (*moments, row.updated_at + rules.YEAR) if moment is not None)
 
 
-def policy_for(tx: Transaction, call: Call, severity: str) -> rules.Policy:
-    """The timers of a severity."""
-    del tx, call
-    return rules.POLICIES[severity]
-
-
-def deadline_for(tx: Transaction, call: Call, policy: rules.Policy) -> int:
-    """When the fallback is taken, unless the asker said when."""
-    del call
-    return rules.deadline_of(policy, tx.now)
+def policy_for(tx: Transaction, call: Call, severity: str, route: str) -> tuple[rules.Policy, int]:
+    """The timers of a severity as people ruled them, and the deadline that follows."""
+    ruled = policies.current(tx, call.workspace, policy_model.SEVERITY, severity)
+    path = policies.route_of(tx, call.workspace, route)
+    policy = msgspec.structs.replace(rules.POLICIES[severity], route=route)
+    if path is not None:
+        policy = msgspec.structs.replace(policy, repeats=path.repeats)
+    if ruled is None:
+        return policy, rules.deadline_of(policy, tx.now)
+    document: policy_model.Severity = ruled.document
+    policy = rules.ruled_policy(policy, document)
+    return policy, policies.deadline_of(tx, call.workspace, document, tx.now) or rules.deadline_of(policy, tx.now)
 
 
 def steps_of(tx: Transaction, call: Call, route: str) -> list[float]:
-    """Of each step of a route, how many seconds after the one before its people are told."""
-    del tx, call, route
-    return [0.0]
+    """Of each step of a route, how many seconds after the one before its people are told; 0 is the severity's delay."""
+    path = policies.route_of(tx, call.workspace, route)
+    return [step.after_seconds for step in path.steps] if path is not None else [0.0]
 
 
 def tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, step: int) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.engine.call import Call, not_found
 from agentmemo.model import escalations as model
-from agentmemo.model.escalation_rules import Policy
+from agentmemo.model.escalation_rules import Policy, needs_of
 from agentmemo.store import blobs
 from agentmemo.store import escalations as rows
 from agentmemo.store.blobs import Packed
@@ -89,7 +89,7 @@ def view(
         digest=row.action_digest or row.digest,
         irreversible=bool(row.irreversible),
         on_behalf_of=asked.on_behalf_of,
-        needs=asked.needs,
+        needs=needs_of(asked, policy),
         sensitivity=asked.sensitivity,
         detail=asked.detail,
         collapse_key=row.collapse_key,

@@ -92,8 +92,8 @@ def _again(
 
 
 def _add(tx: Transaction, call: Call, request: model.CreateEscalation, collapse: str) -> rows.EscalationRow:
-    policy = msgspec.structs.replace(escalation_time.policy_for(tx, call, request.severity), route=request.route)
-    deadline = request.deadline or escalation_time.deadline_for(tx, call, policy)
+    policy, usual = escalation_time.policy_for(tx, call, request.severity, request.route)
+    deadline = request.deadline or usual
     rules.check_deadline(deadline, tx.now)
     fallback = request.default or policy.fallback
     handle = ids.mint("esc", tx.now)

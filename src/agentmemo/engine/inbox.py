@@ -30,6 +30,7 @@ SNOOZE_PERCENT = 80
 # An approval for the whole run may be used as often as the same action comes again in it.
 USES = {"once": 1, "run": 1000, "rule": 1}
 NEWEST = 1 << 60
+_START: dict[str, list[int]] = {"done": [NEWEST, NEWEST], "undelivered": [NEWEST]}
 
 
 def list_(tx: Transaction, call: Call, request: model.ListInbox) -> Page:
@@ -40,7 +41,8 @@ def list_(tx: Transaction, call: Call, request: model.ListInbox) -> Page:
     if request.asker and asker is None:
         return Page(items=[])
     bound = [section, request.severity, request.kind, request.asker, request.run]
-    at = read_cursor(request.cursor, "inbox.list", bound)
+    start = _START.get(section, [0, 0, 0])
+    at = read_cursor(request.cursor, "inbox.list", bound, start)
     wanted = {
         "workspace": call.workspace,
         "severity": request.severity,
@@ -53,15 +55,14 @@ def list_(tx: Transaction, call: Call, request: model.ListInbox) -> Page:
         found = tx.all(
             "escalation_list_undelivered",
             workspace=call.workspace,
-            before=at[0] if at else NEWEST,
+            before=at[0],
             run=request.run,
             limit=limit + 1,
         )
     elif section == "done":
-        last, before = at or (NEWEST, NEWEST)
-        found = tx.all("inbox_done", at=last, before=before, **wanted)
+        found = tx.all("inbox_done", at=at[0], before=at[1], **wanted)
     else:
-        rank, deadline, after = at or (-1, 0, 0)
+        rank, deadline, after = at
         person = call.actor if section == "mine" else None
         snoozed = tx.now if section == "snoozed" else None
         found = tx.all(
@@ -76,10 +77,10 @@ def check_section(section: str | None) -> str:
     return check_choice(section or "open", SECTIONS, "section")
 
 
-def _place(section: str, row: rows.EscalationRow) -> list[int | None]:
+def _place(section: str, row: rows.EscalationRow) -> list[int]:
     if section == "undelivered":
         return [row.id]
-    return [row.ended_at, row.id] if section == "done" else [row.rank, row.deadline, row.id]
+    return [row.ended_at or 0, row.id] if section == "done" else [row.rank, row.deadline, row.id]
 
 
 def acknowledge(tx: Transaction, call: Call, request: model.AcknowledgeEscalation) -> model.Escalation:
@@ -230,7 +231,7 @@ def answer(tx: Transaction, call: Call, request: model.AnswerEscalation) -> mode
         via=_via(call),
     )
     _cast(tx, call, row, vote)
-    decided = rules.tally(votes_of(tx, row), question.needs)
+    decided = rules.tally(votes_of(tx, row), rules.needs_of(question, policy_of(row)))
     if decided is None:
         _prolong(tx, call, row)
     else:

@@ -14,6 +14,7 @@ import msgspec
 from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
 from agentmemo.model import escalations as model
+from agentmemo.model.policies import Severity
 from agentmemo.model.values import encode, encode_sorted
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -29,10 +30,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     climb_seconds: float
     hold_seconds: float
     deadline_seconds: float
-    working_hours: bool = False
     fallback: str = "deny"
     repeats: int = 1
     execute_seconds: float = 15 * MINUTE
+    count: int = 1
+    deny: str = "any"
     route: str = "default"
 
 
@@ -43,7 +45,7 @@ POLICIES: dict[str, Policy] = {
     ),
     "high": Policy(batch_seconds=0, climb_seconds=15 * MINUTE, hold_seconds=HOUR, deadline_seconds=4 * HOUR),
     "medium": Policy(
-        batch_seconds=60, climb_seconds=HOUR, hold_seconds=4 * HOUR, deadline_seconds=24 * HOUR, working_hours=True
+        batch_seconds=60, climb_seconds=HOUR, hold_seconds=4 * HOUR, deadline_seconds=24 * HOUR
     ),
     "low": Policy(
         batch_seconds=900, climb_seconds=DAY, hold_seconds=DAY, deadline_seconds=7 * DAY, fallback="skip", repeats=0
@@ -187,6 +189,14 @@ def check_answer(request: model.AnswerEscalation, question: model.Question) -> N
         )
 
 
+def needs_of(question: model.Question, policy: Policy) -> model.Needs:
+    """Who must agree: what the asker wants, and at least what people ruled for the severity."""
+    needs = question.needs
+    if policy.count <= needs.count:
+        return needs
+    return msgspec.structs.replace(needs, count=policy.count, deny=policy.deny)
+
+
 def tally(votes: list[model.Vote], needs: model.Needs) -> model.Vote | None:
     """The vote that decides, or None while more are needed.
 
@@ -216,6 +226,21 @@ def fallback_answer(default: str, escalation: str, at: int) -> model.Answer:
         defaulted=True,
         escalation=escalation,
     )
+
+
+def ruled_policy(policy: Policy, ruled: Severity) -> Policy:
+    """The plane's timers with what people ruled otherwise."""
+    given = {
+        "batch_seconds": ruled.batch_seconds,
+        "climb_seconds": ruled.step_seconds,
+        "hold_seconds": ruled.hold_seconds,
+        "deadline_seconds": ruled.deadline_seconds,
+        "execute_seconds": ruled.execute_seconds,
+        "fallback": ruled.fallback,
+        "count": ruled.needs.count if ruled.needs else None,
+        "deny": ruled.needs.deny if ruled.needs else None,
+    }
+    return msgspec.structs.replace(policy, **{name: value for name, value in given.items() if value is not None})
 
 
 def deadline_of(policy: Policy, now: int) -> int:
