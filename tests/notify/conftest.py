@@ -60,6 +60,14 @@ def receiver():
     made.close()
 
 
+class AnyPort(Controller):
+    """Tells the port it was given before it looks whether it serves."""
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
 class MailServer:
     """A real SMTP server. `refusal` is what it says to the next recipient, `logins` what it was given as passwords."""
 
@@ -67,16 +75,16 @@ class MailServer:
         self.refusal = None
         self.logins = []
         self.got = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=0, authenticator=self._log_in, **options)
+        self._controller = AnyPort(self, hostname="127.0.0.1", port=0, authenticator=self._log_in, **options)
         self._controller.start()
 
     @property
     def port(self):
-        return self._controller.server.sockets[0].getsockname()[1]
+        return self._controller.port
 
     def _log_in(self, _server, _session, _envelope, _mechanism, data):
         self.logins.append((data.login.decode(), data.password.decode()))
-        return AuthResult(success=data.password == b"pass word")
+        return AuthResult(success=data.password == b"pass word", handled=False)
 
     async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802 - aiosmtpd's name
         if self.refusal:

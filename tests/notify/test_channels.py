@@ -273,6 +273,7 @@ def test_a_persons_webhook_is_signed(receiver):
     assert "private address" in refusal(closed.send, MESSAGE, receiver.url).reason
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_apprise_reaches_what_it_knows(receiver):
     channel = Apprise(settings(webhook_private_addresses=True))
     address = receiver.base.replace("http://", "json://") + "/here"

@@ -12,7 +12,7 @@ from agentmemo import InvalidInput, NotAuthenticated
 from agentmemo.notify.slack import read_interaction, verify
 
 NOW = 1_750_000_000
-SECRET = "signing secret"
+SECRET = "8f742231b10e"
 
 
 def signed(body, at=NOW, secret=SECRET):

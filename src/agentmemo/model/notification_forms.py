@@ -148,7 +148,7 @@ def _byline(message: Message) -> str:
 
 
 def _consequence(message: Message) -> str:
-    text = f"If nobody answers: {message.consequence}"
+    text = one_line(f"If nobody answers: {message.consequence}", LINE_MAX)
     if message.deadline is None:
         return f"{text}."
     return f"{text}, in {duration(message.deadline - message.at)} ({when(message.deadline)})."
@@ -171,7 +171,8 @@ def _reasons(message: Message) -> list[tuple[str, list[str]]]:
     if message.action:
         told.append(("What will happen", _lines(message.action)))
     if message.why:
-        told.append((f"Why, in the words of {message.asker or 'who asks'}", _lines(message.why)))
+        title = one_line(f"Why, in the words of {message.asker or 'who asks'}", LINE_MAX)
+        told.append((title, _lines(message.why)))
     if message.evidence:
         told.append(("Evidence", [line for text in message.evidence for line in _lines(text)][:LINES_MAX]))
     if message.run:
