@@ -8,6 +8,8 @@ import pytest
 
 from agentmemo import NotFound, PermissionDenied
 from agentmemo.engine import answer_links
+from agentmemo.engine.call import Call
+from agentmemo.model.access import Caller
 from agentmemo.model.notifications import MISSES_MAX
 from agentmemo.settings import Settings
 from agentmemo.store.queries import Query, load
@@ -48,10 +50,14 @@ class Desk:
     def check(self, token, code="", *, guarded=True):
         return answer_links.check(self.engine, token, code, guarded=guarded)
 
-    def use(self, token, code="", *, guarded=True, escalation=7):
-        return self.write(
-            lambda tx: answer_links.use(tx, self.call, token, code, escalation=escalation, guarded=guarded)
-        )
+    def caller(self, token, code="", *, guarded=True, person="maria"):
+        """Somebody who came by a link, as the engine sees them."""
+        _, link = self.check(token, code, guarded=guarded)
+        caller = Caller(kind="person", name=person, door="link", link=link)
+        return Call(self.engine, caller, 1, self.engine.names.actor(1, "person", person))
+
+    def use(self, caller, *, guarded=True, escalation=7):
+        return self.write(lambda tx: answer_links.use(tx, caller, escalation=escalation, guarded=guarded))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -75,12 +81,27 @@ def test_a_link_answers_once_with_its_code(desk):
     assert (found.handle, found.person_kind, found.person_name, found.used_at) == (
         "esc_0000000000000007", "person", "maria", None,
     )  # fmt: skip
-    assert desk.check(link.token, link.code) == found
-    assert desk.use(link.token, link.code).person == found.person
+    assert desk.check(link.token, link.code)[0] == found
+    caller = desk.caller(link.token, link.code)
+    assert link.token not in repr(caller.caller)
+    desk.use(caller)
     assert desk.look(link.token).used_at == desk.plane.clock.now_us()
-    for again in (desk.check, desk.use):
-        with pytest.raises(PermissionDenied, match="used before"):
-            again(link.token, link.code)
+    with pytest.raises(PermissionDenied, match="used before"):
+        desk.check(link.token, link.code)
+    with pytest.raises(PermissionDenied, match="used before"):
+        desk.use(caller)
+
+
+def test_of_two_at_once_one_uses_it(desk):
+    link = desk.link()
+    first, second = desk.caller(link.token, link.code), desk.caller(link.token, link.code)
+    desk.use(second)
+    with pytest.raises(PermissionDenied, match="used before"):
+        desk.use(first)
+
+
+def test_whoever_came_otherwise_needs_none(desk):
+    desk.use(desk.call)
 
 
 def test_neither_token_nor_code_is_in_the_store(desk):
@@ -96,26 +117,29 @@ def test_without_the_code_only_what_is_not_grave(desk):
     link = desk.link()
     with pytest.raises(PermissionDenied, match="code"):
         desk.check(link.token)
+    milder = desk.caller(link.token, guarded=False)
     with pytest.raises(PermissionDenied, match="code"):
-        desk.use(link.token)
+        desk.use(milder)
     assert desk.look(link.token).misses == 0, "a form without a code is what scanners send, and no guess"
     with pytest.raises(PermissionDenied, match="code"):
         desk.check(link.token, wrong(link.code), guarded=False)
-    assert desk.check(link.token, guarded=False)
-    assert desk.use(link.token, guarded=False)
+    desk.use(milder, guarded=False)
+    assert desk.look(link.token).used_at is not None
 
 
 def test_guessing_ends(desk):
     link = desk.link()
+    caller = desk.caller(link.token, link.code)
     for left in range(MISSES_MAX - 1, -1, -1):
         with pytest.raises(PermissionDenied) as refused:
             desk.check(link.token, wrong(link.code))
         assert f"{left} tries" in refused.value.next_call
         assert link.token not in str(refused.value.to_dict())
         assert link.code not in refused.value.message
-    for door in (desk.check, desk.use):
-        with pytest.raises(PermissionDenied, match="locked"):
-            door(link.token, link.code)
+    with pytest.raises(PermissionDenied, match="locked"):
+        desk.check(link.token, link.code)
+    with pytest.raises(PermissionDenied, match="locked"):
+        desk.use(caller)
 
 
 def test_many_guesses_at_once_are_as_many_guesses(desk):
@@ -141,11 +165,12 @@ def test_many_guesses_at_once_are_as_many_guesses(desk):
 
 def test_a_link_ends_with_its_question_and_after_three_days(desk):
     short, long = desk.link(hours=1), desk.link(hours=1000)
+    caller = desk.caller(short.token, short.code)
     desk.plane.clock.advance(HOUR)
     with pytest.raises(PermissionDenied, match="expired"):
         desk.check(short.token, short.code)
     with pytest.raises(PermissionDenied, match="expired"):
-        desk.use(short.token, short.code)
+        desk.use(caller)
     assert desk.look(short.token).expires_at == desk.plane.clock.now_us()
     desk.plane.clock.advance(70 * HOUR)
     assert desk.check(long.token, long.code)
@@ -161,17 +186,20 @@ def test_no_other_token_leads_anywhere(desk):
         with pytest.raises(NotFound):
             desk.check(token, link.code)
     with pytest.raises(NotFound):
-        desk.use(link.token, link.code, escalation=8)
+        desk.use(desk.caller(link.token, link.code), escalation=8)
+    with pytest.raises(NotFound):
+        desk.use(desk.caller(link.token, link.code, person="otto"))
 
 
 def test_a_use_that_is_undone_leaves_the_link(desk):
     link = desk.link()
+    caller = desk.caller(link.token, link.code)
 
     def answer_that_fails(tx):
-        answer_links.use(tx, desk.call, link.token, link.code, escalation=7, guarded=True)
+        answer_links.use(tx, caller, escalation=7, guarded=True)
         raise LookupError
 
     with pytest.raises(LookupError):
         desk.write(answer_that_fails)
     assert desk.look(link.token).used_at is None
-    assert desk.use(link.token, link.code)
+    desk.use(caller)

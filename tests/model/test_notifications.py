@@ -1,4 +1,4 @@
-"""What people are shown: the same order everywhere, no words of an agent taken for more than text, no secret let out."""
+"""What people are shown: one order everywhere, words of an agent as mere text, and no secret let out."""
 
 from __future__ import annotations
 
@@ -136,6 +136,15 @@ def test_a_secret_question_says_only_that_it_waits():
     assert "Decided" in json.dumps(forms.slack(over))
 
 
+def test_an_address_is_told_no_more_than_it_may_carry():
+    assert model.outward(MESSAGE, model.EMAIL, "public").question == model.HIDDEN
+    assert model.outward(MESSAGE, model.EMAIL, "secret") == MESSAGE
+    public = msgspec.structs.replace(MESSAGE, sensitivity="public")
+    assert model.outward(public, model.NTFY, "public") == public
+    secret = msgspec.structs.replace(MESSAGE, sensitivity="secret")
+    assert model.outward(secret, model.EMAIL, "secret").question == model.HIDDEN
+
+
 @pytest.mark.parametrize("channel", model.CHANNELS)
 def test_an_internal_question_leaves_its_reasons_out_where_others_carry_it(channel):
     texts = everything(model.outward(MESSAGE, channel))
@@ -185,7 +194,7 @@ def test_slack_buttons_carry_values_and_no_address():
     (actions,) = [block for block in forms.slack(MESSAGE)["blocks"] if block["type"] == "actions"]
     assert all("url" not in button for button in actions["elements"])
     assert all("confirm" in button for button in actions["elements"]), "a slip must not decide something grave"
-    assert [json.loads(button["value"]) for button in actions["elements"]][0] == {
+    assert json.loads(actions["elements"][0]["value"]) == {
         "notification": MESSAGE.id, "decision": "choose", "choice": "rollback", "seen": "digest",
     }  # fmt: skip
     assert len({button["action_id"] for button in actions["elements"]}) == len(OPTIONS)

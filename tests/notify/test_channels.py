@@ -35,7 +35,7 @@ MESSAGE = Message(
     asker="agent:deployer",
     consequence="the answer is no",
     deadline=NOW + 60_000_000,
-    options=(Option(decision="choose", choice="yes", label="Yes – äöü", reversible=True),),
+    options=(Option(decision="choose", choice="yes", label="Yes, äöü", reversible=True),),
     answer_url="https://memo.example.org/answer/TOKEN",
     code="0471",
 )
@@ -74,7 +74,7 @@ def test_mail_arrives_whole_and_what_was_decided_follows_in_its_thread(mail_serv
     assert asked["Message-ID"] == identity == "<ntf_0000000000000001@example.org>"
     assert (asked["Auto-Submitted"], asked["Date"]) == ("auto-generated", "Sun, 15 Jun 2025 15:06:40 +0000")
     assert asked.get_body(("plain",)).get_content().replace("\r\n", "\n") == forms.plain_text(MESSAGE)
-    assert "Yes – äöü" in asked.get_body(("html",)).get_content()
+    assert "Yes, äöü" in asked.get_body(("html",)).get_content()
     assert told["Message-ID"] != identity
     assert told["In-Reply-To"] == identity
     assert told["References"] == asked["References"] == "<esc_0000000000000001@example.org>"

@@ -1,4 +1,4 @@
-"""Telling people: each occasion once, tried again after failures, sent by one server, and brought up to date at the end."""
+"""Telling people: each occasion once, again after failures, by one server, and brought up to date at the end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ OTTO = Recipient("otto", "slack", "U0")
 ASK = """
 INSERT INTO escalation (id, handle, workspace, digest, state, kind, severity, rank, reason, asker, irreversible, policy,
     fallback, deadline, due_at, last_at, created_at, updated_at)
-VALUES (:id, :handle, 1, '', 'open', 'question', 'high', 1, 'Roll back?', 1, 0, '{}', 'deny', :deadline, :now, :now, :now,
-    :now)"""
+VALUES (:id, :handle, 1, '', 'open', 'question', 'high', 1, 'Roll back?', 1, 0, '{}', 'deny', :deadline, :now, :now,
+    :now, :now)"""
 END = "UPDATE escalation SET state = 'decided', due_at = NULL, ended_at = :now WHERE id = :id"
 SEEN = "SELECT state, attempts, next_at, provider, error FROM notification WHERE person = :person"
 

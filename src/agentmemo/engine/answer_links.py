@@ -14,6 +14,7 @@ from agentmemo.clock import SECOND
 from agentmemo.engine.call import Call
 from agentmemo.errors import NotFound, PermissionDenied
 from agentmemo.model import notifications as model
+from agentmemo.model.access import LinkUse
 from agentmemo.store.access import add_actor, find_actor
 from agentmemo.store.database import Transaction
 
@@ -76,7 +77,7 @@ def look(tx: Transaction, pepper: bytes, token: str) -> LinkRow | None:
     return LinkRow(*row) if row else None
 
 
-def check(engine: Engine, token: str, code: str, *, guarded: bool) -> LinkRow:
+def check(engine: Engine, token: str, code: str, *, guarded: bool) -> tuple[LinkRow, LinkUse]:
     """Whether a link may answer now. A wrong code counts, in a commit of its own, and after a few the link is dead.
 
     Raises NotFound for what is no link, and PermissionDenied for one that must not be used.
@@ -86,42 +87,46 @@ def check(engine: Engine, token: str, code: str, *, guarded: bool) -> LinkRow:
     if found is None:
         raise _no_link()
     _check_alive(found, engine.clock.now_us())
-    if not code:
-        # A form that was sent without one is no guess, but what a scanner does.
-        if guarded:
+    if code:
+        # Compared and counted one by one: many guesses at once are as many guesses.
+        found, fits = engine.database.write(lambda tx: _try(tx, pepper, token, code), lane=found.workspace)
+        if not fits:
             raise _wrong_code(found.misses)
-        return found
-    # Compared and counted one by one: many guesses at once are as many guesses.
-    found = engine.database.write(lambda tx: _try(tx, pepper, token, code), lane=found.workspace)
-    if found is None:
-        raise _no_link()
-    if not _code_fits(pepper, token, code, found, guarded=guarded):
+        _check_alive(found, engine.clock.now_us())
+    elif guarded:
+        # A form that was sent without one is no guess, but what a scanner does.
         raise _wrong_code(found.misses)
-    _check_alive(found, engine.clock.now_us())
-    return found
+    return found, LinkUse(hash=_hash(pepper, token), coded=bool(code))
 
 
-def _try(tx: Transaction, pepper: bytes, token: str, code: str) -> LinkRow | None:
-    """The link after one guess."""
-    found = look(tx, pepper, token)
-    if found is not None and not _code_fits(pepper, token, code, found, guarded=True):
-        tx.run("answer_link_miss", hash=_hash(pepper, token), most=model.MISSES_MAX)
-        return found._replace(misses=found.misses + 1)
-    return found
+def use(tx: Transaction, call: Call, *, escalation: int, guarded: bool) -> None:
+    """Use up the link that the caller came by, inside the transaction of the answer; whoever came otherwise is fine.
 
-
-def use(tx: Transaction, call: Call, token: str, code: str, *, escalation: int, guarded: bool) -> LinkRow:
-    """Use a link up, inside the transaction of the answer. Raises as `check`, which comes first and counts misses."""
-    pepper = call.engine.pepper()
-    found = look(tx, pepper, token)
-    if found is None or found.escalation != escalation or found.workspace != call.workspace:
+    Raises NotFound where it belongs to another question, and PermissionDenied where it must not be used (any more).
+    """
+    link = call.caller.link
+    if link is None:
+        return
+    row = tx.one("answer_link_get", hash=link.hash)
+    found = LinkRow(*row) if row else None
+    if found is None or (found.workspace, found.escalation, found.person) != (call.workspace, escalation, call.actor):
         raise _no_link()
     _check_alive(found, tx.now)
-    if not _code_fits(pepper, token, code, found, guarded=guarded):
+    if guarded and not link.coded:
         raise _wrong_code(found.misses)
-    if not tx.run("answer_link_use", hash=_hash(pepper, token), most=model.MISSES_MAX, now=tx.now):
+    if not tx.run("answer_link_use", hash=link.hash, most=model.MISSES_MAX, now=tx.now):
         raise _used()
-    return found
+
+
+def _try(tx: Transaction, pepper: bytes, token: str, code: str) -> tuple[LinkRow, bool]:
+    """The link after one guess, and whether it was right."""
+    found = look(tx, pepper, token)
+    if found is None:
+        raise _no_link()
+    if ids.same_bytes(_code_hash(pepper, token, code).encode(), found.code.encode()):
+        return found, True
+    tx.run("answer_link_miss", hash=_hash(pepper, token), most=model.MISSES_MAX)
+    return found._replace(misses=found.misses + 1), False
 
 
 def _hash(pepper: bytes, token: str) -> bytes:
@@ -130,13 +135,6 @@ def _hash(pepper: bytes, token: str) -> bytes:
 
 def _code_hash(pepper: bytes, token: str, code: str) -> str:
     return ids.keyed_hash(pepper, f"answer code {token} {code}".encode()).hex()
-
-
-def _code_fits(pepper: bytes, token: str, code: str, found: LinkRow, *, guarded: bool) -> bool:
-    """Without a code only what is not guarded; a code that was given must be the right one in any case."""
-    if not code:
-        return not guarded
-    return ids.same_bytes(_code_hash(pepper, token, code).encode(), found.code.encode())
 
 
 def _check_alive(found: LinkRow, now: int) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call
 from agentmemo.model import notifications as model
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 
 # A process that dies while it sends leaves the message to others after this.
 TAKEN_SECONDS = 60.0
@@ -18,12 +18,24 @@ TAKEN_SECONDS = 60.0
 BATCH = 500
 
 
-class Recipient(NamedTuple):
-    """A person, and one way to reach them."""
+class Addressed(Protocol):
+    """A person, one way to reach them, and the most that may be said there: public, internal or secret."""
 
+    @property
+    def person(self) -> str: ...
+    @property
+    def channel(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def sensitivity(self) -> str: ...
+
+
+class Recipient(NamedTuple):
     person: str
     channel: str
     address: str
+    sensitivity: str = "internal"
 
 
 class Due(NamedTuple):
@@ -37,13 +49,14 @@ class Due(NamedTuple):
     person: str
     channel: str
     address: str
+    carries: str
     state: str
     attempts: int
     provider: str | None
     ended_at: int | None
 
 
-def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipients: Iterable[Recipient]) -> int:
+def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipients: Iterable[Addressed]) -> int:
     """Have people told, in the transaction in which the occasion comes about. What was enqueued before is nothing."""
     return sum(
         tx.run(
@@ -55,6 +68,7 @@ def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipie
             person=recipient.person,
             channel=recipient.channel,
             address=recipient.address,
+            carries=recipient.sensitivity,
             now=tx.now,
         )
         for recipient in recipients
@@ -131,6 +145,11 @@ def failed(
 def outdated(tx: Transaction, escalation: int) -> int:
     """After the end of a question: every message of it that was sent has to say so. Returns how many."""
     return tx.run("notification_outdated", escalation=escalation, now=tx.now)
+
+
+def told(tx: Transaction, escalation: int) -> list[Row]:
+    """Of every message about a question: person, channel, occasion, state, attempts, error, created_at, sent_at."""
+    return tx.all("notification_of", escalation=escalation)
 
 
 def person_at(tx: Transaction, workspace: int, channel: str, address: str) -> str | None:

@@ -41,6 +41,7 @@ LINK_HOURS = 72
 CODE_DIGITS = 4
 MISSES_MAX = 5
 HIDDEN = "A question waits for you."
+_LEVELS = ("public", "internal", "secret")
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -123,13 +124,13 @@ def is_guarded(severity: str, *, irreversible: bool) -> bool:
     return irreversible or severity in GUARDED_SEVERITIES
 
 
-def outward(message: Message, channel: str) -> Message:
-    """What of a message may leave the machine through a channel.
+def outward(message: Message, channel: str, carries: str = "internal") -> Message:
+    """What of a message may leave the machine through a channel, to an address that may carry so much.
 
-    Of a secret question nobody learns more than that it waits; through a service of others, of an internal one no
-    more than the question and the ways to answer.
+    Of a secret question, and of one that is too much for its address, nobody learns more than that it waits; through a
+    service of others, of an internal one no more than the question and the ways to answer.
     """
-    if message.sensitivity == "secret":
+    if message.sensitivity == "secret" or _LEVELS.index(message.sensitivity) > _LEVELS.index(carries):
         return Message(
             id=message.id,
             escalation=message.escalation,
@@ -138,7 +139,7 @@ def outward(message: Message, channel: str) -> Message:
             occasion=message.occasion,
             at=message.at,
             question=HIDDEN,
-            sensitivity=message.sensitivity,
+            sensitivity="secret",
             answer_url=message.answer_url,
             code=message.code,
             over=message.over and Over(state=message.over.state, at=message.over.at),

@@ -89,7 +89,7 @@ class PeopleSender:
         call = self._engine.system_calls({due.workspace})[due.workspace]
         try:
             message = self._written(call, taken)
-            provider = self._hand_over(taken, model.outward(message, taken.channel))
+            provider = self._hand_over(taken, model.outward(message, taken.channel, taken.carries))
         except NotSent as refused:
             self._not_sent(call, taken, refused)
         except Exception as error:

@@ -1,19 +1,20 @@
 -- Messages to people about escalations, and the one-time links in them.
 
 -- name: notification_add
-INSERT INTO notification (id, workspace, escalation, occasion, person, channel, address, state, next_at, created_at)
-VALUES (:id, :workspace, :escalation, :occasion, :person, :channel, :address, 'queued', :now, :now)
+INSERT INTO notification (id, workspace, escalation, occasion, person, channel, address, carries, state, next_at,
+    created_at)
+VALUES (:id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :now, :now)
 ON CONFLICT (escalation, occasion, person, channel, address) DO NOTHING;
 
 -- name: notification_due
-SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.state, n.attempts,
-    n.provider, e.ended_at
+SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
+    n.attempts, n.provider, e.ended_at
 FROM notification n JOIN escalation e ON e.id = n.escalation
 WHERE n.next_at <= :now ORDER BY n.next_at, n.id LIMIT :limit;
 
 -- name: notification_get
-SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.state, n.attempts,
-    n.provider, e.ended_at
+SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
+    n.attempts, n.provider, e.ended_at
 FROM notification n JOIN escalation e ON e.id = n.escalation WHERE n.id = :id;
 
 -- Whoever takes it first sends it; after next_at it is anybody's again.
