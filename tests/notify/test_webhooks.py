@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -22,47 +20,6 @@ SETTINGS = Settings(webhook_private_addresses=True, postgres_allow_lossy=True)
 def plane(request, tmp_path):
     place = tmp_path / "plane.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     made = ManualPlane(place, settings=SETTINGS)
-    yield made
-    made.close()
-
-
-class Receiver:
-    """Keeps what it is sent and answers as told: 200, or the statuses of `answers`, one a message."""
-
-    def __init__(self):
-        self.answers = []
-        self.got = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.got.append((self.path, {name.lower(): text for name, text in self.headers.items()}, body))
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-                self.send_header("location", "http://127.0.0.1:9/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *_):
-                """Nothing is said."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?x=1"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    @property
-    def bodies(self):
-        return [json.loads(body) for _, _, body in self.got]
-
-    def close(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-@pytest.fixture
-def receiver():
-    made = Receiver()
     yield made
     made.close()
 

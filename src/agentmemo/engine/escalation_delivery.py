@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from agentmemo.engine import audit, waits
+from agentmemo.engine import audit, notifications, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing
 from agentmemo.model import escalations as model
@@ -71,6 +71,7 @@ def end(
         contents={"answer": text.encode()} if text else None,
         reason=reason or (answer.comment if answer else ""),
     )
+    notifications.outdated(tx, row.id)
     for waiter in rows.waiters(tx, row.id):
         _give(tx, call, row, waiter, answer, reason)
 

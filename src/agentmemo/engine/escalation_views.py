@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agentmemo import ids
+from agentmemo.engine import notifications
 from agentmemo.engine.call import Call, not_found
 from agentmemo.model import escalations as model
 from agentmemo.model.escalation_rules import Policy, needs_of
@@ -139,6 +140,7 @@ def _whole(tx: Transaction, call: Call, row: rows.EscalationRow, made: model.Esc
             )
             for waiter in rows.waiters(tx, row.id)
         ],
+        told=[model.Told(*told) for told in notifications.told(tx, row.id)],
     )
 
 

@@ -63,6 +63,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     step: str | None = None
 
 
+class LinkUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time link that somebody came by, as the store knows it; `coded` where its code was typed and right."""
+
+    hash: bytes
+    coded: bool
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls, with which rights, through which door, and under which claim."""
 
@@ -76,6 +83,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     claim: Claim | None = None
     request_id: str | None = None
+    link: LinkUse | None = None
 
     @property
     def actor(self) -> str:

@@ -177,7 +177,7 @@ class Waiter(Response, kw_only=True):
     updated_at: int
 
 
-class Told(Response, kw_only=True):
+class Told(Response):
     """One message to one person."""
 
     person: str

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
-import ipaddress
 import logging
-import socket
-import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
@@ -20,15 +15,14 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.webhooks import secret_of
 from agentmemo.errors import Error
 from agentmemo.model import webhooks as model
+from agentmemo.notify.outgoing import Outcome, post
 from agentmemo.settings import VERSION
 from agentmemo.store.database import Transaction
 
 BATCH = 50
 SENDERS = 4
-TIMEOUT_SECONDS = 15.0
 # A process that dies while it sends leaves the message to others after this.
 TAKEN_SECONDS = 60.0
-ANSWER_BYTES = 4096
 GONE = 410
 _log = logging.getLogger("agentmemo.webhooks")
 
@@ -44,21 +38,6 @@ class Due(NamedTuple):
     attempts: int
     url: str
     ended_at: int | None
-
-
-class Outcome(NamedTuple):
-    """What came of one attempt: the status, or why there is none."""
-
-    status: int | None
-    error: str
-
-    @property
-    def delivered(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - HTTP's success
-
-
-class Refused(Exception):
-    """An address that must not be called."""
 
 
 class WebhookSender:
@@ -156,39 +135,3 @@ class WebhookSender:
             reason=outcome.error,
             count=attempt,
         )
-
-
-def post(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Outcome:
-    """One POST. Redirects are not followed, and the address that was looked at is the one that is called."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host = parts.hostname or ""
-    try:
-        line = socket.create_connection((_address(host, port, private=private), port), TIMEOUT_SECONDS)
-    except (OSError, ValueError, Refused) as error:
-        return Outcome(None, f"not reached: {error}"[:500])
-    try:
-        if secure:
-            line = ssl.create_default_context().wrap_socket(line, server_hostname=host)
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
-        connection.sock = line
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        answer.read(ANSWER_BYTES)
-        return Outcome(answer.status, "" if answer.status < 300 else f"answered {answer.status}")  # noqa: PLR2004 - as above
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500])
-    finally:
-        line.close()
-
-
-def _address(host: str, port: int, *, private: bool) -> str:
-    """The address of a host, looked up once. Raises Refused when any of its addresses is not a public one."""
-    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    if not private:
-        for address in found:
-            if not ipaddress.ip_address(address.partition("%")[0]).is_global:
-                raise Refused(f"{host} leads to the private address {address}")
-    return found[0]

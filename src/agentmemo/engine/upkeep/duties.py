@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo.clock import SECOND
-from agentmemo.engine import audit, escalation_time, handoff_time, liveness, state, tasks, waits, workers
+from agentmemo.engine import audit, escalation_time, handoff_time, liveness, notifications, state, tasks, waits, workers
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
 from agentmemo.engine.upkeep.outbox import fill_outbox
@@ -209,6 +209,7 @@ def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     for query in ("handoff_turn_remove_passed", "handoff_turn_remove_idle"):
         done += tx.run(query, workspace=call.workspace, limit=BATCH)
     done += tx.run("delivery_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
+    done += notifications.prune(tx, call.workspace, finished, BATCH)
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
     before = tx.now - round(settings.request_hours * HOUR)
     done += tx.run("request_remove_old", workspace=call.workspace, before=before, limit=BATCH)

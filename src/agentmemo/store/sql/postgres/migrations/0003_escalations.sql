@@ -119,6 +119,8 @@ CREATE TABLE notification (
     person text NOT NULL,
     channel text NOT NULL,
     address text NOT NULL,
+    -- The most that may be said there.
+    carries text NOT NULL,
     state text NOT NULL,
     attempts bigint NOT NULL DEFAULT 0,
     next_at bigint,

@@ -119,6 +119,8 @@ CREATE TABLE notification (
     person TEXT NOT NULL,
     channel TEXT NOT NULL,
     address TEXT NOT NULL,
+    -- The most that may be said there.
+    carries TEXT NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
     next_at INTEGER,
