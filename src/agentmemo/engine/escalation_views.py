@@ -140,7 +140,10 @@ def _whole(tx: Transaction, call: Call, row: rows.EscalationRow, made: model.Esc
             )
             for waiter in rows.waiters(tx, row.id)
         ],
-        told=[model.Told(*told) for told in notifications.told(tx, row.id)],
+        told=[
+            model.Told(**dict(zip(model.Told.__struct_fields__, told, strict=True)))
+            for told in notifications.told(tx, row.id)
+        ],
     )
 
 

@@ -177,7 +177,7 @@ class Waiter(Response, kw_only=True):
     updated_at: int
 
 
-class Told(Response):
+class Told(Response, kw_only=True):
     """One message to one person."""
 
     person: str
