@@ -53,7 +53,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Visit:
     """One request of a signed-in person."""
 
-    __slots__ = ("connection", "form", "identity", "now", "request", "session")
+    __slots__ = ("connection", "form", "identity", "now", "questions", "request", "session")
 
     def __init__(
         self, request: Request, session: Session, connection: AsyncConnection, identity: Identity, now: int
@@ -64,6 +64,12 @@ class Visit:
         self.identity = identity
         self.now = now
         self.form: Mapping[str, str] = {}
+        self.questions = 0
+
+    async def count_questions(self) -> None:
+        """How many open questions the navigation speaks of, where the person may see the plane's totals."""
+        if self.may("system:read") and self.may("escalations:read"):
+            self.questions = sum((await self.connection.status()).questions.values())
 
     def may(self, permission: str) -> bool:
         """Whether the person's grants cover it; asked before a part of a page that would be denied."""
@@ -100,6 +106,8 @@ class Console:
                 return self.render(request, error_page(error))
             try:
                 page = await handler(visit)
+                if not wants_json(request):
+                    await visit.count_questions()
             except Error as error:
                 page = error_page(error)
             finally:
@@ -188,6 +196,7 @@ class Console:
                 "now": now,
                 "icons": Icons(),
                 "csrf": visit.session.csrf if visit else "",
+                "open_questions": visit.questions if visit else 0,
                 "who": visit.identity.actor if visit else "",
                 "workspace": visit.identity.workspace if visit else "",
                 "json_address": twin(request) if page.status == HTTPStatus.OK and visit else "",
@@ -206,6 +215,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals |= {"states": words.STATES, "questions": words.QUESTIONS, "wakes": words.WAKES}
+    made.globals |= {"severities": words.SEVERITIES}
     made.filters |= {
         "utc": _utc,
         "utc_minutes": _utc_minutes,
@@ -238,6 +248,8 @@ def environment() -> Environment:
         "byline": words.byline,
         "drawing": waiting.drawing,
         "is_handoff": words.is_handoff,
+        "is_escalation": words.is_escalation,
+        "merged": merged,
     }
     return made
 
@@ -255,6 +267,11 @@ def address(fields: Mapping[str, Any]) -> str:
 def combined(fields: Mapping[str, Any], version: int, against: int | None = None) -> dict[str, Any]:
     """An entry's address with the version to show and the one to compare it with."""
     return {**fields, "version": version, "against": against}
+
+
+def merged(*fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Several of an address's fields as one; of the same name the last one counts."""
+    return {name: value for each in fields for name, value in each.items()}
 
 
 def twin(request: Request) -> str:
