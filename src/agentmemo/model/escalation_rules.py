@@ -267,7 +267,7 @@ def check_deadline(deadline: int, now: int) -> None:
 
 
 def check_form(schema: dict[str, Any] | None) -> None:
-    """A response schema is one that every surface can show as a form, as MCP's elicitation has it. Raises InvalidInput."""
+    """A response schema is one that every surface can show as a form, as MCP has it. Raises InvalidInput."""
     if schema is None:
         return
     fields = schema.get("properties")
