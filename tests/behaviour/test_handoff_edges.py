@@ -8,7 +8,6 @@ from agentmemo import InvalidInput, InvalidTransition, NotFound, PermissionDenie
 from agentmemo.clock import SECOND
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture
