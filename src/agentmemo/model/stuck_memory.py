@@ -294,9 +294,13 @@ def _waiting(waiting: Waiting | None, call: Call, mark: Mark) -> Waiting | None:
         return known
     if call.wait is not None:
         within = call.wait.change_within_seconds
-        # Also what is no number is no more than the longest.
-        within_us = None if within is None else int((min(WAIT_SECONDS_MAX, within)) * 1e6)
+        within_us = None if within is None else _microseconds(within)
         return Waiting(mark.call, mark.result, call.wait.until, mark.at, within_us)
     if known is None:
         return waiting
     return None if mark.at > known.until else Waiting(mark.call, mark.result, known.until, mark.at, known.within_us)
+
+
+def _microseconds(seconds: float) -> int:
+    """Within bounds; what is no number is the longest."""
+    return int(max(seconds, 0.0) * 1e6) if seconds < WAIT_SECONDS_MAX else int(WAIT_SECONDS_MAX * 1e6)

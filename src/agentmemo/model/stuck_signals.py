@@ -167,6 +167,8 @@ def cycle(memory: Memory, marks: Marks, rules: Rules) -> Finding | None:
         if marks[-1 - period].same != newest.same:
             continue
         matched = _matched(marks, period)
+        if matched < period:
+            continue
         back = list(range(1, matched + period + 1, period))
         ladder = _patient(ladder_for(memory, rules, period), memory, back)
         found = _finding(CYCLE, back, ladder, newest.same, can_block=not newest.flags & TEXT)
@@ -199,6 +201,8 @@ def same_failure(memory: Memory, marks: Marks, rules: Rules) -> Finding | None:
     newest = marks[-1] if marks else None
     if newest is None or not newest.error or newest.flags & OVERFLOW:
         return None
+    if len(marks) > 1 and marks[-2].call == newest.call:
+        return None  # nothing was changed in between: that is a repeat
     back = []
     for distance, mark in enumerate(reversed(marks), 1):
         if mark.call != newest.call:
