@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from agentmemo.model import values
 
 # Beyond so many bytes of a text, what lies between its head and tail is compared as it is.
-HEAD_BYTES, TAIL_BYTES = 384, 192
+HEAD_BYTES, TAIL_BYTES = 256, 192
 ERROR_HEAD_BYTES, ERROR_TAIL_BYTES = 128, 320
 WORDS_COMPARED = 32
 FIELDS_COMPARED = 12
@@ -41,7 +41,7 @@ _PLAIN_WORDS = bytes.maketrans(_UPPER + _MARKS, _UPPER.lower() + b" " * len(_MAR
 _FAULTS = (b"error", b"exception", b"timeout", b"refused", b"denied")
 _FAILED_WORDS = frozenset({"failed", "failure", "error", "errored"})
 _FAILED_TEXT = re.compile(r"\s*(?:Traceback \(most recent|(?:[\w.]*(?:Error|Exception)|ERROR|FATAL|fatal|error)\b ?:)")
-_OVERFLOW_OF = (b"context", b"prompt", b"token")
+_OVERFLOW_OF = (b"ontext", b"rompt", b"oken")
 _OVERFLOW_BY = (b"length", b"window", b"limit", b"too long", b"too many", b"maximum", b"exceed")
 
 
@@ -197,8 +197,10 @@ def failure(result: Any) -> bytes | None:
 
 def is_overflow(error: bytes) -> bool:
     """Whether a model refused because its context is full; literals, since this is asked of every error."""
-    text = error[:ERROR_TAIL_BYTES].lower()
-    return any(of in text for of in _OVERFLOW_OF) and any(by in text for by in _OVERFLOW_BY) and b"rate" not in text
+    if not any(of in error for of in _OVERFLOW_OF):
+        return False
+    text = error.lower()
+    return any(by in text for by in _OVERFLOW_BY) and b"rate limit" not in text
 
 
 def error_class(error: bytes) -> int:

@@ -23,8 +23,9 @@ _NAMES = ("passw", "passphrase", "pwd", "secret", "token", "api_key", "apikey", 
 _NAMED = re.compile(
     rf"((?i:{'|'.join(_NAMES)})\w*[\"']?(?:\s*[:=]\s*[\"']?(?:Bearer |Basic )?|\s(?=\S*\d)))[^\s\"',}}]+"
 )
-_MARKS = ("am_", "sk-", "sk_", "gh", "xox", "eyJ", "earer ")
-_MARKED = re.compile(r"\b(?:am_|sk[-_]|gh[a-z]_|xox[a-z]-|eyJ|[Bb]earer )[\w.+/=-]{6,}")
+_MARKS = ("am_", "sk-", "sk_", "ghp_", "gho_", "ghs_", "ghu_", "xox", "eyj", "bearer ")
+_MARKED = re.compile(r"\b(?:am_|sk[-_]|gh[posu]_|xox[a-z]-|eyJ|[Bb]earer )[\w.+/=-]{6,}")
+_LITERALS = _NAMES + _MARKS
 _LOGIN = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 
 
@@ -32,17 +33,16 @@ def redact(text: str) -> str:
     """The text without what looks like a credential. It errs on the side of hiding."""
     # Looking for a literal is many times cheaper than looking for a pattern, and most texts have none.
     lower = text.lower()
-    for name in _NAMES:
-        if name in lower:
-            text = _NAMED.sub(rf"\1{HIDDEN}", text)
-            break
-    for mark in _MARKS:
-        if mark in text:
-            text = _MARKED.sub(HIDDEN, text)
+    for literal in _LITERALS:
+        if literal in lower:
+            text = _MARKED.sub(HIDDEN, _NAMED.sub(rf"\1{HIDDEN}", text))
             break
     if "://" in text:
         text = _LOGIN.sub(f"://{HIDDEN}@", text)
-    return _RUN.sub(_opaque, text) if max(map(len, text.split()), default=0) >= _OPAQUE_LENGTH else text
+    for word in [word for word in text.split() if len(word) >= _OPAQUE_LENGTH]:
+        if _RUN.search(word):
+            text = text.replace(word, _RUN.sub(_opaque, word))
+    return text
 
 
 def _opaque(run: re.Match[str]) -> str:

@@ -32,6 +32,7 @@ PROGRESS_KEPT, PAID_KEPT, BLOCKED_KEPT = 32, 16, 8
 CONFIDENCE_LOW = 0.3
 WAIT_SECONDS_MAX = 365 * 86_400.0
 
+# The order of the ladders in Rules.
 PLAIN, READ_ONLY, IDEMPOTENT, POLL = 0, 1, 2, 3
 
 # Flags of a mark.

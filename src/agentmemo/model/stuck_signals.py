@@ -13,12 +13,8 @@ from typing import NamedTuple
 
 from agentmemo.model.stuck_memory import (
     FRESH,
-    IDEMPOTENT,
     NEW,
     OVERFLOW,
-    PLAIN,
-    POLL,
-    READ_ONLY,
     TEXT,
     UNSURE,
     Ladder,
@@ -33,6 +29,8 @@ REPEAT, CYCLE, ERROR, SAME_FAILURE, NEAR_DUPLICATE = "repeat", "cycle", "error",
 NO_PROGRESS, MONOLOGUE, COST, OVERFLOWS = "no_progress", "monologue", "cost", "overflow"
 WAIT, CONFIDENCE, BLOCK_IGNORED = "wait", "confidence", "block_ignored"
 
+# One event repeats nothing.
+ALIKE_MIN = 2
 PERIOD_MAX = 4
 # A wait that grows by so much each time, to so many times the run's usual pause, is a backoff: it ends by itself, so it
 # gets twice the patience.
@@ -87,12 +85,10 @@ def _finding(signal: str, back: list[int], ladder: Ladder, key: int, *, can_bloc
 
 def ladder_for(memory: Memory, rules: Rules, period: int = 1) -> Ladder:
     """The most patient ladder among the calls of one round: a poll with a pause in between is a poll."""
-    kinds: dict[int, Ladder] = {
-        PLAIN: rules.plain, READ_ONLY: rules.read_only, IDEMPOTENT: rules.idempotent, POLL: rules.poll,
-    }  # fmt: skip
+    kinds = (rules.plain, rules.read_only, rules.idempotent, rules.poll)
     round_ = range(1, min(period, len(memory.looks)) + 1)
     ladders = [rules.tools.get(memory.looks[-back].tool) or kinds[memory.marks[-back].kind] for back in round_]
-    return max(ladders, key=_patience)
+    return ladders[0] if len(ladders) == 1 else max(ladders, key=_patience)
 
 
 def _patience(ladder: Ladder) -> int:
@@ -133,12 +129,12 @@ def _is_backoff(marks: Marks, back: list[int]) -> bool:
 
 def repeat(memory: Memory, marks: Marks, rules: Rules) -> Finding | None:
     """The same call with the same result, whatever came between that changed nothing."""
-    if len(marks) < 2 or _waited_for(memory, marks):  # noqa: PLR2004 - one event repeats nothing
+    if len(marks) < ALIKE_MIN or _waited_for(memory, marks):
         return None
     newest = marks[-1]
     barrier = NEW if newest.flags & TEXT else FRESH
     back = _same(marks, barrier, lambda mark: mark.same == newest.same)
-    if len(back) < 2:  # noqa: PLR2004 - as above
+    if len(back) < ALIKE_MIN:
         return None
     period = min(back[1] - 1, PERIOD_MAX)
     ladder = _patient(ladder_for(memory, rules, period), memory, back)
@@ -191,6 +187,8 @@ def error(memory: Memory, marks: Marks, rules: Rules) -> Finding | None:
     if newest is None or not newest.error or newest.flags & OVERFLOW:
         return None
     back = _same(marks, NEW, lambda mark: mark.error == newest.error)
+    if len(back) < ALIKE_MIN:
+        return None
     ladder = _patient(ladder_for(memory, rules), memory, back)
     identical = sum(marks[-distance].call == newest.call for distance in back)
     return _finding(ERROR, back, ladder, newest.error, can_block=identical >= ladder.block)
@@ -210,6 +208,8 @@ def same_failure(memory: Memory, marks: Marks, rules: Rules) -> Finding | None:
         if mark.result != newest.result:
             break
         back.append(distance)
+    if len(back) < ALIKE_MIN:
+        return None
     ladder = _patient(ladder_for(memory, rules), memory, back)
     later = Ladder(observe=ladder.observe + 1, nudge=ladder.nudge + 1, block=ladder.block + 2)
     return _finding(SAME_FAILURE, back, later, newest.call ^ newest.result)
