@@ -70,6 +70,12 @@ def test_targets_are_what_a_text_is_about():
     assert likeness.identity("t", "read a.py").targets != likeness.identity("t", "read b.py").targets
 
 
+def test_of_long_texts_the_ends_are_compared():
+    words = [chr(97 + n // 26) + chr(97 + n % 26) for n in range(500)]
+    sketch = likeness.identity("t", {"text": " ".join(words)}).sketch
+    assert len(sketch) == likeness.WORDS_COMPARED
+
+
 def test_jaccard():
     one, other = frozenset(range(10)), frozenset(range(2, 12))
     assert likeness.jaccard(one, other) == pytest.approx(8 / 12)
@@ -97,6 +103,7 @@ def test_failures_of_one_kind(one, other):
     [
         ("connection refused", "connection reset"),
         ("x.ConnectTimeout", "x.ReadTimeout"),
+        ("it failed: x.ConnectTimeout", "it failed: x.ReadTimeout"),
         ("42", "43"),
         ("", "x"),
     ],

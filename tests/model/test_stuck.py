@@ -120,12 +120,18 @@ def test_the_same_class_of_error_whatever_the_arguments():
     assert [verdict.rung for verdict in verdicts] == [OK, OBSERVE, NUDGE, NUDGE, ESCALATE]
     assert verdicts[2].signal == "error"
     assert verdicts[4].diagnosis.differed == ["arguments (path)", "error"]
+    long = [failing("no such thing here " * 20, number) for number in range(4)]
+    assert rungs(*long) == [OK, OBSERVE, NUDGE, NUDGE], "other arguments are another call, which is not refused"
 
 
 def test_errors_of_other_classes_or_with_a_success_between():
     assert set(rungs(failing("no rights"), failing("no such table"), failing("timed out", 2))) == {OK}
     between = [call for number, error in enumerate(ERRORS) for call in (failing(error, number), read(f"{number}"))]
     assert set(rungs(*between)) == {OK}
+    read_between = [
+        call for n, error in enumerate(ERRORS) for call in (failing(error, n), read(f"{n}", read_only=True))
+    ]
+    assert set(rungs(*read_between)) == {OK}
 
 
 def test_a_failure_that_comes_as_a_result_is_one():
@@ -164,6 +170,7 @@ def test_near_duplicates_of_other_targets_or_with_other_results_are_none():
     assert set(rungs(*[ask("latest", to=f"person{number}") for number in range(8)])) == {OK}
     assert set(rungs(*[ask(f"word{number}") for number in range(8)])) == {OK}
     assert set(rungs(*[ask(word, result=word) for word in ("latest", "recent", "newest", "current")])) == {OK}
+    assert remembered(ask("latest", result="one"), ask("recent", result="two")).marks[-1].near == 0
 
 
 def test_near_duplicates_beyond_the_window_do_not_count():
@@ -234,6 +241,7 @@ def test_the_context_overflows_again():
     assert {verdict.signal for verdict in verdicts[::2]} == {"overflow"}
     later = [deed(number) for number in range(stuck_signals.OVERFLOW_WINDOW + 1)]
     assert rungs(overflow(), *later, overflow(1))[-1] == OBSERVE
+    assert set(rungs(*[overflow(n) for n in range(4)], rules=Rules(off=("overflow",)))) == {OK}
 
 
 def working(number, **rest):
@@ -251,6 +259,13 @@ def test_no_progress_where_it_was_declared():
 def test_tokens_without_progress():
     calls = [working(0, progress=1), working(1, tokens=199_999), working(2, tokens=1)]
     assert rungs(*calls) == [OK, OK, NUDGE]
+
+
+def test_waiting_is_no_lack_of_progress():
+    polls = [poll(number, result=number, poll=True) for number in range(40)]
+    assert remembered(working(0, progress=1), *polls).steps == 0
+    waited = [poll(number, wait=Wait(until=HOUR)) for number in range(40)]
+    assert remembered(working(0, progress=1), *waited).steps == 1
 
 
 def test_a_progress_that_was_there_before_is_none():
@@ -271,6 +286,7 @@ def test_cost_per_progress():
     assert set(rungs(*paid[1:], *dear)) == {OK}, "too few to compare with"
     first = working(99, progress="first", cost_nanousd=5_000)
     assert set(rungs(first, *paid, *dear)) == {OK}, "it was dearer once"
+    assert set(rungs(*paid, *dear, rules=Rules(cost_slope=30.0))) == {OK}
 
 
 def poll(seconds, result="pending", **rest):
@@ -297,6 +313,9 @@ def test_a_declared_wait_that_is_over():
     assert rungs(*calls) == [OK, OK, ESCALATE]
     assert watch(*calls)[-1].signal == "wait"
     assert rungs(*calls[:2], poll(101, result="done")) == [OK, OK, OK]
+    assert remembered(*calls[:2], poll(101, result="done")).waiting is None
+    assert rungs(calls[0], *[read(at=101 * SECOND)] * 3)[-1] == NUDGE, "it excuses nothing any more"
+    assert rungs(poll(10, wait=Wait(until=0))) == [OK], "it must have been polled once"
 
 
 def test_a_wait_is_not_prolonged_by_saying_it_again():
@@ -319,6 +338,8 @@ def test_low_confidence_is_told():
     assert [verdict.rung for verdict in verdicts] == [OBSERVE, NUDGE, ESCALATE]
     assert {verdict.signal for verdict in verdicts} == {"confidence"}
     assert set(rungs(*[working(number, confidence=0.3) for number in range(5)])) == {OK}
+    between = [working(number) for number in range(10, 10 + stuck_signals.UNSURE_WINDOW)]
+    assert rungs(calls[0], *between, calls[1])[-1] == OBSERVE
 
 
 def test_a_backoff_gets_twice_the_patience():
@@ -327,6 +348,8 @@ def test_a_backoff_gets_twice_the_patience():
     assert rungs(*steps, *growing)[6:] == [OK, OBSERVE, OK, OBSERVE, OBSERVE, NUDGE, OBSERVE]
     steady = [failing("HTTP 503: try later", at=(40 + 16 * number) * SECOND) for number in range(4)]
     assert rungs(*steps, *steady)[6:] == [OK, OBSERVE, NUDGE, BLOCK]
+    short = [failing("HTTP 503: try later", at=at * SECOND) for at in (30, 35, 42, 51)]
+    assert rungs(*steps, *short)[6:] == [OK, OBSERVE, NUDGE, BLOCK]
 
 
 @pytest.mark.parametrize("annotation", ["read_only", "idempotent"])
@@ -365,11 +388,22 @@ def test_a_block_refuses_the_call_until_something_new_succeeds():
     assert stuck.blocked(memory, read()) is None
 
 
+def test_a_poll_that_goes_on_ends_no_block():
+    memory = remembered(*[read()] * 4)
+    memory, _ = stuck.observe(memory, poll(1, result="running", poll=True))
+    assert stuck.blocked(memory, read()) is not None
+
+
 def test_a_block_ends_when_the_result_has_changed():
     memory = remembered(*[read(read_only=True)] * 6)
     assert stuck.blocked(memory, read()) is not None
     memory, verdict = stuck.observe(memory, read(result="other", read_only=True))
     assert (verdict.rung, stuck.blocked(memory, read())) == (OK, None)
+
+
+def test_a_blocked_call_with_an_earlier_result_ignores_no_block():
+    earlier, later = read(result="earlier", read_only=True), read(result="later", read_only=True)
+    assert rungs(earlier, earlier, *[later] * 6, earlier)[-2:] == [BLOCK, OBSERVE]
 
 
 def test_a_refused_call_is_an_ignored_block():
