@@ -28,6 +28,7 @@ def fill(plane):
     fill_runs(plane, agent)
     fill_handoffs(plane, agent)
     fill_policies(plane.connect(person="ana"))
+    fill_escalations(plane, agent, plane.connect(person="ana"))
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -101,6 +102,30 @@ def fill_handoffs(plane, agent):
     create(to_agent="nobody", pickup_by=plane.clock.now_us() + 1)
 
 
+def fill_escalations(plane, agent, person):
+    """One of each kind: open, held, voted on, decided and applied, with its answer on the way, withdrawn."""
+    escalate = agent.escalate
+    done = escalate(severity="high", reason=WORDS, context={"text": BIG}, suggested_actions=[WORDS], wait=False)
+    person.inbox.answer(done.id, "choose", choice=done.suggested_actions[0].id, comment=WORDS)
+    agent.escalations.wait(done.id)
+    action = {"tool": "delete", "arguments": {"name": WORDS}, "revision": "1"}
+    voted = escalate(severity="low", reason="Two?", kind="approval", context=WORDS, action=action, needs={"count": 2},
+                     key=WORDS, wait=False)  # fmt: skip
+    person.inbox.answer(voted.id, "approve")
+    person.inbox.comment(voted.id, WORDS)
+    person.inbox.acknowledge(escalate(severity="critical", reason="Held?", wait=False).id)
+    agent.escalations.withdraw(escalate(severity="medium", reason="Not?", wait=False).id, WORDS)
+
+    @agent.task("asker")
+    def asker(run):
+        agent.escalate(severity="high", reason="In a run?")
+
+    agent.start("asker", key="1")
+    agent.work(concurrency=1, until_idle=True)
+    (asked,) = agent.escalations.list(run=agent.runs.find("asker", "1").id)
+    person.inbox.answer(asked.id, "answer", comment=WORDS)
+
+
 def fill_policies(person):
     route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
     person.policies.set("route", "default", route, comment=WORDS)
@@ -136,6 +161,7 @@ def view_workspace(agent):
         "webhooks": list(agent.webhooks.list()),
         "deliveries": list(agent.webhooks.deliveries()),
         "limits": list(agent.handoff.limits()),
+        "escalations": [agent.escalations.get(each.id) for each in agent.escalations.list()],
         "policies": list(agent.policies.list()),
         "policy versions": [*agent.policies.versions("route", "default"), *agent.policies.versions("rules", "old")],
         "events": list(agent.audit.events(limit=1000)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,11 +13,9 @@ from agentmemo import clock
 from agentmemo.console.frame import Visit, segment
 from agentmemo.console.words import actor_name, said
 from agentmemo.errors import InvalidInput, InvalidTransition
-from agentmemo.model.escalation_rules import is_simple_schema
 from agentmemo.model.escalations import UNDECIDED, Escalation
 
 FIELD = "field."  # before the name of a field of the response schema, so that it is none of the form's own
-FIELDS_MAX = 20
 
 
 async def answer(visit: Visit) -> str:
@@ -114,47 +113,15 @@ def outrun(found: Escalation, error: InvalidTransition) -> InvalidTransition:
     return InvalidTransition(message, why="A decision is final.", next_call="Look at what came of it.", details=details)
 
 
-def values_of(form: Any, found: Escalation, decision: str) -> Any:
+def values_of(form: Mapping[str, str], found: Escalation, decision: str) -> Any:
     """What was filled in: the edited arguments, or the fields of the response schema."""
     if decision == "edit":
-        return _json(form.get("arguments", ""), "The arguments")
-    if decision not in ("answer", "choose") or found.response_schema is None:
+        return _json(form.get("arguments", ""))
+    if decision != "answer" or found.response_schema is None:
         return None
-    if not has_fields(found.response_schema):
-        text = form.get("values", "")
-        return _json(text, "The answer") if text.strip() else None
-    given = fields_of(form, found.response_schema)
-    if decision == "choose" and not given:
-        return None
-    missing = [name for name in required(found.response_schema) if name not in given]
-    if missing:
-        raise InvalidInput(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not filled in.",
-            why="Whoever asked needs it.",
-            next_call="Go back and fill it in.",
-            details={"escalation": found.id},
-        )
-    return given
-
-
-def has_fields(schema: dict[str, Any]) -> bool:
-    """Whether the form can show the schema's fields; else the values are written as JSON."""
-    return is_simple_schema(schema) and len(schema["properties"]) <= FIELDS_MAX
-
-
-def required(schema: dict[str, Any]) -> list[str]:
-    wanted = schema.get("required")
-    return [name for name in wanted if name in schema["properties"]] if isinstance(wanted, list) else []
-
-
-def fields_of(form: Any, schema: dict[str, Any]) -> dict[str, Any]:
-    """The fields that were filled in, each as the type it has. Raises InvalidInput naming the one that does not fit."""
-    made: dict[str, Any] = {}
-    for name, field in schema["properties"].items():
-        text = form.get(FIELD + name, "").strip()
-        if text:
-            made[name] = _typed(name, field, text)
-    return made
+    fields = found.response_schema["properties"]
+    given = {name: text for name in fields if (text := form.get(FIELD + name, "").strip())}
+    return {name: _typed(name, fields[name], text) for name, text in given.items()}
 
 
 def _typed(name: str, field: dict[str, Any], text: str) -> Any:
@@ -180,8 +147,8 @@ def shown(choice: Any) -> str:
     return choice if isinstance(choice, str) else msgspec.json.encode(choice).decode()
 
 
-def _json(text: str, what: str) -> Any:
+def _json(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise InvalidInput(f"{what} must be JSON.", why=str(error), next_call="Go back and correct it.") from None
+        raise InvalidInput("The arguments are no JSON.", why=str(error), next_call="Go back and correct it.") from None

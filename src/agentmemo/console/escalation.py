@@ -7,13 +7,13 @@ from typing import Any
 
 from agentmemo.clock import SECOND
 from agentmemo.console import timeline
-from agentmemo.console.answering import FIELD, has_fields, required, shown
+from agentmemo.console.answering import FIELD, shown
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import actor_name, count, escalation_look, said, then
 from agentmemo.errors import NotFound
 from agentmemo.model.audit import Event
 from agentmemo.model.escalation_rules import is_excluded, warning_at
-from agentmemo.model.escalations import FAILED, NEGATIVE, UNDECIDED, Escalation, Waiter
+from agentmemo.model.escalations import FAILED, NEGATIVE, UNDECIDED, Escalation, Vote, Waiter
 from agentmemo.model.runs import Run
 
 EVENTS = 200
@@ -39,7 +39,6 @@ async def escalation(visit: Visit) -> Page:
         "excluded": excluded,
         "options": options(found) if undecided and may and not excluded else [],
         "fields": fields(found),
-        "free_form": found.response_schema is not None and not has_fields(found.response_schema),
         "yours": found.holder == visit.identity.actor,
         "votes": [vote_row(found, vote) for vote in found.votes],
         "votes_text": votes_text(found, visit.identity.actor),
@@ -101,26 +100,23 @@ def option(
 
 
 def fields(found: Escalation) -> list[dict[str, Any]]:
-    """The response schema as fields of a form; none where it is not flat."""
-    schema = found.response_schema
-    if schema is None or not has_fields(schema):
-        return []
-    needed = required(schema)
+    """The response schema as fields of a form."""
+    schema = found.response_schema or {"properties": {}}
     return [
         {
             "name": FIELD + name,
             "label": str(field.get("title") or name),
             "help": str(field.get("description") or ""),
             "type": field["type"],
-            "choices": [shown(choice) for choice in field["enum"]] if isinstance(field.get("enum"), list) else None,
+            "choices": [shown(choice) for choice in field["enum"]] if "enum" in field else None,
             "value": shown(field["default"]) if "default" in field else "",
-            "required": name in needed,
+            "required": name in schema.get("required", []),
         }
         for name, field in schema["properties"].items()
     ]
 
 
-def vote_row(found: Escalation, vote: Any) -> dict[str, Any]:
+def vote_row(found: Escalation, vote: Vote) -> dict[str, Any]:
     return {
         "person": vote.person,
         "said": said(found, vote.decision, vote.choice),

@@ -69,7 +69,8 @@ class Visit:
     async def count_questions(self) -> None:
         """How many open questions the navigation speaks of, where the person may see the plane's totals."""
         if self.may("system:read") and self.may("escalations:read"):
-            self.questions = sum((await self.connection.status()).questions.values())
+            known = (await self.connection.status()).escalations
+            self.questions = sum(known.get(severity, 0) for severity in words.SEVERITIES)
 
     def may(self, permission: str) -> bool:
         """Whether the person's grants cover it; asked before a part of a page that would be denied."""

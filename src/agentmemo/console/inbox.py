@@ -144,7 +144,7 @@ async def open_counts(visit: Visit) -> dict[str, int]:
     """How many are open of each severity; empty where the person may not see the plane's totals."""
     if not visit.may("system:read"):
         return {}
-    known = (await visit.connection.status()).questions
+    known = (await visit.connection.status()).escalations
     return {severity: known[severity] for severity in SEVERITIES if known.get(severity)}
 
 
