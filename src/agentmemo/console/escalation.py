@@ -72,16 +72,15 @@ def options(found: Escalation) -> list[dict[str, Any]]:
         for number, action in enumerate(found.suggested_actions, 1)
     ]
     if found.action is not None:
-        tool = found.action.tool
-        made.append(option("approve", "Approve", f"{tool} runs, exactly as shown.", "a", found.action.reversible))
-        made.append(option("edit", "Approve with changes", "Change the arguments below; the votes of others are void.", "e"))
+        made.append(option("approve", "Approve", "It runs exactly as shown.", "a", found.action.reversible))
+        made.append(option("edit", "Approve with changes", "It runs with other arguments, see below.", "e"))
     elif found.kind in ("approval", "risk") or not (found.suggested_actions or found.response_schema):
         made.append(option("approve", "Approve", "Whoever asked goes ahead.", "a"))
     if found.response_schema is not None or found.action is None:
-        how = "what you fill in below" if found.response_schema else "your words, as a result and no refusal"
-        made.append(option("answer", "Answer", f"Whoever asked gets {how}."))
-    made.append(option("reject", "Reject", "Whoever asked gets your reason as a refusal.", "r"))
-    made.append(option("abort", "Stop the work", "Whoever asked gets your reason and ends what it does."))
+        how = "What you fill in below goes back." if found.response_schema else "Your comment goes back as the answer."
+        made.append(option("answer", "Answer", how))
+    made.append(option("reject", "Reject", "Your reason goes back as a refusal.", "r"))
+    made.append(option("abort", "Stop the work", "Your reason goes back; the work ends."))
     return made
 
 

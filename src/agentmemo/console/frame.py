@@ -133,7 +133,7 @@ class Console:
                 check_token(visit.form, visit.session.csrf)
                 where = await handler(visit)
             except Error as error:
-                return self.render(request, error_page(error, visit.form), visit)
+                return self.render(request, error_page(error, visit.form, back=request.url.path.rpartition("/")[0]), visit)
             finally:
                 await visit.connection.close()
             return RedirectResponse(where, status_code=HTTPStatus.SEE_OTHER)
@@ -323,7 +323,9 @@ def check_token(form: Mapping[str, str], expected: str) -> None:
         )
 
 
-def error_page(error: Error, form: Mapping[str, str] | None = None, *, status: int | None = None) -> Page:
+def error_page(
+    error: Error, form: Mapping[str, str] | None = None, *, status: int | None = None, back: str = ""
+) -> Page:
     """What happened to your act, what is safe, what you sent, and the next step."""
     sent = {name: text for name, text in (form or {}).items() if name not in {"token", "key"} and text.strip()}
     status = status or next((code for kind, code in HTTP_OF.items() if isinstance(error, kind)), 500)
@@ -333,7 +335,7 @@ def error_page(error: Error, form: Mapping[str, str] | None = None, *, status: i
         title="Not saved" if act else "Not shown",
         section="",
         status=status,
-        data={"error": error.to_dict(), "status": status, "sent": sent, "act": act},
+        data={"error": error.to_dict(), "status": status, "sent": sent, "act": act, "back": back},
     )
 
 

@@ -56,16 +56,15 @@ async def inbox(visit: Visit) -> Page:
         parts = await overview(visit, chosen)
     filtered = chosen != Filter() or cursor is not None
     decided = list((await visit.connection.inbox.list(section="done", limit=LOOKED_AT)).items)
-    undecided = [each for name in ("mine", "open") if name in parts for each in parts[name].items]
     last = decided[0] if decided else None
     more = parts[section].cursor if section else None
     data = {
         "headline": headline(parts, section, filtered=filtered),
-        "context": context(undecided, last, visit.now, filtered=filtered or section is not None),
+        "context": context(parts, last, visit.now, filtered=filtered or section is not None),
         "counters": counters(decided) | {"open": await open_counts(visit)},
         "sections": {name: [await row(visit, each, name) for each in part.items] for name, part in parts.items()},
         "goes_on": [name for name, part in parts.items() if part.cursor],
-        "section": section,
+        "only": section,
         "filter": msgspec.structs.asdict(chosen),
         "filtered": filtered,
         "older": more and {"section": section, **msgspec.structs.asdict(chosen), "cursor": more},
@@ -123,21 +122,31 @@ async def row(visit: Visit, found: Escalation, section: str) -> dict[str, Any]:
         "id", "state", "kind", "severity", "reason", "asker", "run", "occurrences", "waiting", "undelivered",
         "deadline", "lapsed_at", "holder", "hold_until", "snoozed", "assignee", "created_at", "ended_at",
     )  # fmt: skip
-    made: dict[str, Any] = {name: getattr(found, name) for name in kept}
-    made |= {"look": escalation_look(found), "then": then(found), "count": found.needs.count}
-    if found.answer:
-        answer = found.answer
-        made["answer"] = {
-            "said": said(found, answer.decision, answer.choice), "by": answer.by, "at": answer.at,
-            "comment": answer.comment, "defaulted": answer.defaulted,
-        }  # fmt: skip
-    if section == "undelivered":
-        whole = await visit.connection.inbox.get(found.id)
-        failed = [waiter for waiter in whole.waiters if waiter.state == FAILED]
-        made["failed"] = len(failed)
-        made["error"] = failed[0].error if failed else ""
-        made["attempts"] = max((waiter.attempts for waiter in whole.waiters), default=0)
-    return made
+    return {
+        **{name: getattr(found, name) for name in kept},
+        "look": escalation_look(found),
+        "then": then(found),
+        "count": found.needs.count,
+        "answer": answered(found),
+        "delivery": await delivery(visit, found) if section == "undelivered" else None,
+    }
+
+
+def answered(found: Escalation) -> dict[str, Any] | None:
+    """What was said, in the words it was offered with."""
+    answer = found.answer
+    if answer is None:
+        return None
+    what = said(found, answer.decision, answer.choice)
+    return {"said": what, "by": answer.by, "comment": answer.comment, "defaulted": answer.defaulted}
+
+
+async def delivery(visit: Visit, found: Escalation) -> dict[str, Any]:
+    """How often it was tried to give the answer to those who wait, and why that failed."""
+    waiters = (await visit.connection.inbox.get(found.id)).waiters
+    failed = [waiter for waiter in waiters if waiter.state == FAILED]
+    attempts = max((waiter.attempts for waiter in waiters), default=0)
+    return {"failed": len(failed), "attempts": attempts, "error": failed[0].error if failed else ""}
 
 
 async def open_counts(visit: Visit) -> dict[str, int]:
@@ -179,14 +188,16 @@ def headline(parts: dict[str, Part], section: str | None, *, filtered: bool) -> 
     return "No question fits this filter." if filtered else "Nobody asks anything."
 
 
-def context(undecided: list[Escalation], last: Escalation | None, now: int, *, filtered: bool) -> str:
-    """What runs out first; where nothing is open, when the last one was."""
-    running = [each.deadline for each in undecided if each.lapsed_at is None]
-    if running:
-        first = min(running)
-        return f"The first runs out in {duration((first - now) / SECOND)}." if first > now else "The first runs out now."
-    if undecided:
-        return "The time of all of them is over."
+def context(parts: dict[str, Part], last: Escalation | None, now: int, *, filtered: bool) -> str:
+    """What runs out first, and what else is open; where nothing is, when the last one was."""
+    yours, others = (parts[name].items if name in parts else [] for name in ("mine", "open"))
+    more = f" {sentence(count(len(others), 'other is', 'others are'))} open." if yours and others else ""
+    first = min((each.deadline for each in yours or others if each.lapsed_at is None), default=None)
+    if first is not None:
+        which = "The first" if len(yours or others) > 1 else "It"
+        return f"{which} runs out in {duration((first - now) / SECOND)}.{more}"
+    if yours or others:
+        return f"The time to answer is over.{more}"
     if filtered:
         return ""
     if last is None:

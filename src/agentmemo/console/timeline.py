@@ -44,7 +44,7 @@ SENT = {
 def moments(found: Escalation, events: list[Event] | None) -> list[dict[str, Any]]:
     """The oldest first; of many the newest. Without the trail, what the question itself knows."""
     said_at = {(vote.person, vote.at) for vote in found.votes}
-    made = [from_trail(event) for event in events or [] if is_own(event, said_at)]
+    made = [from_trail(event) for event in reversed(events or []) if is_own(event, said_at)]
     if events is None:
         made.append(moment(found.created_at, "person", f"{actor_name(found.asker)} asked"))
         if found.ended_at:
