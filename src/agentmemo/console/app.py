@@ -15,7 +15,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentmemo.clock import Clock, SystemClock
-from agentmemo.console import answering, decide, escalation, events, handoff, handoffs, home, inbox, run, runs, signin, state
+from agentmemo.console import (
+    answering,
+    decide,
+    escalation,
+    events,
+    handoff,
+    handoffs,
+    home,
+    inbox,
+    run,
+    runs,
+    signin,
+    state,
+)
 from agentmemo.console.frame import Authenticate, Console, Handler, error_page
 from agentmemo.console.live import Live
 from agentmemo.errors import Error, InvalidInput, NotFound

@@ -133,7 +133,9 @@ class Console:
                 check_token(visit.form, visit.session.csrf)
                 where = await handler(visit)
             except Error as error:
-                return self.render(request, error_page(error, visit.form, back=request.url.path.rpartition("/")[0]), visit)
+                return self.render(
+                    request, error_page(error, visit.form, back=request.url.path.rpartition("/")[0]), visit
+                )
             finally:
                 await visit.connection.close()
             return RedirectResponse(where, status_code=HTTPStatus.SEE_OTHER)
