@@ -45,7 +45,6 @@ async def escalation(visit: Visit) -> Page:
         "snoozes": snoozes(found, visit.now),
         "people": await people(visit) if undecided and may else [],
         "outcome": outcome(found),
-        "context": shown_context(found.context),
         "run": await run_of(visit, found.run),
         "waiters": [await waiter_row(visit, waiter) for waiter in found.waiters],
         "failed": sum(waiter.state == FAILED for waiter in found.waiters),
@@ -176,13 +175,6 @@ def outcome(found: Escalation) -> dict[str, Any] | None:
         "scope": given.scope,
         "execute_by": given.execute_by,
     }
-
-
-def shown_context(context: Any) -> list[tuple[str, Any]]:
-    """The context as facts where it is an object, else as one."""
-    if context in (None, "", {}, []):
-        return []
-    return list(context.items()) if isinstance(context, dict) else [("", context)]
 
 
 async def run_of(visit: Visit, handle: str | None) -> Run | None:
