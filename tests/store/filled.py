@@ -61,6 +61,7 @@ def fill_runs(plane, agent):
         run.step("first", lambda: {"result": LARGE})
         run.decide("use it", because=WORDS)
         run.finding("it works")
+        run.observe("read", {"path": WORDS}, LARGE)
         run.tried("something", why_failed="it did not")
         run.progress(50.5, "half")
         run.complete("whole")

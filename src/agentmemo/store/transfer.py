@@ -133,6 +133,8 @@ TABLES = (
     ),
     _table("escalation_vote", "id", "escalation person decision ballot at"),
     _table("escalation_comment", "id", "escalation person text at"),
+    _table("run_watch", "run", "number memory updated_at"),
+    _table("run_failure", "id", "workspace fingerprint run at"),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
     _table(
         "delivery",
