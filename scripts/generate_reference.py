@@ -34,6 +34,7 @@ NOUNS = {
     "task": "Tasks and schedules",
     "worker": "Workers",
     "briefing": "Briefing",
+    "policy": "Policies",
     "audit": "Events",
     "access": "Access",
     "key": "Keys",

@@ -16,6 +16,7 @@ class Promise(NamedTuple):
 
 DESIGN_1, STATE, RUNS, AUDIT, ACCESS, API = "promises", "state", "runs and steps", "audit", "access", "the Python API"
 HANDOFFS = "handoffs"
+POLICIES = "policies"
 
 PROMISES = {
     "article.state": Promise("The article's state calls run as written.", API),
@@ -103,7 +104,7 @@ PROMISES = {
         "Attempts are counted and kept; the last failed one leaves it dead, with the work.", HANDOFFS
     ),
     "handoff.decline": Promise(
-        "Declined work goes to the next receiver of its ladder, or back to its sender.", HANDOFFS
+        "Declined work goes to others of its receiver, to the next one of its ladder, or back to its sender.", HANDOFFS
     ),
     "handoff.cancel": Promise("A cancelled handoff is told its holder at the next call.", HANDOFFS),
     "handoff.requeue": Promise("What ended without a result can be offered again.", HANDOFFS),
@@ -127,6 +128,14 @@ PROMISES = {
     "handoff.briefing": Promise("The briefing tells what is offered and what came of what was handed over.", HANDOFFS),
     "handoff.tombstone": Promise("A pruned handoff leaves a tombstone, so its key is never silently reused.", HANDOFFS),
     "person.only": Promise("An agent can never answer for a person.", DESIGN_1),
+    "policy.person": Promise("Only people rule beforehand; agents may read what is ruled.", POLICIES),
+    "policy.versions": Promise("A policy has versions, and each stays.", POLICIES),
+    "policy.cas": Promise("A policy can be set only over the version that was read.", POLICIES),
+    "policy.checked": Promise("A policy that does not fit is refused with its path and the next call.", POLICIES),
+    "policy.named": Promise("What a policy names cannot be missing.", POLICIES),
+    "policy.contact": Promise("Addresses of persons are shown to persons only.", POLICIES),
+    "policy.silence": Promise("What is critical is silenced only by two persons.", POLICIES),
+    "policy.calendar": Promise("A schedule takes its shifts from a calendar, and needs it no more.", POLICIES),
     "briefing.parts": Promise("The briefing tells goal, done, tried, decisions, budget and the next call.", RUNS),
     "briefing.short": Promise("A briefing has at most about 300 tokens.", RUNS),
     "briefing.fence": Promise("Text by other agents is fenced as data, with author and trust.", RUNS),

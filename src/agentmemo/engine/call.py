@@ -11,6 +11,7 @@ from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
 from agentmemo.model.handoffs import Package
 from agentmemo.settings import Settings
+from agentmemo.store.blobs import Packed
 from agentmemo.store.database import Database, Transaction
 
 
@@ -48,10 +49,10 @@ class Call:
 
     `replayed` is True where the answer was stored by an earlier request with the same request id. `renewed` holds
     leases written by the transaction, believed only once it has committed. `problems` holds, by handoff, what is wrong
-    with a result that was checked before the transaction.
+    with a result that was checked before the transaction, and `verifications` what its verifier is to get.
     """
 
-    __slots__ = ("actor", "caller", "engine", "events", "problems", "renewed", "replayed", "workspace")
+    __slots__ = ("actor", "caller", "engine", "events", "problems", "renewed", "replayed", "verifications", "workspace")
 
     def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
@@ -62,6 +63,7 @@ class Call:
         self.replayed = False
         self.renewed: list[tuple[str, Renewal]] = []
         self.problems: dict[str, list[str]] = {}
+        self.verifications: dict[str, Packed] = {}
 
     def namespace(self, tx: Transaction, name: str) -> int | None:
         """The interned namespace, or None where nothing was ever written."""

@@ -115,6 +115,7 @@ TABLES = (
     _table("handoff_attempt", "id", "handoff epoch holder started_at ended_at outcome reason"),
     _table("handoff_turn", "workspace address sender", "turn", texts=("address",)),
     _table("handoff_receiver", "workspace actor address", "", texts=("address",)),
+    _table("handoff_refusal", "handoff actor address", "", texts=("address",)),
     _table("handoff_limit", "workspace address", "concurrency held rate per_us tokens filled_at", texts=("address",)),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
     _table(
@@ -133,6 +134,7 @@ TABLES = (
     _table("answer_link", "hash", "workspace escalation notification person code misses expires_at used_at"),
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
+    _table("policy", "id", "workspace kind name version current live document author comment at"),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
 # What the databases have besides, and why no copy needs it.
@@ -149,6 +151,7 @@ LEFT_OUT = {
     "handoff_reference.id": "only SQLite numbers them",
     "handoff_turn.id": "only SQLite numbers them",
     "handoff_receiver.id": "only SQLite numbers them",
+    "handoff_refusal.id": "only SQLite numbers them",
     "handoff_limit.id": "only SQLite numbers them",
 }
 

@@ -56,7 +56,7 @@ def _tell(tx: Transaction, webhook: _Webhook, row: handoff_rows.HandoffRow) -> i
     told = 0
     if row.offered:
         addresses = [f"agent:{webhook.name}", *handoff_rows.addresses(tx, webhook.workspace, webhook.actor)]
-        if row.address in addresses:
+        if handoff_rows.is_offered(tx, row, addresses, webhook.actor):
             message = f"{row.handle} offered at {row.offered_at} to {row.address} after epoch {row.epoch}"
             _add(tx, webhook, row, model.OFFERED, message)
             told += 1

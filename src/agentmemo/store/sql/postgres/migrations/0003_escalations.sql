@@ -36,6 +36,7 @@ CREATE TABLE escalation (
     answer text,
     execute_by bigint,
     uses bigint NOT NULL DEFAULT 0,
+    redeemed text,
     supersedes text COLLATE "C",
     superseded_by text COLLATE "C",
     created_at bigint NOT NULL,
@@ -74,6 +75,7 @@ CREATE TABLE escalation_waiter (
     escalation bigint NOT NULL,
     key text COLLATE "C",
     implicit smallint NOT NULL,
+    waits smallint NOT NULL,
     actor bigint NOT NULL,
     run text COLLATE "C",
     step text,
@@ -85,7 +87,7 @@ CREATE TABLE escalation_waiter (
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
 CREATE UNIQUE INDEX escalation_waiter_key ON escalation_waiter (workspace, key) WHERE key IS NOT NULL;
 CREATE INDEX escalation_waiter_of ON escalation_waiter (escalation);
-CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state <> 'applied';
+CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state NOT IN ('applied', 'gone');
 CREATE INDEX escalation_waiter_undelivered ON escalation_waiter (workspace, escalation)
     WHERE state IN ('ready', 'leased', 'failed');
 
@@ -161,7 +163,7 @@ CREATE TABLE policy (
     at bigint NOT NULL,
     UNIQUE (workspace, kind, name, version)
 );
-CREATE INDEX policy_current ON policy (workspace, kind, name) WHERE current = 1;
+CREATE UNIQUE INDEX policy_current ON policy (workspace, kind, name) WHERE current = 1;
 
 -- What stuck detection remembers of a run, and which failures have been met in which runs.
 CREATE TABLE run_watch (
@@ -192,5 +194,6 @@ CREATE TABLE guarded (
 CREATE INDEX guarded_at ON guarded (workspace, at);
 
 -- Keys that agents were given before there were escalations, with the grants of then.
-UPDATE credential SET grants = replace(grants, '"handoffs:write","audit:read"', '"handoffs:write","escalations:read","escalations:write","audit:read"')
-WHERE kind = 'agent';
+UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","policies:read","audit:read","system:read"]}]'
+WHERE kind = 'agent'
+    AND grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","audit:read","system:read"]}]';

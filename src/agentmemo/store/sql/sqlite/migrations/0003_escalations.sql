@@ -36,6 +36,7 @@ CREATE TABLE escalation (
     answer TEXT,
     execute_by INTEGER,
     uses INTEGER NOT NULL DEFAULT 0,
+    redeemed TEXT,
     supersedes TEXT,
     superseded_by TEXT,
     created_at INTEGER NOT NULL,
@@ -74,6 +75,7 @@ CREATE TABLE escalation_waiter (
     escalation INTEGER NOT NULL,
     key TEXT,
     implicit INTEGER NOT NULL,
+    waits INTEGER NOT NULL,
     actor INTEGER NOT NULL,
     run TEXT,
     step TEXT,
@@ -85,7 +87,7 @@ CREATE TABLE escalation_waiter (
 ) STRICT;
 CREATE UNIQUE INDEX escalation_waiter_key ON escalation_waiter (workspace, key) WHERE key IS NOT NULL;
 CREATE INDEX escalation_waiter_of ON escalation_waiter (escalation);
-CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state <> 'applied';
+CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state NOT IN ('applied', 'gone');
 CREATE INDEX escalation_waiter_undelivered ON escalation_waiter (workspace, escalation)
     WHERE state IN ('ready', 'leased', 'failed');
 
@@ -161,7 +163,7 @@ CREATE TABLE policy (
     at INTEGER NOT NULL,
     UNIQUE (workspace, kind, name, version)
 ) STRICT;
-CREATE INDEX policy_current ON policy (workspace, kind, name) WHERE current = 1;
+CREATE UNIQUE INDEX policy_current ON policy (workspace, kind, name) WHERE current = 1;
 
 -- What stuck detection remembers of a run, and which failures have been met in which runs.
 CREATE TABLE run_watch (
@@ -192,5 +194,6 @@ CREATE TABLE guarded (
 CREATE INDEX guarded_at ON guarded (workspace, at);
 
 -- Keys that agents were given before there were escalations, with the grants of then.
-UPDATE credential SET grants = replace(grants, '"handoffs:write","audit:read"', '"handoffs:write","escalations:read","escalations:write","audit:read"')
-WHERE kind = 'agent';
+UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","policies:read","audit:read","system:read"]}]'
+WHERE kind = 'agent'
+    AND grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","audit:read","system:read"]}]';
