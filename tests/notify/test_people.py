@@ -207,6 +207,12 @@ def test_who_was_not_told_before_the_decision_is_not_told_at_all(desk):
     assert desk.seen()[0] == "expired"
 
 
+def test_what_is_over_is_told_to_nobody_new(desk):
+    desk.end()
+    assert desk.tell(MARIA) == 0
+    assert desk.seen() is None
+
+
 def test_a_decision_while_a_message_is_on_its_way_follows_it(desk):
     desk.tell(MARIA)
     desk.outbox.meanwhile = desk.end

@@ -23,6 +23,7 @@ from agentmemo.console import waiting, words
 from agentmemo.console.icons import Icons
 from agentmemo.console.sessions import Session, Sessions, same
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, NotAuthenticated, PermissionDenied
+from agentmemo.model import notification_forms
 from agentmemo.model.access import Identity, allows
 
 Authenticate = Callable[[str], AsyncConnection]
@@ -238,6 +239,9 @@ def environment() -> Environment:
         "byline": words.byline,
         "drawing": waiting.drawing,
         "is_handoff": words.is_handoff,
+        "option_line": notification_forms.option_line,
+        "over_line": notification_forms.over_line,
+        "reasons": notification_forms.reasons,
     }
     return made
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from agentmemo.engine import audit, waits
+from agentmemo.engine import audit, notifications, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing
 from agentmemo.model import escalations as model
@@ -73,6 +73,7 @@ def end(
     )
     for waiter in rows.waiters(tx, row.id):
         _give(tx, call, row, waiter, answer, reason)
+    notifications.outdated(tx, row.id)
 
 
 def leased(tx: Transaction, run: run_rows.RunRow) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agentmemo import ids
+from agentmemo.engine import notifications
 from agentmemo.engine.call import Call, not_found
 from agentmemo.model import escalations as model
 from agentmemo.model.escalation_rules import Policy, needs_of
@@ -138,6 +139,10 @@ def _whole(tx: Transaction, call: Call, row: rows.EscalationRow, made: model.Esc
                 updated_at=waiter.updated_at,
             )
             for waiter in rows.waiters(tx, row.id)
+        ],
+        told=[
+            model.Told(**dict(zip(model.Told.__struct_fields__, found, strict=True)))
+            for found in notifications.told(tx, row.id)
         ],
     )
 

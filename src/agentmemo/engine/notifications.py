@@ -57,7 +57,10 @@ class Due(NamedTuple):
 
 
 def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipients: Iterable[Addressed]) -> int:
-    """Have people told, in the transaction in which the occasion comes about. What was enqueued before is nothing."""
+    """Have people told, in the transaction in which the occasion comes about.
+
+    What was enqueued before is nothing, and so is what is over: of the end, those hear who were told of the question.
+    """
     return sum(
         tx.run(
             "notification_add",

@@ -3,7 +3,8 @@
 -- name: notification_add
 INSERT INTO notification (id, workspace, escalation, occasion, person, channel, address, carries, state, next_at,
     created_at)
-VALUES (:id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :now, :now)
+SELECT :id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :now, :now
+FROM escalation WHERE id = :escalation AND ended_at IS NULL
 ON CONFLICT (escalation, occasion, person, channel, address) DO NOTHING;
 
 -- name: notification_due
