@@ -9,8 +9,6 @@ import pytest
 
 from agentmemo.clock import SystemClock
 from agentmemo.connect import LocalPlane, connection_for
-from agentmemo.engine import notifications
-from agentmemo.engine.notifications import Recipient
 from agentmemo.model.access import EVERYTHING, Caller
 from agentmemo.settings import Settings
 
@@ -51,22 +49,14 @@ def test_everywhere_within_three_seconds(plane, receiver, mail_server):
     receiver.standing_answer = (200, b'{"ok":true,"channel":"C1","ts":"17.1"}')
     agent = connection_for(plane, Caller(kind="agent", name="deployer", grants=(EVERYTHING,)))
     maria = connection_for(plane, Caller(kind="person", name="maria", grants=(EVERYTHING,)))
+    maria.policies.set("contact", "maria", {"channels": [{"kind": "email", "address": "maria@example.org"}]})
+    elsewhere = {"slack": "U0OTTO", "ntfy": "topic", "webhook": receiver.base + "/hook"}
+    maria.policies.set(
+        "contact", "otto", {"channels": [{"kind": kind, "address": place} for kind, place in elsewhere.items()]}
+    )
     asked = agent.escalations.create(
         severity="high", reason="Roll back?", suggested_actions=[{"id": "yes", "label": "Yes"}], wait=False
     )
-    people = [
-        Recipient("maria", "email", "maria@example.org"),
-        Recipient("otto", "slack", "U0OTTO"),
-        Recipient("otto", "ntfy", "topic"),
-        Recipient("otto", "webhook", receiver.base + "/hook"),
-    ]
-    call = plane.engine.system_calls({1})[1]
-
-    def tell(tx):
-        (number, *_) = tx.one("escalation_get", workspace=1, handle=asked.id)
-        return notifications.enqueue(tx, call, number, "step 1", people)
-
-    assert plane.engine.database.write(tell, lane=1) == 4
     mail_server.got.line.get(timeout=PATIENCE)
     for _ in range(3):
         receiver.got.line.get(timeout=PATIENCE)

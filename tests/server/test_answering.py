@@ -14,9 +14,8 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from agentmemo.engine import notifications
-from agentmemo.engine.notifications import Recipient
 from agentmemo.model import notification_forms as forms
+from agentmemo.model.escalation_rules import POLICIES
 from agentmemo.notify.people import PeopleSender
 from agentmemo.server import slack
 from agentmemo.server.app import create_app
@@ -50,6 +49,7 @@ class Desk:
     def __init__(self, plane):
         self.plane = plane
         self.agent = plane.connect("deployer")
+        self.admin = plane.connect(person="root")
         self.outbox = Outbox()
         self.sender = PeopleSender(plane.engine, plane.local.people._compose)
         self.sender.channels = dict.fromkeys(self.sender.channels, self.outbox)
@@ -63,18 +63,16 @@ class Desk:
             "context": {"why": "errors rose", "p99": "4 s"},
             "suggested_actions": [{"id": "yes", "label": "Roll back", "reversible": True}],
         }
+        self.contact(person, channel, address)
         asked = self.agent.escalations.create(**(given | more), wait=False)
-        self.tell(asked, Recipient(person, channel, address))
+        # Mild ones are told in batches, a while after they were asked.
+        self.plane.advance(POLICIES[asked.severity].batch_seconds)
+        self.sender.send_due()
         return asked
 
-    def tell(self, asked, recipient, occasion="step 1"):
-        def work(tx):
-            (number, *_) = tx.one("escalation_get", workspace=1, handle=asked.id)
-            notifications.enqueue(tx, self.plane.engine.system_calls({1})[1], number, occasion, [recipient])
-
-        self.plane.engine.system_calls({1})
-        self.plane.engine.database.write(work, lane=1)
-        self.sender.send_due()
+    def contact(self, person, channel, address):
+        channels = [{"kind": channel, "address": address}]
+        self.admin.policies.set("contact", person, {"channels": channels, "sensitivity": "secret"})
 
     @property
     def message(self):
@@ -305,10 +303,16 @@ def test_nobody_decides_without_a_name(desk):
     asked = desk.ask("slack", "C0CHANNEL", person="team")
     assert press(desk).status_code == 200
     assert desk.state(asked).state == "open"
-    desk.tell(asked, Recipient("maria", "slack", MEMBER))
-    desk.outbox.sent.pop()
+    desk.contact("maria", "slack", MEMBER)
     press(desk)
     assert desk.state(asked).answer.by == "person:maria"
+
+
+def test_whoever_left_decides_no_more(desk):
+    asked = desk.ask("slack", MEMBER)
+    desk.contact("maria", "slack", "U0NEW")
+    assert press(desk).status_code == 200
+    assert desk.state(asked).state == "open"
 
 
 def test_a_comment_goes_with_the_button(desk):

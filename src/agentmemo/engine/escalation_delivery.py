@@ -71,9 +71,9 @@ def end(
         contents={"answer": text.encode()} if text else None,
         reason=reason or (answer.comment if answer else ""),
     )
+    notifications.outdated(tx, row.id)
     for waiter in rows.waiters(tx, row.id):
         _give(tx, call, row, waiter, answer, reason)
-    notifications.outdated(tx, row.id)
 
 
 def leased(tx: Transaction, run: run_rows.RunRow) -> None:

@@ -6,13 +6,14 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, policies
+from agentmemo.engine import audit, escalation_delivery, notifications, policies
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import existing, policy_of
 from agentmemo.model import escalation_rules as rules
 from agentmemo.model import escalations as model
 from agentmemo.model import policies as policy_model
 from agentmemo.store import escalations as rows
+from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
 
 
@@ -90,13 +91,29 @@ def steps_of(tx: Transaction, call: Call, route: str) -> list[float]:
 
 def tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, step: int) -> None:
     """Tell the people of one step of its route; the same occasion again tells nobody twice."""
-    del tx, call, row, occasion, step
+    if not _is_silenced(tx, call, row):
+        route = policy_of(row).route
+        told = policies.recipients(tx, call, route, step, tx.now, severity=row.severity)
+        notifications.enqueue(tx, call, row.id, occasion, told)
 
 
 def told_all(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str) -> None:
-    """Tell everybody on the way up to where it has climbed, the one who holds it included."""
-    for step in range(max(1, row.climb)):
+    """Tell everybody on the way up to where it has climbed."""
+    steps = len(steps_of(tx, call, policy_of(row).route))
+    for step in range(min(steps, max(1, row.climb))):
         tell(tx, call, row, occasion, step)
+
+
+def _is_silenced(tx: Transaction, call: Call, row: rows.EscalationRow) -> bool:
+    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    subject = policy_model.Subject(
+        kind=row.kind,
+        severity=row.severity,
+        asker=call.engine.names.actor_name(tx, call.workspace, row.asker),
+        run=run.name if run else None,
+        collapse_key=row.collapse_key,
+    )
+    return policies.silenced(tx, call, subject, tx.now) is not None
 
 
 def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
@@ -193,4 +210,3 @@ def _expire(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
         return
     answer = rules.fallback_answer(row.fallback, row.handle, tx.now)
     escalation_delivery.end(tx, call, row, model.DEFAULTED, answer)
-    told_all(tx, call, row, "defaulted")

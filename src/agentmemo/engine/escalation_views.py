@@ -141,8 +141,8 @@ def _whole(tx: Transaction, call: Call, row: rows.EscalationRow, made: model.Esc
             for waiter in rows.waiters(tx, row.id)
         ],
         told=[
-            model.Told(**dict(zip(model.Told.__struct_fields__, found, strict=True)))
-            for found in notifications.told(tx, row.id)
+            model.Told(**dict(zip(model.Told.__struct_fields__, told, strict=True)))
+            for told in notifications.told(tx, row.id)
         ],
     )
 

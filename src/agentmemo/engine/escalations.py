@@ -221,7 +221,6 @@ def withdraw(tx: Transaction, call: Call, request: model.WithdrawEscalation) -> 
     row = existing(tx, call, request.escalation)
     _check_asker(call, row)
     escalation_delivery.end(tx, call, row, model.WITHDRAWN, reason=request.reason)
-    escalation_time.told_all(tx, call, row, "withdrawn")
     return changed(tx, call, row)
 
 

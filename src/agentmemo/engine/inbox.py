@@ -298,7 +298,6 @@ def _decide(
         escalation=row.handle,
     )
     escalation_delivery.end(tx, call, row, model.DECIDED, given, uses=uses)
-    escalation_time.told_all(tx, call, row, "decided")
 
 
 def _prolong(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:

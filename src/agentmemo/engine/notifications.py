@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
-from agentmemo.engine import audit
+from agentmemo.engine import audit, policies
 from agentmemo.engine.call import Call
 from agentmemo.model import notifications as model
+from agentmemo.model import policies as policy_model
 from agentmemo.store.database import Row, Transaction
 
 # A process that dies while it sends leaves the message to others after this.
@@ -156,9 +157,11 @@ def told(tx: Transaction, escalation: int) -> list[Row]:
 
 
 def person_at(tx: Transaction, workspace: int, channel: str, address: str) -> str | None:
-    """Whose address it is, as far as messages were sent there."""
-    row = tx.one("notification_person", workspace=workspace, channel=channel, address=address)
-    return row[0] if row else None
+    """Whose address it is by the contacts in force."""
+    for ruled in policies.all_of(tx, workspace, policy_model.CONTACT):
+        if any((known.kind, known.address) == (channel, address) for known in ruled.document.channels):
+            return ruled.name
+    return None
 
 
 def prune(tx: Transaction, workspace: int, before: int, limit: int) -> int:

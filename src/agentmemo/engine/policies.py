@@ -68,8 +68,8 @@ def list_(tx: Transaction, call: Call, request: model.ListPolicies) -> Page:
     limit = check_limit(request.limit)
     if request.kind is not None:
         model.check_kind(request.kind)
-    after = read_cursor(request.cursor, "policy.list", request.kind) or ("", "")
-    found = rows.page(tx, call.workspace, request.kind, tuple(after), limit + 1)
+    kind, name = read_cursor(request.cursor, "policy.list", request.kind, ["", ""])
+    found = rows.page(tx, call.workspace, request.kind, (kind, name), limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     cursor = make_cursor("policy.list", request.kind, [last.kind, last.name]) if last else None
     return Page(items=[_view(tx, call, row) for row in found[:limit]], cursor=cursor)
@@ -79,7 +79,7 @@ def versions(tx: Transaction, call: Call, request: model.ListPolicyVersions) -> 
     limit = check_limit(request.limit)
     model.check_kind(request.kind)
     bound = [request.kind, request.name]
-    before = read_cursor(request.cursor, "policy.versions", bound)
+    before = read_cursor(request.cursor, "policy.versions", bound, rows.NEWEST)
     found = rows.versions(tx, call.workspace, request.kind, request.name, before=before, limit=limit + 1)
     cursor = make_cursor("policy.versions", bound, found[limit - 1].version) if len(found) > limit else None
     return Page(items=[_view(tx, call, row) for row in found[:limit]], cursor=cursor)

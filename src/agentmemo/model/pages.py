@@ -13,7 +13,7 @@ from agentmemo.model.wire import Response
 
 _VERSION = 1
 _NUMBER_MAX = 1 << 62
-_Position = TypeVar("_Position", int, str, list[int])
+_Position = TypeVar("_Position", int, str, list[int], list[str])
 
 
 class Page(Response, kw_only=True):

@@ -64,22 +64,21 @@ class SlackDoor:
     def decide(self, interaction: Interaction) -> str:
         """Answer in the person's name; returns what they should be told beside the message itself, which changes.
 
-        Raises what `inbox.answer` raises, and PermissionDenied for somebody who is not known as a person.
+        Who it is says the contact that has the account now, not the message. Raises what `inbox.answer` raises, and
+        PermissionDenied for an account that no contact has.
         """
         engine = self._engine
         due = engine.database.read(lambda tx: notifications.get(tx, interaction.button.notification), snapshot=False)
         if due is None or due.channel != model.SLACK:
             raise NotFound("This message is older than what is kept.", next_call="Open the question instead.")
-        person = due.person if due.address == interaction.user else None
-        if person is None:
-            person = engine.database.read(
-                lambda tx: notifications.person_at(tx, due.workspace, model.SLACK, interaction.user), snapshot=False
-            )
+        person = engine.database.read(
+            lambda tx: notifications.person_at(tx, due.workspace, model.SLACK, interaction.user)
+        )
         if person is None:
             raise PermissionDenied(
                 "Your Slack account is not known as a person here.",
                 why="Nobody decides without a name.",
-                next_call="Have your member id entered as your address, or sign in and answer from the inbox.",
+                next_call="Have your member id entered in your contact, or sign in and answer from the inbox.",
             )
         call = engine.system_calls({due.workspace})[due.workspace]
         caller = Caller(workspace=call.caller.workspace, kind="person", name=person, grants=ANSWERING, door="slack")

@@ -44,10 +44,8 @@ def page(tx: Transaction, workspace: int, kind: str | None, after: tuple[str, st
     return [PolicyRow(*row) for row in found]
 
 
-def versions(
-    tx: Transaction, workspace: int, kind: str, name: str, *, before: int | None, limit: int
-) -> list[PolicyRow]:
-    found = tx.all("policy_versions", workspace=workspace, kind=kind, name=name, before=before or NEWEST, limit=limit)
+def versions(tx: Transaction, workspace: int, kind: str, name: str, *, before: int, limit: int) -> list[PolicyRow]:
+    found = tx.all("policy_versions", workspace=workspace, kind=kind, name=name, before=before, limit=limit)
     return [PolicyRow(*row) for row in found]
 
 

@@ -8,17 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo.clock import SECOND
-from agentmemo.engine import (
-    audit,
-    escalation_time,
-    handoff_time,
-    liveness,
-    notifications,
-    state,
-    tasks,
-    waits,
-    workers,
-)
+from agentmemo.engine import audit, escalation_time, handoff_time, liveness, notifications, state, tasks, waits, workers
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
 from agentmemo.engine.upkeep.outbox import fill_outbox

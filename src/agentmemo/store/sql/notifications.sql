@@ -42,10 +42,6 @@ UPDATE notification SET next_at = :now, attempts = 0 WHERE escalation = :escalat
 SELECT person, channel, occasion, state, attempts, error, created_at, sent_at FROM notification
 WHERE escalation = :escalation ORDER BY created_at, id;
 
--- name: notification_person
-SELECT person FROM notification
-WHERE workspace = :workspace AND channel = :channel AND address = :address ORDER BY created_at DESC LIMIT 1;
-
 -- name: notification_remove_old
 DELETE FROM notification WHERE id IN (
     SELECT id FROM notification WHERE workspace = :workspace AND created_at < :before AND next_at IS NULL
