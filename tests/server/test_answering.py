@@ -104,10 +104,11 @@ class Desk:
         return [event for event in self.agent.audit.events() if event.operation == "inbox.answer"]
 
 
-@pytest.fixture
-def desk(tmp_path, monkeypatch):
+@pytest.fixture(params=["sqlite", "postgres"])
+def desk(request, tmp_path, monkeypatch):
     monkeypatch.setenv("AGENTMEMO_SLACK_SIGNING_SECRET", SECRET)
-    plane = ManualPlane(tmp_path / "plane.db", settings=Settings(public_url=PLACE))
+    place = tmp_path / "plane.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    plane = ManualPlane(place, settings=Settings(public_url=PLACE, postgres_allow_lossy=True))
     yield Desk(plane)
     plane.close()
 
@@ -332,6 +333,34 @@ def test_without_a_signing_secret_there_is_no_slack(desk, monkeypatch):
 
 
 # what is told
+
+
+def test_a_contact_says_where_and_how_much(desk):
+    contact = {
+        "channels": [
+            {"kind": "email", "address": "ana@example.org"},
+            {"kind": "ntfy", "address": "topic", "severities": ["critical"]},
+        ],
+        "sensitivity": "public",
+    }
+    desk.admin.policies.set("contact", "ana", contact)
+    desk.agent.escalations.create(severity="high", reason="Roll back?", wait=False)
+    desk.sender.send_due()
+    assert [message.question for message in desk.outbox.sent] == ["A question waits for you."]
+    desk.agent.escalations.create(severity="critical", reason="Stop it?", sensitivity="public", wait=False)
+    desk.sender.send_due()
+    assert [message.question for message in desk.outbox.sent[1:]] == ["Stop it?"] * 2
+
+
+def test_a_thousand_equal_questions_are_one_message(desk):
+    asked = desk.ask(collapse_key="credential")
+    for number in range(1, 30):
+        desk.agent.escalations.create(
+            severity="high", reason="Roll back production?", collapse_key="credential", key=f"{number}", wait=False
+        )
+    desk.sender.send_due()
+    assert desk.state(asked).occurrences == 30
+    assert [message.occurrences for message in desk.outbox.sent] == [1, 30], "the first, and one that says how often"
 
 
 def test_whoever_was_told_hears_of_every_end(desk):
