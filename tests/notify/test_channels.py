@@ -10,7 +10,7 @@ import ssl
 import msgspec
 import pytest
 
-from agentmemo.engine.notifications import webhook_secret
+from agentmemo.engine.webhooks import person_secret_of
 from agentmemo.model import notification_forms as forms
 from agentmemo.model.notifications import Message, Option, Over
 from agentmemo.notify.apprise import Apprise
@@ -258,7 +258,7 @@ def test_a_persons_webhook_is_signed(receiver):
     channel = PersonWebhook(settings(webhook_private_addresses=True), lambda: b"pepper")
     provider = channel.send(MESSAGE, receiver.url)
     channel.update(provider, OVER, receiver.url)
-    key = webhook_secret(b"pepper", "default", receiver.url)
+    key = person_secret_of(b"pepper", "default", receiver.url)
     assert [headers["webhook-id"] for _, headers, _ in receiver.got] == [MESSAGE.id, f"{MESSAGE.id}.over"]
     for _, headers, body in receiver.got:
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body

@@ -170,11 +170,6 @@ def prune(tx: Transaction, workspace: int, before: int, limit: int) -> int:
     return done + tx.run("answer_link_remove_old", workspace=workspace, before=before, limit=limit)
 
 
-def webhook_secret(pepper: bytes, workspace: str, address: str) -> bytes:
-    """With which a person's webhook checks what it is sent. Made anew each time, so that the store holds none."""
-    return ids.keyed_hash(pepper, f"notification {workspace} {address}".encode())
-
-
 def _end(tx: Transaction, taken: Due, act: str, error: str = "") -> bool:
     state = model.next_state(taken.state, act, taken.id)
     error = error[: model.ERROR_MAX]
