@@ -123,7 +123,7 @@ def test_scanners_decide_nothing_and_use_nothing_up(desk, severity):
     pages = [desk.call("GET", desk.path()) for _ in range(3)]
     assert {page.status_code for page in pages} == {200}
     # A program that fills in nothing, and one that sends every button and field there is.
-    assert desk.submit(pages[0]).status_code == 403
+    assert desk.submit(pages[0]).status_code == 400
     for value in re.findall(r'type="radio" name="decision" value="([^"]*)"', pages[0].text):
         if severity in ("critical", "high"):
             assert desk.submit(pages[0], decision=value, code="").status_code == 403
@@ -203,6 +203,16 @@ def test_a_secret_question_shows_itself_to_the_code_only(desk):
     assert desk.submit(whole, decision="choose yes", code="").status_code == 403
     desk.submit(whole, decision="choose yes", code=desk.message.code)
     assert desk.state(asked).state == "decided"
+
+
+def test_whoever_is_disabled_answers_no_more(desk):
+    asked = desk.ask()
+    desk.admin.keys.create("person", "maria")
+    desk.admin.keys.disable("maria", kind="person")
+    refused = desk.submit(desk.call("GET", desk.path()), decision="choose yes", code=desk.message.code)
+    assert refused.status_code == 403
+    assert "is disabled" in refused.text
+    assert desk.state(asked).state == "open"
 
 
 def test_no_link_and_one_that_expired(desk):

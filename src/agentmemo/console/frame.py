@@ -309,10 +309,14 @@ def check_token(form: Mapping[str, str], expected: str) -> None:
         )
 
 
+def status_of(error: Error) -> int:
+    return next((code for kind, code in HTTP_OF.items() if isinstance(error, kind)), 500)
+
+
 def error_page(error: Error, form: Mapping[str, str] | None = None, *, status: int | None = None) -> Page:
     """What happened to your act, what is safe, what you sent, and the next step."""
     sent = {name: text for name, text in (form or {}).items() if name not in {"token", "key"} and text.strip()}
-    status = status or next((code for kind, code in HTTP_OF.items() if isinstance(error, kind)), 500)
+    status = status or status_of(error)
     act = form is not None
     return Page(
         template="error.html",

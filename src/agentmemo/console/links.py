@@ -9,7 +9,7 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from agentmemo.console.frame import Console, Page, check_token, cookie_name, error_page, read_form, segment
+from agentmemo.console.frame import Console, Page, check_token, cookie_name, error_page, read_form, segment, status_of
 from agentmemo.console.sessions import new_nonce
 from agentmemo.errors import Error, InvalidInput, NotFound
 from agentmemo.model.escalations import AnswerEscalation
@@ -66,7 +66,7 @@ class LinkPages:
             template="link.html",
             title=shown.message.question,
             section="",
-            status=HTTPStatus.OK if error is None else HTTPStatus.FORBIDDEN,
+            status=HTTPStatus.OK if error is None else status_of(error),
             data={
                 "shown": shown,
                 "message": shown.message,
