@@ -15,7 +15,7 @@ ANSWER_BYTES = 64 * 1024
 
 
 class Outcome(NamedTuple):
-    """What came of one attempt: the status, or why there is none. `cause` is the same as a word, without any address."""
+    """What came of one attempt: the status, or why there is none. `cause` says it without naming any address."""
 
     status: int | None
     error: str
