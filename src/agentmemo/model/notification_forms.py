@@ -18,6 +18,7 @@ TEXT_MAX = 4000
 LINES_MAX = 20
 LINE_MAX = 500
 SLACK_SECTION_MAX = 2900
+SLACK_ACTION_MAX = 2500  # so that with its title it fits into a section
 SLACK_BUTTON_MAX = 70
 SLACK_COMMENT = "comment"
 SLACK_DECIDE = "decide"
@@ -121,7 +122,7 @@ def reasons(message: Message) -> list[tuple[str, list[str]]]:
     """What the asker gives as reasons, under titles that say whose words they are."""
     told = []
     if message.action:
-        told.append(("What will happen", _lines(message.action)))
+        told.append(("What will happen", _code_lines(message.action)))
     if message.why:
         title = one_line(f"Why, in the words of {message.asker or 'who asks'}", LINE_MAX)
         told.append((title, _lines(message.why)))
@@ -185,6 +186,23 @@ def _lines(text: str) -> list[str]:
     return lines[:LINES_MAX] + (["…"] if len(lines) > LINES_MAX or len(text) > TEXT_MAX else [])
 
 
+def _code_lines(text: str) -> list[str]:
+    """Lines as they are, spaces included: what is approved is exactly this."""
+    lines = ["".join(letter if letter.isprintable() else "\ufffd" for letter in line) for line in text.splitlines()]
+    shown = [_clip(line, LINE_MAX) for line in lines[:LINES_MAX]]
+    return shown + (["…"] if len(lines) > LINES_MAX else [])
+
+
+def _is_shown_whole(action: str) -> bool:
+    """Whether a message has room for all of an action. What is cut short is approved on its page only."""
+    lines = action.splitlines()
+    return (
+        len(lines) <= LINES_MAX
+        and len(_mrkdwn(action)) <= SLACK_ACTION_MAX
+        and all(len(line) <= LINE_MAX for line in lines)
+    )
+
+
 def _answering(message: Message) -> list[str]:
     """Where to answer, or look."""
     if message.over:
@@ -235,7 +253,12 @@ def _section(text: str) -> dict[str, Any]:
 
 def _slack_answer(message: Message) -> list[dict[str, Any]]:
     """A line for a comment, and a button for each option that can be chosen there."""
-    buttons = [_slack_button(message, option, at) for at, option in enumerate(message.options)]
+    whole = _is_shown_whole(message.action)
+    buttons = [
+        _slack_button(message, option, at)
+        for at, option in enumerate(message.options)
+        if whole or option.decision != "approve"
+    ]
     return [
         {
             "type": "input",
