@@ -42,16 +42,19 @@ def test_what_is_told_again_after_a_restart_is_no_repetition_and_asks_nobody_aga
             if len(looks) == 1:
                 surface.kill(agent)
                 raise ConnectionError("the process dies")
-            answers = [run.observe("ls", ".", "same") for _ in range(2)]
-            return [answer.rung for answer in answers]
+            # How soon depends on the pause that the takeover took: growing pauses get more patience.
+            rungs = []
+            while len(rungs) < 6 and "escalate" not in rungs:
+                rungs.append(run.observe("ls", ".", "same").rung)
+            return rungs
 
     with pytest.raises(ConnectionError):
         work(agent)
     plane.person("ana").will_answer("choose", choice="way-2")
-    assert work(surface.connect()) == ["block", "escalate"]
+    assert work(surface.connect())[-2:] == ["block", "escalate"]
     assert looks == [["ok", "observe", "nudge"], ["ok", "ok", "ok"]]
     successor = surface.connect()
-    assert work(successor) == ["ok", "ok"]  # the completed run replays
+    assert set(work(successor)) == {"ok"}  # the completed run replays
     assert len(successor.escalations.list()) == 1
 
 
