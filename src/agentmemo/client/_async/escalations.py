@@ -109,6 +109,10 @@ class AsyncEscalations:
         """Take a question back; whoever waits for it goes on with `abort`."""
         return await self._plane.call(model.WithdrawEscalation(escalation=id, reason=reason))
 
+    async def receive(self, id: str) -> model.Escalation:
+        """Say that the answer has arrived, where it was not `wait` that brought it. Again it does nothing."""
+        return await self._plane.call(model.ReceiveAnswer(escalation=id))
+
     async def redeem(self, id: str, tool: str, arguments: Any = None, *, revision: str = "") -> model.Escalation:
         """Use an approval, right before the action. Raises PermissionDenied for any other than the approved one."""
         return await self._plane.call(

@@ -110,6 +110,10 @@ class Escalations:
         """Take a question back; whoever waits for it goes on with `abort`."""
         return self._plane.call(model.WithdrawEscalation(escalation=id, reason=reason))
 
+    def receive(self, id: str) -> model.Escalation:
+        """Say that the answer has arrived, where it was not `wait` that brought it. Again it does nothing."""
+        return self._plane.call(model.ReceiveAnswer(escalation=id))
+
     def redeem(self, id: str, tool: str, arguments: Any = None, *, revision: str = "") -> model.Escalation:
         """Use an approval, right before the action. Raises PermissionDenied for any other than the approved one."""
         return self._plane.call(model.RedeemApproval(escalation=id, tool=tool, arguments=arguments, revision=revision))
