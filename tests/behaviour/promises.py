@@ -17,6 +17,7 @@ class Promise(NamedTuple):
 DESIGN_1, STATE, RUNS, AUDIT, ACCESS, API = "promises", "state", "runs and steps", "audit", "access", "the Python API"
 HANDOFFS = "handoffs"
 POLICIES = "policies"
+ESCALATIONS = "escalations"
 REPORTS = "reports"
 
 PROMISES = {
@@ -168,4 +169,27 @@ PROMISES = {
     "access.deny": Promise("Deny by default; denials are recorded, read denials aggregated.", ACCESS),
     "access.kill": Promise("The kill switch refuses every call of an actor and frees its work.", ACCESS),
     "access.whoami": Promise("A caller can ask who it is.", API),
+    "article.escalate": Promise("The article's escalation runs as written.", API),
+    "escalation.durable": Promise("A question pauses the run durably; its answer is there whoever resumes.", DESIGN_1),
+    "escalation.delivery": Promise(
+        "An answer that did not arrive is visible, retried, never asked again.", ESCALATIONS
+    ),
+    "escalation.replay": Promise("The same call finds the same question.", ESCALATIONS),
+    "escalation.collapse": Promise(
+        "One question, many who wait; approvals only for one action of one agent.", ESCALATIONS
+    ),
+    "escalation.persons": Promise("Agent credentials raise and withdraw, never acknowledge or answer.", ESCALATIONS),
+    "escalation.one_decides": Promise("Of several answers one counts; the others are told who won.", ESCALATIONS),
+    "escalation.answer": Promise("An answer fits its question, or is refused.", ESCALATIONS),
+    "escalation.refused": Promise("What nobody could decide on is not asked.", ESCALATIONS),
+    "escalation.bound": Promise("An approval is for exactly the action that was shown, and for a while.", ESCALATIONS),
+    "escalation.quorum": Promise("Where several must agree, they agree on the same.", ESCALATIONS),
+    "escalation.deadline": Promise(
+        "Nobody answered is told as that, after two warnings; nothing is approved.", ESCALATIONS
+    ),
+    "escalation.hold": Promise("Who is on it holds it for a time and no longer.", ESCALATIONS),
+    "escalation.route": Promise("The next people are told until somebody takes it.", ESCALATIONS),
+    "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
+    "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
+    "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
 }

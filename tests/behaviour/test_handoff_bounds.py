@@ -12,7 +12,6 @@ from agentmemo.model.access import AGENT_DEFAULT, Caller
 from agentmemo.model.handoffs import ReceiveResult
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 DAY = 86_400
 
 

@@ -16,7 +16,6 @@ from agentmemo.model.handoffs import CreateHandoff
 from agentmemo.model.pages import make_cursor
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture

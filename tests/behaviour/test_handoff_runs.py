@@ -9,7 +9,6 @@ from agentmemo.clock import SECOND
 from agentmemo.model.access import AGENT_DEFAULT
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture

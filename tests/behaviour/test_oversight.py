@@ -11,7 +11,6 @@ from agentmemo.clock import SECOND, iso
 from agentmemo.testing import ManualPlane
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 MINUTE, HOUR = 60, 3600
 ACTION = {"tool": "wire", "arguments": {"to": "DE89", "euro": 10}, "reversible": False}
 

@@ -9,7 +9,6 @@ from agentmemo.model.access import AGENT_DEFAULT
 from agentmemo.model.policies import EXAMPLES, Route, Step
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 ROUTE = {"steps": [{"targets": ["person:ana"]}]}
 ONCALL = {"zone": "Europe/Berlin", "rota": {"people": ["ana", "ben"], "first_day": "2025-06-02"}}
 CONTACT = {"channels": [{"kind": "email", "address": "ana@example.org"}]}

@@ -11,7 +11,6 @@ from agentmemo.model.access import AGENT_DEFAULT, Caller, Grant
 from agentmemo.model.escalations import CreateEscalation
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 DAY = 86_400
 ACTION = {"tool": "deploy", "arguments": {"to": "production"}}
 

@@ -86,7 +86,7 @@ def test_a_typo_is_refused_with_the_nearest_name():
         as_request([], state.SetEntry)
 
 
-VALUES = {"value", "inputs", "result", "context", "calls", "document"}
+VALUES = {"value", "inputs", "result", "context", "calls", "document", "values", "arguments"}
 WRONG = [object(), b"x", {1, 2}, 1j, (), lambda: None, "\ud800"]
 
 

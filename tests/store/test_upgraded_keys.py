@@ -10,8 +10,8 @@ from agentmemo.model.access import AGENT_DEFAULT, PERSON_ONLY, allows, grants_fr
 from agentmemo.store.migrate import migrations
 
 BEFORE = (
-    '[{"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","audit:read","system:read"],'
-    '"namespaces":["*"]}]'
+    '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write",'
+    '"audit:read","system:read"]}]'
 )
 
 

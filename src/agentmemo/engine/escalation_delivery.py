@@ -142,10 +142,6 @@ def _give(
 ) -> None:
     if waiter.state != model.WAITING:
         return
-    if not waiter.waits:
-        # It is there to be read, and nobody is kept from going on.
-        _set(tx, waiter, "apply" if answer else "leave")
-        return
     run = run_rows.get(tx, call.workspace, waiter.run) if waiter.run else None
     if run is None:
         _set(tx, waiter, "decide")

@@ -51,9 +51,9 @@ def policy_of(row: rows.EscalationRow) -> Policy:
     return _policy_decoder.decode(row.policy)
 
 
-def votes_of(tx: Transaction, row: rows.EscalationRow) -> list[model.Vote]:
+def votes_by_person(tx: Transaction, row: rows.EscalationRow) -> list[tuple[int, model.Vote]]:
     """Of each person the newest, in the order they were cast."""
-    return [_ballot_decoder.decode(ballot) for _, _, ballot, _ in tx.all("vote_list", escalation=row.id)]
+    return [(person, _ballot_decoder.decode(ballot)) for person, _, ballot, _ in tx.all("vote_list", escalation=row.id)]
 
 
 def changed(tx: Transaction, call: Call, row: rows.EscalationRow) -> model.Escalation:
@@ -122,7 +122,7 @@ def view(
 def _whole(tx: Transaction, call: Call, row: rows.EscalationRow, made: model.Escalation) -> model.Escalation:
     return msgspec.structs.replace(
         made,
-        votes=votes_of(tx, row),
+        votes=[vote for _, vote in votes_by_person(tx, row)],
         comments=[
             model.Comment(person=_name(tx, call, person) or "", text=text, at=at)
             for person, text, at in tx.all("comment_list", escalation=row.id)

@@ -11,7 +11,7 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, escalation_delivery, escalation_time
 from agentmemo.engine.call import Call
-from agentmemo.engine.escalation_views import changed, existing, policy_of, question_of, view, votes_of
+from agentmemo.engine.escalation_views import changed, existing, policy_of, question_of, view, votes_by_person
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import InvalidInput, InvalidTransition, LimitExceeded, PermissionDenied
 from agentmemo.model import escalation_rules as rules
@@ -231,7 +231,7 @@ def answer(tx: Transaction, call: Call, request: model.AnswerEscalation) -> mode
         via=_via(call),
     )
     _cast(tx, call, row, vote)
-    decided = rules.tally(votes_of(tx, row), rules.needs_of(question, policy_of(row)))
+    decided = rules.tally([vote for _, vote in votes_by_person(tx, row)], rules.needs_of(question, policy_of(row)))
     if decided is None:
         _prolong(tx, call, row)
     else:
@@ -252,7 +252,9 @@ def _cast(tx: Transaction, call: Call, row: rows.EscalationRow, vote: model.Vote
     )
     if vote.decision == "edit":
         # What the others agreed to is not what would be done now.
-        tx.write("vote_clear", escalation=row.id, person=call.actor)
+        for person, other in votes_by_person(tx, row):
+            if rules.choice_key(other) != rules.choice_key(vote):
+                tx.write("vote_remove", escalation=row.id, person=person)
     audit.record(
         tx,
         call,

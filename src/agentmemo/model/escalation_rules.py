@@ -21,6 +21,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 YEAR = round(366 * DAY) * SECOND
 WARNINGS = (50, 80)
 OCCURRENCES_TOLD = (10, 100, 1000)
+FIELDS_MAX = 30
+_KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,6 +72,7 @@ def check_question(request: model.CreateEscalation) -> None:
     if request.action is not None and not request.action.tool:
         raise InvalidInput("An action names its tool.", next_call="Send action={'tool': ..., 'arguments': ...}.")
     _check_needs(request.needs)
+    check_form(request.response_schema)
     _check_default(request)
 
 
@@ -146,7 +149,9 @@ def question_digest(request: model.CreateEscalation, question: model.Question) -
 
 def implicit_key(request: model.CreateEscalation, question: model.Question, asker: str) -> str:
     """The replay key of a question outside a run: the same words again are the same question, until it is applied."""
-    return "said:" + _sha({"asker": asker, "kind": request.kind, "reason": request.reason, "context": question.context})
+    said = {"asker": asker, "kind": request.kind, "reason": request.reason, "context": question.context}
+    about = {"action": msgspec.to_builtins(question.action), "supersedes": request.supersedes}
+    return "said:" + _sha(said | about)
 
 
 def collapse_key(request: model.CreateEscalation, question: model.Question, asker: str) -> str:
@@ -183,6 +188,8 @@ def check_answer(request: model.AnswerEscalation, question: model.Question) -> N
         raise InvalidInput("There is no action to edit.", next_call="Approve, reject, answer or choose.")
     if request.decision == "answer" and request.values is None and not request.comment.strip():
         raise InvalidInput("An answer says something.", next_call="Send values, or the answer in comment.")
+    if request.decision == "answer" and request.values is not None and question.response_schema is not None:
+        _check_values(request.values, question.response_schema)
     if request.values is not None and len(encode(request.values)) > model.VALUES_BYTES_MAX:
         raise InvalidInput(
             f"values has more than {model.VALUES_BYTES_MAX} bytes.", next_call="Store it in state and name the key."
@@ -259,15 +266,55 @@ def check_deadline(deadline: int, now: int) -> None:
         )
 
 
-def is_simple_schema(schema: dict[str, Any]) -> bool:
-    """Whether every surface can show a form for it: a flat object of strings, numbers, booleans and enums."""
-    properties = schema.get("properties")
-    if schema.get("type") != "object" or not isinstance(properties, dict):
-        return False
-    return all(
-        isinstance(field, dict) and field.get("type") in ("string", "number", "integer", "boolean")
-        for field in properties.values()
+def check_form(schema: dict[str, Any] | None) -> None:
+    """A response schema is one that every surface can show as a form, as MCP has it. Raises InvalidInput."""
+    if schema is None:
+        return
+    fields = schema.get("properties")
+    known = (
+        schema.get("type") == "object"
+        and isinstance(fields, dict)
+        and 0 < len(fields) <= FIELDS_MAX
+        and all(isinstance(field, dict) and field.get("type") in _KINDS for field in fields.values())
+        and all(isinstance(name, str) and name in fields for name in schema.get("required", []))
     )
+    if not known:
+        raise InvalidInput(
+            "response_schema is not a flat form.",
+            why="The same form is shown on a page, in a terminal, in messages and to clients over MCP.",
+            next_call="Send {'type': 'object', 'properties': {NAME: {'type': 'string'}}} with fields of the types "
+            f"{', '.join(_KINDS)}.",
+        )
+
+
+def _check_values(values: Any, schema: dict[str, Any]) -> None:
+    """Raises InvalidInput for the first field that does not fit."""
+    if not isinstance(values, dict):
+        raise InvalidInput("values is an object.", next_call=f"Send the fields {', '.join(schema['properties'])}.")
+    missing = [name for name in schema.get("required", []) if name not in values]
+    strange = [name for name in values if name not in schema["properties"]]
+    if missing or strange:
+        raise InvalidInput(
+            f"values lacks {', '.join(missing)}." if missing else f"values has no field {', '.join(strange)}.",
+            next_call=f"Send the fields {', '.join(schema['properties'])}.",
+        )
+    for name, value in values.items():
+        problem = _misfit(value, schema["properties"][name])
+        if problem:
+            raise InvalidInput(f"values.{name} is {problem}.", next_call="Correct that field.")
+
+
+def _misfit(value: Any, field: dict[str, Any]) -> str | None:
+    kinds = _KINDS[field["type"]]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        return f"no {field['type']}"
+    if "enum" in field and value not in field["enum"]:
+        return f"none of {', '.join(map(str, field['enum']))}"
+    size = len(value) if isinstance(value, str) else value
+    low, high = ("minLength", "maxLength") if isinstance(value, str) else ("minimum", "maximum")
+    if low in field and size < field[low]:
+        return f"below {low} {field[low]}"
+    return f"above {high} {field[high]}" if high in field and size > field[high] else None
 
 
 def _choice(value: str, choices: tuple[str, ...], what: str) -> None:

@@ -115,6 +115,7 @@ class AsyncConnection:
         route: str = "default",
         needs: Needs | dict[str, Any] | None = None,
         sensitivity: str = "internal",
+        supersedes: str | None = None,
         wait: bool = True,
     ) -> Answer | Escalation:
         """Ask a person, and block until the answer, whatever happens to this process meanwhile.
@@ -143,6 +144,7 @@ class AsyncConnection:
             route=route,
             needs=needs,
             sensitivity=sensitivity,
+            supersedes=supersedes,
             wait=wait,
         )
 

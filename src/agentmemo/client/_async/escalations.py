@@ -101,8 +101,7 @@ class AsyncEscalations:
             made = await self._plane.call(
                 model.GetEscalation(escalation=made.id, wait_seconds=ANSWER_WAIT_SECONDS, after_updated=made.updated_at)
             )
-        if made.undelivered:
-            await self._plane.call(model.ReceiveAnswer(escalation=made.id))
+        await self._plane.call(model.ReceiveAnswer(escalation=made.id))
         return made.answer or model.Answer(decision="abort", comment="The question was withdrawn.", escalation=made.id)
 
     async def withdraw(self, id: str, reason: str) -> model.Escalation:

@@ -116,6 +116,7 @@ class Connection:
         route: str = "default",
         needs: Needs | dict[str, Any] | None = None,
         sensitivity: str = "internal",
+        supersedes: str | None = None,
         wait: bool = True,
     ) -> Answer | Escalation:
         """Ask a person, and block until the answer, whatever happens to this process meanwhile.
@@ -144,6 +145,7 @@ class Connection:
             route=route,
             needs=needs,
             sensitivity=sensitivity,
+            supersedes=supersedes,
             wait=wait,
         )
 

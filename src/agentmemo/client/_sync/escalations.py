@@ -102,8 +102,7 @@ class Escalations:
             made = self._plane.call(
                 model.GetEscalation(escalation=made.id, wait_seconds=ANSWER_WAIT_SECONDS, after_updated=made.updated_at)
             )
-        if made.undelivered:
-            self._plane.call(model.ReceiveAnswer(escalation=made.id))
+        self._plane.call(model.ReceiveAnswer(escalation=made.id))
         return made.answer or model.Answer(decision="abort", comment="The question was withdrawn.", escalation=made.id)
 
     def withdraw(self, id: str, reason: str) -> model.Escalation:

@@ -38,7 +38,7 @@ SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revisi
 FROM escalation
 WHERE workspace = :workspace AND id < :before AND (run = :run OR :run IS NULL) AND ended_at IS NOT NULL
     AND id IN (SELECT escalation FROM escalation_waiter
-        WHERE workspace = :workspace AND state IN ('ready', 'leased', 'failed'))
+        WHERE workspace = :workspace AND waits = 1 AND state IN ('ready', 'leased', 'failed'))
 ORDER BY id DESC LIMIT :limit;
 
 -- name: inbox_open
@@ -124,10 +124,10 @@ SELECT id, escalation, key, implicit, waits, actor, run, step, state, attempts, 
 FROM escalation_waiter WHERE run = :run AND state NOT IN ('applied', 'gone') ORDER BY id;
 
 -- name: waiter_counts
-SELECT state, count(*) FROM escalation_waiter WHERE escalation = :escalation GROUP BY state;
+SELECT state, count(*) FROM escalation_waiter WHERE escalation = :escalation AND waits = 1 GROUP BY state;
 
 -- name: waiter_undelivered
-SELECT count(*) FROM escalation_waiter WHERE workspace = :workspace AND state IN ('ready', 'leased', 'failed');
+SELECT count(*) FROM escalation_waiter WHERE workspace = :workspace AND waits = 1 AND state IN ('ready', 'leased', 'failed');
 
 -- name: waiter_add; by workspace, key
 INSERT INTO escalation_waiter (workspace, escalation, key, implicit, waits, actor, run, step, state, created_at, updated_at)
@@ -146,8 +146,8 @@ INSERT INTO escalation_vote (escalation, person, decision, ballot, at)
 VALUES (:escalation, :person, :decision, :ballot, :now)
 ON CONFLICT (escalation, person) DO UPDATE SET decision = excluded.decision, ballot = excluded.ballot, at = excluded.at;
 
--- name: vote_clear
-DELETE FROM escalation_vote WHERE escalation = :escalation AND person <> :person;
+-- name: vote_remove
+DELETE FROM escalation_vote WHERE escalation = :escalation AND person = :person;
 
 -- name: vote_list
 SELECT person, decision, ballot, at FROM escalation_vote WHERE escalation = :escalation ORDER BY at, id;
@@ -165,7 +165,7 @@ SELECT count(*) FROM escalation_comment WHERE escalation = :escalation;
 SELECT id, handle FROM escalation
 WHERE workspace = :workspace AND ended_at < :before AND pruned = 0
     AND NOT EXISTS (SELECT 1 FROM escalation_waiter w
-        WHERE w.escalation = escalation.id AND w.state IN ('ready', 'leased', 'failed'))
+        WHERE w.escalation = escalation.id AND w.waits = 1 AND w.state IN ('ready', 'leased', 'failed'))
 LIMIT :limit;
 
 -- name: escalation_mark_pruned; by id

@@ -90,7 +90,7 @@ CREATE UNIQUE INDEX escalation_waiter_key ON escalation_waiter (workspace, key) 
 CREATE INDEX escalation_waiter_of ON escalation_waiter (escalation);
 CREATE INDEX escalation_waiter_run ON escalation_waiter (run) WHERE run IS NOT NULL AND state NOT IN ('applied', 'gone');
 CREATE INDEX escalation_waiter_undelivered ON escalation_waiter (workspace, escalation)
-    WHERE state IN ('ready', 'leased', 'failed');
+    WHERE state IN ('ready', 'leased', 'failed') AND waits = 1;
 
 CREATE TABLE escalation_vote (
     id INTEGER PRIMARY KEY,
