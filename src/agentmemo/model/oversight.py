@@ -33,10 +33,11 @@ REQUIREMENTS = (
         "APTS-HO-003",
         "A decision has a time limit; silence is never a yes; at half of the time a second person is told; what was "
         "under way is kept; and the timeout is on record as one.",
-        "Every question has a deadline and a default that approves nothing. At 50 % and at 80 % of the time people are "
-        "told again. The default is recorded as nobody's decision, and the run goes on from where it was.",
-        "The limits per kind of decision, some of minutes, are yours to set by severity. A client is told only where "
-        "the route names them.",
+        "Every question has a deadline, and a default that approves no action: deny, skip, abort or pause. At 50 % and "
+        "at 80 % of the time people are told again. The default is recorded as nobody's decision, and the run goes on "
+        "from where it was.",
+        "The limits per kind of decision, some of minutes, are yours to set by severity. An asker may name a suggestion "
+        "that it declares reversible as the default. A client is told only where the route names them.",
         _TESTS + "test_ho_003_silence_is_never_a_yes",
     ),
     Requirement(
@@ -70,7 +71,7 @@ REQUIREMENTS = (
     Requirement(
         "APTS-HO-010",
         "Before what cannot be undone there is a halt, and an explicit yes; a timeout is never that yes.",
-        "What is not declared reversible counts as irreversible, and can be nobody's default. The run is parked until "
+        "Only what is declared reversible can be what happens when nobody answers. The run is parked until "
         "a person decides; an approval holds for these very arguments, once, and for a short time.",
         "Which tools cannot be undone is declared by the agent or by rules.",
         _TESTS + "test_ho_010_the_irreversible_never_happens_by_default",

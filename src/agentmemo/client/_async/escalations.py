@@ -75,9 +75,15 @@ class AsyncEscalations:
             say_where(made)
         return await self.wait(made.id)
 
-    async def get(self, id: str) -> model.Escalation:
-        """One question, with its votes, comments, and who waits for it."""
-        return await self._plane.call(model.GetEscalation(escalation=id))
+    async def get(
+        self, id: str, *, after: model.Escalation | None = None, wait_seconds: float = 0.0
+    ) -> model.Escalation:
+        """One question, with its votes, comments, and who waits for it.
+
+        With `wait_seconds`, waits until it is no more as it was seen in `after`.
+        """
+        seen = None if after is None else after.updated_at
+        return await self._plane.call(model.GetEscalation(escalation=id, wait_seconds=wait_seconds, after_updated=seen))
 
     async def list(
         self, *, state: str | None = None, run: str | None = None, cursor: str | None = None, limit: int = 100
