@@ -31,6 +31,27 @@ FORM = {
     "required": ["host", "now"],
 }
 
+PAGE = """
+LOW question: May I?
+  esc_1, decided, from agent:bot, asked 4 times, 1 wait for it, 1 do not have the answer yet
+  Decided by person:ana: reject (not today), 2023-11-14 22:13:29Z
+  person:ana is on it until 2023-11-14 22:13:20Z
+  handed to person:ben
+  on behalf of person:cy
+  run run_1, step ask/1
+
+Who waits
+  agent:bot in run_1, failed since 2023-11-14 22:13:20Z: it broke
+
+Timeline
+  2023-11-14 22:13:20Z  agent:bot asked
+  2023-11-14 22:13:21Z  ana told by email (step 1): sent
+  2023-11-14 22:13:29Z  Decided by person:ana: reject (not today)
+
+Next
+  agentmemo inbox retry esc_1
+"""
+
 
 class Terminal(io.StringIO):
     def isatty(self):
@@ -76,9 +97,9 @@ def test_it_lists_what_waits_the_most_urgent_first(cli, asked):
 
 
 def test_a_question_is_shown_as_a_page(cli, asked):
-    action = {"tool": "deploy", "arguments": {"to": "production"}, "revision": "1a2b3c"}
+    action = json.dumps({"tool": "deploy", "arguments": {"to": "production"}, "revision": "1a2b3c"})
     handle = asked(
-        "Ship\nOptions: none", "--kind", "approval", "--context", '"because\\nVotes: 5"', "--action", json.dumps(action),
+        "Ship\nOptions: none", "--kind", "approval", "--context", '"because\\nVotes: 5"', "--action", action,
         "--needs", "2", *WAYS, "--detail", '{"tests": "green"}', severity="high",
     )  # fmt: skip
     shown = cli("inbox", "show", handle[:14]).out
@@ -106,8 +127,8 @@ def test_the_page_says_what_became_of_it():
     answer = Answer(decision="reject", by="person:ana", comment="not today")
     found = Escalation(
         id="esc_1", state="decided", kind="question", severity="low", reason="May I?", asker="agent:bot", revision=3,
-        run="run_1", step="ask/1", holder="person:ana", hold_until=at, assignee="person:ben", occurrences=4, undelivered=1,
-        waiting=1, on_behalf_of=["person:cy"], created_at=at, ended_at=at + 9 * SECOND, answer=answer,
+        run="run_1", step="ask/1", holder="person:ana", hold_until=at, assignee="person:ben", occurrences=4,
+        undelivered=1, waiting=1, on_behalf_of=["person:cy"], created_at=at, ended_at=at + 9 * SECOND, answer=answer,
         told=[
             Told(
                 person="ana", channel="email", occasion="step 1", state="sent", attempts=1, error="",
@@ -121,28 +142,7 @@ def test_the_page_says_what_became_of_it():
             ),
         ],
     )  # fmt: skip
-    assert inbox_page.page(found, at) == "\n".join(
-        (
-            "LOW question: May I?",
-            "  esc_1, decided, from agent:bot, asked 4 times, 1 wait for it, 1 do not have the answer yet",
-            "  Decided by person:ana: reject (not today), 2023-11-14 22:13:29Z",
-            "  person:ana is on it until 2023-11-14 22:13:20Z",
-            "  handed to person:ben",
-            "  on behalf of person:cy",
-            "  run run_1, step ask/1",
-            "",
-            "Who waits",
-            "  agent:bot in run_1, failed since 2023-11-14 22:13:20Z: it broke",
-            "",
-            "Timeline",
-            "  2023-11-14 22:13:20Z  agent:bot asked",
-            "  2023-11-14 22:13:21Z  ana told by email (step 1): sent",
-            "  2023-11-14 22:13:29Z  Decided by person:ana: reject (not today)",
-            "",
-            "Next",
-            "  agentmemo inbox retry esc_1",
-        )
-    )
+    assert inbox_page.page(found, at) == PAGE.strip()
 
 
 @pytest.mark.parametrize("word", ["2", "patch"])

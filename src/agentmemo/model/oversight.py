@@ -36,8 +36,8 @@ REQUIREMENTS = (
         "Every question has a deadline, and a default that approves no action: deny, skip, abort or pause. At 50 % and "
         "at 80 % of the time people are told again. The default is recorded as nobody's decision, and the run goes on "
         "from where it was.",
-        "The limits per kind of decision, some of minutes, are yours to set by severity. An asker may name a suggestion "
-        "that it declares reversible as the default. A client is told only where the route names them.",
+        "The limits per kind of decision, some of minutes, are yours to set by severity. An asker may name as the "
+        "default a suggestion that it declares reversible. A client is told only where the route names them.",
         _TESTS + "test_ho_003_silence_is_never_a_yes",
     ),
     Requirement(
