@@ -99,6 +99,7 @@ OF_THE_HOLDER = frozenset(
         "run.fail",
         "run.release",
         "run.progress",
+        "run.observe",
         "step.start",
         "step.complete",
         "step.fail",

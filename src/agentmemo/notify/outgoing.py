@@ -15,10 +15,11 @@ ANSWER_BYTES = 64 * 1024
 
 
 class Outcome(NamedTuple):
-    """What came of one attempt: the status, or why there is none."""
+    """What came of one attempt: the status, or why there is none. `cause` says it without naming any address."""
 
     status: int | None
     error: str
+    cause: str = ""
     body: bytes = b""
     wait_seconds: float = 0.0
 
@@ -27,7 +28,7 @@ class Outcome(NamedTuple):
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - HTTP's success
 
 
-class Refused(Exception):
+class PrivateAddress(Exception):
     """An address that must not be called."""
 
 
@@ -40,8 +41,8 @@ def post(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Ou
     host = parts.hostname or ""
     try:
         line = socket.create_connection((_address(host, port, private=private), port), TIMEOUT_SECONDS)
-    except (OSError, ValueError, Refused) as error:
-        return Outcome(None, f"not reached: {error}"[:500])
+    except (OSError, ValueError, PrivateAddress) as error:
+        return Outcome(None, f"not reached: {error}"[:500], type(error).__name__)
     try:
         if secure:
             line = ssl.create_default_context().wrap_socket(line, server_hostname=host)
@@ -50,12 +51,14 @@ def post(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Ou
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         trouble = "" if answer.status < 300 else f"answered {answer.status}"  # noqa: PLR2004 - as above
-        return Outcome(answer.status, trouble, answer.read(ANSWER_BYTES), _seconds(answer.getheader("retry-after")))
+        return Outcome(
+            answer.status, trouble, trouble, answer.read(ANSWER_BYTES), _seconds(answer.getheader("retry-after"))
+        )
     except OSError as error:
-        return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500])
+        return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500], type(error).__name__)
     except (ValueError, http.client.HTTPException) as error:
         # Their texts may repeat the path, and in a path there may be a secret.
-        return Outcome(None, f"no answer: {type(error).__name__}")
+        return Outcome(None, f"no answer: {type(error).__name__}", type(error).__name__)
     finally:
         line.close()
 
@@ -68,15 +71,15 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def check_public(host: str) -> None:
-    """Raise Refused or OSError unless a host that somebody else will call leads to public addresses only."""
+    """Raise PrivateAddress or OSError unless a host that somebody else will call leads to public addresses only."""
     _address(host, 0, private=False)
 
 
 def _address(host: str, port: int, *, private: bool) -> str:
-    """The address of a host, looked up once. Raises Refused when any of its addresses is not a public one."""
+    """The address of a host, looked up once. Raises PrivateAddress when any of its addresses is not a public one."""
     found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     if not private:
         for address in found:
             if not ipaddress.ip_address(address.partition("%")[0]).is_global:
-                raise Refused(f"{host} leads to the private address {address}")
+                raise PrivateAddress(f"{host} leads to the private address {address}")
     return found[0]
