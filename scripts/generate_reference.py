@@ -35,6 +35,7 @@ NOUNS = {
     "worker": "Workers",
     "briefing": "Briefing",
     "policy": "Policies",
+    "report": "Reports",
     "audit": "Events",
     "access": "Access",
     "key": "Keys",

@@ -1,8 +1,8 @@
 """From a person's answer to the code that waited for it, and what waiting costs.
 
-Ours is measured across the store: the answer is committed, the run is woken, a worker in another thread claims it, opens
-it from its first step, and its code goes on. LangGraph's graph is resumed by whoever has the answer, in the same call;
-nothing has to notice. It runs the node again from its start.
+Ours is measured across the store: the answer is committed, the run is woken, a worker in another thread claims it,
+opens it from its first step, and its code goes on. LangGraph's graph is resumed by whoever has the answer, in the same
+call; nothing has to notice. It runs the node again from its start.
 """
 
 from __future__ import annotations

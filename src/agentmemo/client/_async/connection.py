@@ -14,6 +14,7 @@ from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
 from agentmemo.client._async.handoffs import AsyncHandoffs
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.policies import AsyncPolicies
+from agentmemo.client._async.reports import AsyncReports
 from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
@@ -56,6 +57,7 @@ class AsyncConnection:
         self.keys = AsyncKeys(plane)
         self.webhooks = AsyncWebhooks(plane)
         self.policies = AsyncPolicies(plane)
+        self.reports = AsyncReports(plane)
 
     async def __aenter__(self) -> Self:
         return self

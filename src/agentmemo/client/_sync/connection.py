@@ -15,6 +15,7 @@ from agentmemo.client._sync.escalations import Escalations, Inbox
 from agentmemo.client._sync.handoffs import Handoffs
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client._sync.policies import Policies
+from agentmemo.client._sync.reports import Reports
 from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
@@ -57,6 +58,7 @@ class Connection:
         self.keys = Keys(plane)
         self.webhooks = Webhooks(plane)
         self.policies = Policies(plane)
+        self.reports = Reports(plane)
 
     def __enter__(self) -> Self:
         return self

@@ -52,6 +52,7 @@ CREATE UNIQUE INDEX escalation_collapse ON escalation (workspace, collapse_key)
     WHERE collapse_key IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX escalation_open ON escalation (workspace, rank, deadline, id) WHERE ended_at IS NULL;
 CREATE INDEX escalation_of_workspace ON escalation (workspace, id);
+CREATE INDEX escalation_asked ON escalation (workspace, created_at);
 CREATE INDEX escalation_due ON escalation (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX escalation_ended ON escalation (workspace, ended_at) WHERE ended_at IS NOT NULL AND pruned = 0;
 
