@@ -18,6 +18,8 @@ from agentmemo.store.access import add_actor, find_actor
 from agentmemo.store.database import Row, Transaction
 
 NEWEST = "~"
+# Before every event: a new webhook is told what waits already.
+SEEN_NOTHING = 0
 
 
 def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.Webhook:
@@ -34,9 +36,7 @@ def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.W
         raise InvalidInput(f"{agent[:128]!r} is not an agent's name.", next_call="Name an agent.")
     actor = find_actor(tx, call.workspace, "agent", agent) or add_actor(tx, call.workspace, "agent", agent)
     handle = ids.mint("whk", tx.now)
-    position = audit.record(
-        tx, call, "webhook.create", {"kind": "webhook", "id": handle, "agent": agent}, reason=request.url
-    )
+    audit.record(tx, call, "webhook.create", {"kind": "webhook", "id": handle, "agent": agent}, reason=request.url)
     tx.write(
         "webhook_add",
         id=handle,
@@ -44,7 +44,7 @@ def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.W
         actor=actor,
         url=request.url,
         label=request.label,
-        position=position,
+        position=SEEN_NOTHING,
         now=tx.now,
     )
     return model.Webhook(

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import http.client
-import ipaddress
 import logging
-import socket
-import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from agentmemo import ids
-from agentmemo.clock import SECOND
+from agentmemo.clock import SECOND, monotonic
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.webhooks import secret_of
 from agentmemo.errors import Error
 from agentmemo.model import webhooks as model
+from agentmemo.notify.post import Outcome, post
 from agentmemo.settings import VERSION
 from agentmemo.store.database import Transaction
 
-BATCH = 50
+BATCH = 200
 SENDERS = 4
-TIMEOUT_SECONDS = 15.0
+# A webhook that answers slowly leaves its thread to others after this; what is left of its messages waits a round.
+TURN_SECONDS = 10.0
 # A process that dies while it sends leaves the message to others after this.
 TAKEN_SECONDS = 60.0
-ANSWER_BYTES = 4096
 GONE = 410
 _log = logging.getLogger("agentmemo.webhooks")
 
@@ -46,40 +44,30 @@ class Due(NamedTuple):
     ended_at: int | None
 
 
-class Outcome(NamedTuple):
-    """What came of one attempt: the status, or why there is none."""
-
-    status: int | None
-    error: str
-
-    @property
-    def delivered(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - HTTP's success
-
-
-class Refused(Exception):
-    """An address that must not be called."""
-
-
 class WebhookSender:
-    """Sends due messages beside upkeep, a few at once; `send_due` does so now and waits, for tests."""
+    """Sends due messages beside upkeep; `send_due` does so now and waits, for tests.
+
+    Each webhook has at most one thread at a time, so that a slow one keeps no more than that from the others.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pool: ThreadPoolExecutor | None = None
         self._sending: set[str] = set()
         self._lock = threading.Lock()
+        self._closing = False
 
     def start_due(self) -> None:
         """Begin to send what is due, without waiting for it."""
-        for due in self._due():
+        due = sorted(self._due(), key=attrgetter("webhook"))
+        for webhook, messages in groupby(due, key=attrgetter("webhook")):
             with self._lock:
-                if due.id in self._sending:
+                if webhook in self._sending:
                     continue
-                self._sending.add(due.id)
+                self._sending.add(webhook)
                 if self._pool is None:
                     self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="agentmemo-webhook")
-            self._pool.submit(self._send_quietly, due)
+            self._pool.submit(self._send_turn, webhook, list(messages))
 
     def send_due(self) -> int:
         """Send what is due now; returns how many attempts were made."""
@@ -89,6 +77,7 @@ class WebhookSender:
         return len(found)
 
     def close(self) -> None:
+        self._closing = True
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -98,16 +87,21 @@ class WebhookSender:
             lambda tx: [Due(*row) for row in tx.all("delivery_due", now=now, limit=BATCH)], snapshot=False
         )
 
-    def _send_quietly(self, due: Due) -> None:
+    def _send_turn(self, webhook: str, messages: list[Due]) -> None:
+        """Messages of one webhook, one after another, until its turn is over."""
+        end = monotonic() + TURN_SECONDS
         try:
-            self._send(due)
+            for due in messages:
+                self._send(due)
+                if self._closing or monotonic() >= end:
+                    return
         except Error as error:
-            _log.warning("a message to %s waits: %s", due.webhook, error.message)
-        except Exception:  # noqa: BLE001 - one message must not end the sending of others
-            _log.exception("a message to %s could not be sent", due.webhook)
+            _log.warning("messages to %s wait: %s", webhook, error.message)
+        except Exception:  # noqa: BLE001 - one webhook must not end the sending to others
+            _log.exception("a message to %s could not be sent", webhook)
         finally:
             with self._lock:
-                self._sending.discard(due.id)
+                self._sending.discard(webhook)
 
     def _send(self, due: Due) -> None:
         if not self._engine.database.write(lambda tx: self._take(tx, due), lane=due.workspace):
@@ -156,39 +150,3 @@ class WebhookSender:
             reason=outcome.error,
             count=attempt,
         )
-
-
-def post(url: str, body: bytes, headers: dict[str, str], *, private: bool) -> Outcome:
-    """One POST. Redirects are not followed, and the address that was looked at is the one that is called."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host = parts.hostname or ""
-    try:
-        line = socket.create_connection((_address(host, port, private=private), port), TIMEOUT_SECONDS)
-    except (OSError, ValueError, Refused) as error:
-        return Outcome(None, f"not reached: {error}"[:500])
-    try:
-        if secure:
-            line = ssl.create_default_context().wrap_socket(line, server_hostname=host)
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
-        connection.sock = line
-        connection.request("POST", path, body, headers)
-        answer = connection.getresponse()
-        answer.read(ANSWER_BYTES)
-        return Outcome(answer.status, "" if answer.status < 300 else f"answered {answer.status}")  # noqa: PLR2004 - as above
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500])
-    finally:
-        line.close()
-
-
-def _address(host: str, port: int, *, private: bool) -> str:
-    """The address of a host, looked up once. Raises Refused when any of its addresses is not a public one."""
-    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    if not private:
-        for address in found:
-            if not ipaddress.ip_address(address.partition("%")[0]).is_global:
-                raise Refused(f"{host} leads to the private address {address}")
-    return found[0]
