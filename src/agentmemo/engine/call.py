@@ -31,7 +31,7 @@ class EngineContext(Protocol):
     presence: Presence
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
-    unattended: dict[int, str]
+    unattended: dict[int, frozenset[str]]
     carried: dict[str, tuple[int, Package | None]]
     receiving: dict[int, list[str]]
     met: set[tuple[int, str]]
