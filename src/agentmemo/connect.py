@@ -357,6 +357,8 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
         return True
     if operation.name == "handoff.complete" and engine.carried.get(request.handoff, (1, None))[0]:
         return True  # the result is checked first, however long that takes
+    if getattr(request, "acceptance", None) is not None or getattr(request, "calls", None):
+        return True  # so is what a result must be, and whatever is sent together
     permission = operation.permission
     if permission is None:
         return False

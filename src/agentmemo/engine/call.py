@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from agentmemo.clock import Clock
+from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.presence import Presence
 from agentmemo.errors import InvalidInput, NotFound
@@ -29,6 +30,7 @@ class EngineContext(Protocol):
     settings: Settings
     names: Names
     presence: Presence
+    judge: Judge
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, frozenset[str]]
@@ -47,11 +49,12 @@ class Call:
     """What every handler gets beside the transaction and the request. `events` counts what it recorded.
 
     `replayed` is True where the answer was stored by an earlier request with the same request id. `renewed` holds
-    leases written by the transaction, believed only once it has committed. `problems` holds, by handoff, what is wrong
-    with a result that was checked before the transaction.
+    leases written by the transaction, believed only once it has committed. `drafts` holds, by handle, what handoffs
+    that this call creates ask of a result; `problems`, by handoff, what is wrong with a result. Both are known before
+    the transaction.
     """
 
-    __slots__ = ("actor", "caller", "engine", "events", "problems", "renewed", "replayed", "workspace")
+    __slots__ = ("actor", "caller", "drafts", "engine", "events", "problems", "renewed", "replayed", "workspace")
 
     def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
@@ -61,6 +64,7 @@ class Call:
         self.events = 0
         self.replayed = False
         self.renewed: list[tuple[str, Renewal]] = []
+        self.drafts: dict[str, Package] = {}
         self.problems: dict[str, list[str]] = {}
 
     def namespace(self, tx: Transaction, name: str) -> int | None:

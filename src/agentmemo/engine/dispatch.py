@@ -17,6 +17,7 @@ from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
 from agentmemo.engine.foresight import foresee
 from agentmemo.engine.handlers import DIRECT, HANDLERS, PEEKS, is_ready
+from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
@@ -48,6 +49,7 @@ class Engine:
         self.names = Names(database)
         self.incarnation = ids.mint("wrk", self.clock.now_us())
         self.presence = Presence(database.capabilities.beside)
+        self.judge = Judge()
         self.denials = access.Denials(self)
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # By actor: the workers that stand for it where it claimed without one of its own, here or at another server.
@@ -237,6 +239,7 @@ class Engine:
             finally:
                 self.database.close()
                 self.presence.close()
+                self.judge.close()
 
     def _work(self, operation: Operation, call: Call, request: Any) -> Callable[[Transaction], Any]:
         prepared = prepare(call, request)

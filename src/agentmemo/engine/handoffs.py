@@ -14,7 +14,7 @@ from agentmemo.engine.handoff_limits import Tokens
 from agentmemo.engine.handoff_moves import ESCALATE, existing, held, held_by_another, lost, next_due, record
 from agentmemo.engine.handoff_views import changed, view
 from agentmemo.engine.workers import LEASE_SECONDS_MAX
-from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
+from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied, Unavailable
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.values import encode, encode_result, encode_sorted
@@ -102,7 +102,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> mod
         return view(tx, call, row)
     row = _claim_now(tx, call, row) if request.epoch is None else handoff_moves.is_held(tx, call, row, request.epoch)
     if row.checked:
-        _check_result(tx, call, row, packed)
+        _check_result(call, row)
     reach("handoff.before_complete")
     if packed is NOTHING and row.epoch > 1:
         tx.write("handoff_remove_result", handoff=row.id)  # of an attempt that was rejected
@@ -371,11 +371,15 @@ def _check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     )
 
 
-def _check_result(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:
+def _check_result(call: Call, row: rows.HandoffRow) -> None:
+    """The result was looked at before the transaction: others wait for this one."""
     found = call.problems.get(row.handle)
     if found is None:
-        package = handoff_moves.package_of(tx, row)
-        found = acceptance.problems(package.acceptance or model.Acceptance(), packed.original, package.context)
+        raise Unavailable(
+            f"The result of {row.handle} was not checked: the handoff came into being meanwhile.",
+            next_call="Complete it again.",
+            retry_safe=True,
+        )
     if found:
         raise InvalidInput(
             f"The result of {row.handle} is not what was asked for: {'; '.join(found)}",

@@ -14,7 +14,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
 from agentmemo.engine import acceptance
-from agentmemo.engine.handoff_moves import package_of
+from agentmemo.engine.handoff_moves import existing, package_of
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model import handoffs, runs, state, system
 from agentmemo.model.audit import commit
@@ -22,7 +22,6 @@ from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import decode, encode, encode_result
 from agentmemo.model.wire import Request, as_request
 from agentmemo.store import blobs
-from agentmemo.store import handoffs as handoff_rows
 from agentmemo.store.database import Transaction
 
 if TYPE_CHECKING:
@@ -62,9 +61,13 @@ def prepare(call: Call, request: Request) -> Request:
 
 def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
     """Everything the receiver gets to know as one value. What can be refused is refused here."""
-    if request.acceptance is not None:
-        acceptance.check_definition(request.acceptance)
     package = handoffs.package_of(request)
+    if request.acceptance is not None:
+        acceptance.check_bounds(request.acceptance)
+        if acceptance.needs_judge(request.acceptance):
+            call.engine.judge.check_definition(request.acceptance)
+    if request.id is not None:
+        call.drafts[request.id] = package
     encode(request.context)  # names the path of what JSON cannot say
     encode(request.artifacts)
     try:
@@ -79,13 +82,21 @@ def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) ->
     if call.engine.carried.get(request.handoff, (1, None))[0] == 0:
         return
 
-    def look(tx: Transaction) -> handoffs.Package | None:
-        row = handoff_rows.get(tx, call.workspace, request.handoff)
-        return package_of(tx, row) if row is not None and row.checked else None
+    def look(tx: Transaction) -> tuple[str, handoffs.Package | None]:
+        row = existing(tx, call, request.handoff)
+        return row.handle, package_of(tx, row) if row.checked else None
 
-    package = call.engine.database.read(look)
-    if package is not None and package.acceptance is not None:
-        call.problems[request.handoff] = acceptance.problems(package.acceptance, result, package.context)
+    draft = call.drafts.get(request.handoff)
+    handle, package = (request.handoff, draft) if draft is not None else call.engine.database.read(look)
+    wanted = package.acceptance if package is not None else None
+    if package is None or wanted is None:
+        return
+    if wanted == acceptance.VERDICT:
+        call.problems[handle] = acceptance.verdict_problems(result)
+    elif acceptance.needs_judge(wanted):
+        call.problems[handle] = call.engine.judge.problems(wanted, result, package.context)
+    else:
+        call.problems[handle] = []
 
 
 def pack(call: Call, value: Any, field: str) -> blobs.Packed:
