@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentmemo import InvalidInput, InvalidTransition, NotFound, PermissionDenied
+from agentmemo import InvalidInput, InvalidTransition, LeaseLost, NotFound, PermissionDenied
 from agentmemo.clock import SECOND
 
 promise = pytest.mark.promise
@@ -170,3 +170,27 @@ def test_more_bad_input_is_refused(surface, sender):
             sender.handoff.create(to_agent="a", **fields)
         assert refused.value.next_call, fields
     assert list(sender.handoff.list()) == []
+
+
+@promise("handoff.lineage")
+def test_handing_over_under_a_claim_that_was_made_by_hand(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", goal="all", budget={"tokens": 100})
+    claimed = receiver.handoff.claim()
+    part = receiver.handoff.create(to_agent="other", under=claimed)
+    assert (part.parent, part.root, part.budget.tokens) == (task.id, task.id, 100)
+    assert part.on_behalf_of == ["agent:sender", "agent:receiver"]
+    receiver.handoff.release(task.id, "later", attempted=False)
+    with pytest.raises(LeaseLost):
+        receiver.handoff.create(to_agent="other", under=claimed)
+
+
+@promise("handoff.list")
+def test_a_brief_list_reads_no_packages(surface, sender, receiver):
+    sender.handoff.create(to_agent="receiver", goal="look", workflow="scan", context={"a": 1}, constraints=["none"])
+    task = receiver.handoff.claim()
+    receiver.handoff.complete(task.id, "done")
+    (full,), (brief,) = sender.handoff.list(), sender.handoff.list(brief=True)
+    assert (full.context, full.constraints, full.result) == ({"a": 1}, ["none"], "done")
+    assert (brief.context, brief.constraints, brief.result) == (None, [], None)
+    told = ("id", "state", "to_agent", "from_agent", "goal", "workflow", "updated_at", "ended_at", "holder")
+    assert [getattr(brief, name) for name in told] == [getattr(full, name) for name in told]

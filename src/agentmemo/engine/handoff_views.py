@@ -32,6 +32,7 @@ def view(
     package: blobs.Packed | None = None,
     result: blobs.Packed | None = None,
     known: bool = True,
+    history: bool = True,
 ) -> model.Handoff:
     """The handoff as its readers see it; a package or result that is at hand is not read again."""
     carried = package_of(tx, row, package)
@@ -60,7 +61,7 @@ def view(
         epoch=row.epoch,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        attempts=_attempts(tx, call, row) if _has_history(row) else [],
+        attempts=_attempts(tx, call, row) if history and _has_history(row) else [],
         holder=name_of(tx, call, row.holder) if row.holder is not None else None,
         worker=row.worker,
         run=row.run,
@@ -85,6 +86,13 @@ def view(
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+def brief_view(tx: Transaction, call: Call, row: rows.HandoffRow) -> model.Handoff:
+    """The handoff as its row tells it; nothing else is read."""
+    told = model.Package(goal=row.goal, workflow=row.workflow)
+    package = msgspec.structs.replace(blobs.NOTHING, original=told)
+    return view(tx, call, row, package=package, result=blobs.NOTHING, history=False)
 
 
 def _has_history(row: rows.HandoffRow) -> bool:

@@ -243,13 +243,16 @@ class GetHandoff(Request, kw_only=True):
 class ListHandoffs(Request, kw_only=True):
     """Newest first. `state` is one of the nine, `unfinished` or `escalated` (somebody should look); `to` an address.
 
-    An address is `agent:name`, `capability:name` or `queue:name`; a name alone is an agent's.
+    An address is `agent:name`, `capability:name` or `queue:name`; a name alone is an agent's. With `brief` what was
+    given along is left out, but for the goal and the workflow, and so are results and earlier attempts: nothing is read
+    for them.
     """
 
     state: str | None = None
     to: str | None = None
     sender: str | None = None
     root: str | None = None
+    brief: bool = False
     cursor: str | None = None
     limit: int = 100
 

@@ -17,6 +17,7 @@ from agentmemo.client.given import as_retry, as_struct, microseconds, takes_run
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable
 from agentmemo.model import handoffs as model
+from agentmemo.model.access import Claim
 from agentmemo.model.runs import FINISHED, Budget, GetRun, Retry, StartRun
 from agentmemo.model.state import Entry
 
@@ -62,6 +63,7 @@ class AsyncHandoffs:
         max_attempts: int = 3,
         retry: Retry | dict[str, Any] | None = None,
         budget: Budget | dict[str, Any] | None = None,
+        under: model.Handoff | None = None,
     ) -> model.Handoff:
         """Hand work over to exactly one receiver. It is durable when this returns. Idempotent by `key`.
 
@@ -71,7 +73,11 @@ class AsyncHandoffs:
         or UTC microseconds. Raises IdempotencyMismatch for a key that stands for something else. A handoff that went
         in a circle or through too many hands is returned as `dead`, with the reason. `retry` gives the pauses between
         attempts, `max_attempts` how many there are.
+
+        `under` is a handoff that this agent has claimed: the new one is part of that work, with its lineage, budget
+        and on-behalf-of. Inside the handler of `work` and under its run that goes without saying.
         """
+        claim = Claim(run=under.id, epoch=under.epoch) if under is not None else None
         return await self._plane.call(
             model.CreateHandoff(
                 to_agent=to_agent,
@@ -97,7 +103,8 @@ class AsyncHandoffs:
                 max_attempts=max_attempts,
                 retry=as_retry(retry),
                 budget=as_budget(budget),
-            )
+            ),
+            claim=claim,
         )
 
     async def get(self, id: str, *, after: model.Handoff | None = None, wait_seconds: float = 0.0) -> model.Handoff:
@@ -120,15 +127,17 @@ class AsyncHandoffs:
         to: str | None = None,
         sender: str | None = None,
         root: str | None = None,
+        brief: bool = False,
         cursor: str | None = None,
         limit: int = 100,
     ) -> AsyncPage[model.Handoff]:
         """Handoffs, newest first. `state` is one of the nine, `unfinished` or `escalated` (somebody should look).
 
-        `to` is an agent, `capability:name` or `queue:name`; `root` the first handoff of a lineage.
+        `to` is an agent, `capability:name` or `queue:name`; `root` the first handoff of a lineage. `brief` leaves out
+        packages (but for goal and workflow), results and earlier attempts, which is much cheaper for long lists.
         """
         return await self._plane.page(
-            model.ListHandoffs(state=state, to=to, sender=sender, root=root, cursor=cursor, limit=limit)
+            model.ListHandoffs(state=state, to=to, sender=sender, root=root, brief=brief, cursor=cursor, limit=limit)
         )
 
     async def list_pending(self, *, cursor: str | None = None, limit: int = 100) -> AsyncPage[model.Handoff]:
