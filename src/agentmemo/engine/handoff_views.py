@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from agentmemo.clock import SECOND
 from agentmemo.engine.call import Call
-from agentmemo.engine.handoff_moves import existing, name_of, package_of
+from agentmemo.engine.handoff_moves import existing, ladder_of, name_of, package_of
 from agentmemo.model import handoffs as model
 from agentmemo.model.runs import Budget
 from agentmemo.model.values import decode
@@ -75,7 +76,10 @@ def view(
         root=row.root,
         hops=len(_chain_decoder.decode(row.path)) - 1,
         verifies=row.verifies,
+        ladder=[model.rung_of(after / SECOND, address) for after, address in ladder_of(row)],
+        rung=row.rung,
         available_at=row.available_at,
+        offered_at=row.offered_at,
         due_at=row.due_at,
         complete_by=row.complete_by,
         claimed_at=row.claimed_at,

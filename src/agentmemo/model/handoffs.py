@@ -112,6 +112,11 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     to_queue: str | None = None
     escalate: bool = False
 
+    @property
+    def to(self) -> str:
+        """The receiver as `kind:name`; only of a rung that has one."""
+        return address_of(self.to_agent, self.to_capability, self.to_queue)
+
 
 class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the receiver gets to know; fixed when the handoff is created."""
@@ -141,7 +146,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handoff(Response, kw_only=True):
-    """A handoff as its sender and its receiver see it. Exactly one `to_` is set; `wake` is None once it has ended."""
+    """A handoff as its sender and its receiver see it. Exactly one `to_` is set; `wake` is None once it has ended.
+
+    `rung` counts the rungs of `ladder` that were climbed since it was offered last, at `offered_at`.
+    """
 
     id: str
     key: str | None
@@ -180,7 +188,10 @@ class Handoff(Response, kw_only=True):
     root: str | None = None
     hops: int = 0
     verifies: str | None = None
+    ladder: list[Rung] = []
+    rung: int = 0
     available_at: int = 0
+    offered_at: int | None = None
     due_at: int | None = None
     complete_by: int | None = None
     claimed_at: int | None = None
@@ -449,6 +460,19 @@ def next_state(state: str, act: str, handoff: str) -> str:
             next_call=f"See handoff.get('{handoff}').",
             details={"handoff": handoff, "state": state, "act": act},
         ) from None
+
+
+def rung_of(after_seconds: float, address: str) -> Rung:
+    """A rung as its sender would give it; an empty address escalates."""
+    kind, _, name = address.partition(":")
+    if not address:
+        return Rung(after_seconds=after_seconds, escalate=True)
+    return Rung(
+        after_seconds=after_seconds,
+        to_agent=name if kind == "agent" else None,
+        to_capability=name if kind == "capability" else None,
+        to_queue=name if kind == "queue" else None,
+    )
 
 
 def address_of(to_agent: str | None, to_capability: str | None, to_queue: str | None) -> str:

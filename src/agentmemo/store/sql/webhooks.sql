@@ -79,6 +79,13 @@ WHERE workspace = :workspace AND id < :before AND (webhook = :webhook OR :webhoo
     AND (state = :state OR :state IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
+-- name: delivery_of_subject
+SELECT d.id, d.webhook, d.type, d.subject, d.state, d.attempts, d.next_at, d.status, d.error, d.created_at, d.ended_at
+FROM webhook w JOIN delivery d ON d.webhook = w.id AND d.message >= :subject AND d.message < :end
+WHERE w.workspace = :workspace AND d.subject = :subject AND d.id < :before
+    AND (d.webhook = :webhook OR :webhook IS NULL) AND (d.state = :state OR :state IS NULL)
+ORDER BY d.id DESC LIMIT :limit;
+
 -- name: delivery_remove_old
 DELETE FROM delivery WHERE id IN (
     SELECT id FROM delivery WHERE workspace = :workspace AND ended_at < :before ORDER BY ended_at LIMIT :limit);
