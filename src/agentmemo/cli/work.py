@@ -25,9 +25,9 @@ from agentmemo.cli import exits
 from agentmemo.cli.options import EVERYWHERE, Common, flag
 from agentmemo.cli.output import stamp
 from agentmemo.client._async.connection import AsyncConnection
-from agentmemo.client._async.run import summary_of
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client.flow import Suspended
+from agentmemo.client.functions import summary_of
 from agentmemo.client.given import takes_run
 from agentmemo.clock import SystemClock, monotonic
 from agentmemo.errors import Error, InvalidInput

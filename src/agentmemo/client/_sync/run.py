@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from contextvars import Token
 from typing import Any, Self
@@ -14,7 +13,7 @@ import msgspec
 from agentmemo.client._sync.plane import Holding, Plane, ambient
 from agentmemo.client._sync.step import StepContext, current
 from agentmemo.client.flow import Suspended
-from agentmemo.client.functions import describe, fingerprint
+from agentmemo.client.functions import describe, fingerprint, summary_of
 from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
@@ -23,7 +22,6 @@ from agentmemo.model.values import decode_as, encode_result
 from agentmemo.model.wire import Request
 
 RESUME_WAIT_SECONDS = 30.0
-ERROR_LINES = 3
 _UNSET = object()
 
 
@@ -592,12 +590,3 @@ class Run:
             )
         if self._record is None:
             self._hold()
-
-
-def summary_of(error: BaseException) -> str:
-    """The error in a few lines: its type, its text, and where it came from."""
-    where = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({where[0].filename.rpartition('/')[2]}:{where[0].lineno})" if where else ""
-    # What cannot be stored is shown instead: an error must never be refused for its text.
-    text = "\n".join(str(error).replace("\0", "\\0").splitlines()[:ERROR_LINES])
-    return f"{type(error).__name__}: {text}{place}".encode(errors="replace").decode()[:2000]
