@@ -11,6 +11,8 @@ SECONDS ?= 600
 SEED  ?=
 # Half of what most tests do is waiting for processes; more at once than there are cores use that.
 WORKERS ?= 3
+# Hundreds of processes import the same files; what one compiled, the others need not.
+export PYTHONDONTWRITEBYTECODE :=
 
 PIP := -m pip --quiet --disable-pip-version-check
 UV  := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate

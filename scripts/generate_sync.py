@@ -29,6 +29,7 @@ WORDS = (
     (r"\b__anext__\b", "__next__"),
     (r"agentmemo_(\w+)_async", r"agentmemo_\1"),
     (r"Callable\[\.\.\., Awaitable\[Any\]\]", "Callable[..., Any]"),
+    (r"Callable\[\[Any\], Awaitable\[Any\]\]", "Callable[[Any], Any]"),
     (r"Callable\[\[str\], Awaitable\[(Page\[T\])\]\]", r"Callable[[str], \1]"),
     (r"from collections\.abc import Awaitable, Callable\n", "from collections.abc import Callable\n"),
     (

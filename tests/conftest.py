@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from agentmemo.testing.postgres import PostgresServer
+
+# What the tests of several folders share.
+sys.path.insert(0, str(Path(__file__).with_name("shared")))
 
 # node id pattern -> why CI may skip it. Everything else that skips makes a CI run fail.
 ALLOWED_SKIPS: dict[str, str] = {

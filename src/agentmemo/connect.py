@@ -148,7 +148,9 @@ JUDGED = frozenset({"handoff.create", "handoff.complete"})
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
 # What of a request is stored as a value, or as a part of one.
-CARRYING_FIELDS = (*VALUE_FIELDS, "context", "artifacts")
+CARRYING_FIELDS = (
+    *VALUE_FIELDS, "context", "artifacts", "goal", "references", "constraints", "acceptance", "tried", "unverified",
+)  # fmt: skip
 _planes: dict[tuple[int, str], LocalPlane] = {}
 _planes_lock = threading.Lock()
 

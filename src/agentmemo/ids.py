@@ -62,3 +62,8 @@ def jitter(seconds: float) -> float:
 def same_bytes(a: bytes, b: bytes) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(a, b)
+
+
+def digits(count: int) -> str:
+    """A code of decimal digits, for a person to read and type."""
+    return f"{int.from_bytes(os.urandom(16), 'big') % 10**count:0{count}d}"

@@ -27,6 +27,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     progress_seconds: float = 3600.0
     handoff_hops_max: int = 16
     webhook_private_addresses: bool = False
+    public_url: str = ""
+    smtp_url: str = ""
+    smtp_from: str = ""
+    slack_url: str = "https://slack.com/api"
+    ntfy_url: str = "https://ntfy.sh"
     request_hours: float = 24.0
     blob_hours: float = 24.0
     finished_runs_days: float = 30.0
@@ -41,6 +46,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     postgres_prepare: bool = True
     postgres_notify: bool = True
     postgres_allow_lossy: bool = False
+
+
+def secret(name: str) -> str | None:
+    """AGENTMEMO_<NAME>, or what the file AGENTMEMO_<NAME>_FILE holds. Secrets are read when they are used, never kept.
+
+    Raises InvalidInput when the file cannot be read.
+    """
+    if given := os.environ.get(f"AGENTMEMO_{name.upper()}"):
+        return given
+    place = os.environ.get(f"AGENTMEMO_{name.upper()}_FILE")
+    if not place:
+        return None
+    try:
+        return Path(place).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"AGENTMEMO_{name.upper()}_FILE cannot be read: {type(error).__name__}.",
+            next_call="Name a readable text file that holds the secret and nothing else.",
+        ) from None
 
 
 def data_directory() -> Path:

@@ -37,22 +37,20 @@ STORES = os.environ.get("BEHAVIOUR_STORES", "sqlite,postgres").split(",")
 ALL_SURFACES = bool(os.environ.get("BEHAVIOUR_ALL_SURFACES"))
 BARE = {"postgres_prepare": False, "postgres_notify": False}
 SURFACES = ("sync", "async", "http", "http async")
-# Embedded and HTTP, sync and async, for what goes through the same few calls of the client.
-TWO_SURFACES = ("sync", "http async")
+# Each store embedded and over HTTP, for sync and async callers, and each surface on one of them.
+SURFACES_ON_SQLITE = ("sync", "http async")
+SURFACES_ON_POSTGRES = ("async", "http")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "promise(id): the promise of promises.py that the test shows")
-    config.addinivalue_line("markers", "two_surfaces: two stand for all four, unless all are asked for")
     config.addinivalue_line("markers", "surfaces(*names): what the test runs over, where not over all")
 
 
 def pytest_generate_tests(metafunc):
     if "surface" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("surfaces")
-        few = metafunc.definition.get_closest_marker("two_surfaces") and not ALL_SURFACES
-        surfaces = marker.args if marker else TWO_SURFACES if few else SURFACES
-        metafunc.parametrize("surface", surfaces, indirect=True)
+        metafunc.parametrize("surface", marker.args if marker else SURFACES, indirect=True)
 
 
 @pytest.fixture(params=STORES)
@@ -66,7 +64,7 @@ def plane(request, tmp_path):
 
 
 def pytest_collection_modifyitems(config, items):
-    """On PostgreSQL two surfaces stand for four, unless all are asked for: embedded and HTTP, sync and async."""
+    """Two surfaces on each store stand for all eight pairs, unless these are asked for."""
     if not ALL_SURFACES:
         left_out = [item for item in items if _is_left_out(item)]
         config.hook.pytest_deselected(items=left_out)
@@ -75,10 +73,10 @@ def pytest_collection_modifyitems(config, items):
 
 def _is_left_out(item):
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    chosen = item.get_closest_marker("surfaces")
-    return (
-        parameters.get("plane", "sqlite") != "sqlite" and parameters.get("surface") in ("async", "http") and not chosen
-    )
+    if item.get_closest_marker("surfaces") or not {"plane", "surface"} <= set(parameters):
+        return False
+    kept = SURFACES_ON_SQLITE if parameters["plane"] == "sqlite" else SURFACES_ON_POSTGRES
+    return parameters["surface"] not in kept
 
 
 class Switchboard:

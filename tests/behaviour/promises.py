@@ -16,6 +16,8 @@ class Promise(NamedTuple):
 
 DESIGN_1, STATE, RUNS, AUDIT, ACCESS, API = "promises", "state", "runs and steps", "audit", "access", "the Python API"
 HANDOFFS = "handoffs"
+POLICIES = "policies"
+ESCALATIONS = "escalations"
 
 PROMISES = {
     "article.state": Promise("The article's state calls run as written.", API),
@@ -103,7 +105,7 @@ PROMISES = {
         "Attempts are counted and kept; the last failed one leaves it dead, with the work.", HANDOFFS
     ),
     "handoff.decline": Promise(
-        "Declined work goes to the next receiver of its ladder, or back to its sender.", HANDOFFS
+        "Declined work goes to others of its receiver, to the next one of its ladder, or back to its sender.", HANDOFFS
     ),
     "handoff.cancel": Promise("A cancelled handoff is told its holder at the next call.", HANDOFFS),
     "handoff.requeue": Promise("What ended without a result can be offered again.", HANDOFFS),
@@ -127,6 +129,14 @@ PROMISES = {
     "handoff.briefing": Promise("The briefing tells what is offered and what came of what was handed over.", HANDOFFS),
     "handoff.tombstone": Promise("A pruned handoff leaves a tombstone, so its key is never silently reused.", HANDOFFS),
     "person.only": Promise("An agent can never answer for a person.", DESIGN_1),
+    "policy.person": Promise("Only people rule beforehand; agents may read what is ruled.", POLICIES),
+    "policy.versions": Promise("A policy has versions, and each stays.", POLICIES),
+    "policy.cas": Promise("A policy can be set only over the version that was read.", POLICIES),
+    "policy.checked": Promise("A policy that does not fit is refused with its path and the next call.", POLICIES),
+    "policy.named": Promise("What a policy names cannot be missing.", POLICIES),
+    "policy.contact": Promise("Addresses of persons are shown to persons only.", POLICIES),
+    "policy.silence": Promise("What is critical is silenced only by two persons.", POLICIES),
+    "policy.calendar": Promise("A schedule takes its shifts from a calendar, and needs it no more.", POLICIES),
     "briefing.parts": Promise("The briefing tells goal, done, tried, decisions, budget and the next call.", RUNS),
     "briefing.short": Promise("A briefing has at most about 300 tokens.", RUNS),
     "briefing.fence": Promise("Text by other agents is fenced as data, with author and trust.", RUNS),
@@ -148,4 +158,27 @@ PROMISES = {
     "access.deny": Promise("Deny by default; denials are recorded, read denials aggregated.", ACCESS),
     "access.kill": Promise("The kill switch refuses every call of an actor and frees its work.", ACCESS),
     "access.whoami": Promise("A caller can ask who it is.", API),
+    "article.escalate": Promise("The article's escalation runs as written.", API),
+    "escalation.durable": Promise("A question pauses the run durably; its answer is there whoever resumes.", DESIGN_1),
+    "escalation.delivery": Promise(
+        "An answer that did not arrive is visible, retried, never asked again.", ESCALATIONS
+    ),
+    "escalation.replay": Promise("The same call finds the same question.", ESCALATIONS),
+    "escalation.collapse": Promise(
+        "One question, many who wait; approvals only for one action of one agent.", ESCALATIONS
+    ),
+    "escalation.persons": Promise("Agent credentials raise and withdraw, never acknowledge or answer.", ESCALATIONS),
+    "escalation.one_decides": Promise("Of several answers one counts; the others are told who won.", ESCALATIONS),
+    "escalation.answer": Promise("An answer fits its question, or is refused.", ESCALATIONS),
+    "escalation.refused": Promise("What nobody could decide on is not asked.", ESCALATIONS),
+    "escalation.bound": Promise("An approval is for exactly the action that was shown, and for a while.", ESCALATIONS),
+    "escalation.quorum": Promise("Where several must agree, they agree on the same.", ESCALATIONS),
+    "escalation.deadline": Promise(
+        "Nobody answered is told as that, after two warnings; nothing is approved.", ESCALATIONS
+    ),
+    "escalation.hold": Promise("Who is on it holds it for a time and no longer.", ESCALATIONS),
+    "escalation.route": Promise("The next people are told until somebody takes it.", ESCALATIONS),
+    "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
+    "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
+    "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
 }

@@ -10,9 +10,10 @@ import pytest
 
 from agentmemo import Grant, NotFound, PermissionDenied
 from agentmemo.api.operations import BY_NAME, OPERATIONS
+from agentmemo.clock import SECOND
 from agentmemo.engine import handlers
 from agentmemo.errors import Error
-from agentmemo.model import access, audit, handoffs, runs, state, system, webhooks
+from agentmemo.model import access, audit, escalations, handoffs, policies, runs, state, system, webhooks
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.testing import ManualPlane
 
@@ -77,6 +78,36 @@ class World:
         handle = self.handoff()
         self.call("handoff.decline", handoffs.DeclineHandoff(handoff=handle, reason="no"))
         return handle
+
+    def asked(self, **fields):
+        request = escalations.CreateEscalation(severity="high", reason="Go?", key="k", **fields)
+        return self.call("escalation.create", request).id
+
+    def approval(self):
+        return self.asked(kind="approval", context="c", action=escalations.Action(tool="t", arguments=1))
+
+    def approved(self):
+        handle = self.approval()
+        self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
+        return handle
+
+    def acknowledged(self):
+        handle = self.asked()
+        self.call("inbox.acknowledge", escalations.AcknowledgeEscalation(escalation=handle))
+        return handle
+
+    def undelivered(self):
+        """Answered, and the run failed before its code had the answer."""
+        handle, claim = self.run()
+        request = escalations.CreateEscalation(severity="high", reason="Go?", run=handle, name="escalate", key="1")
+        asked = self.call("escalation.create", request, claim).id
+        self.call("inbox.answer", escalations.AnswerEscalation(escalation=asked, decision="approve"))
+        _, claim = self.run()
+        self.call("run.release", runs.ReleaseRun(run=handle, error="broken"), claim)
+        return asked
+
+    def policy(self):
+        self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
 
     def webhook(self):
         return self.call("webhook.create", webhooks.CreateWebhook(url="https://example.org/")).id
@@ -167,6 +198,77 @@ SCENARIOS = {
     "handoff.limit": (
         of("handoff.limit", lambda _w, _f: handoffs.SetHandoffLimit(to="dana", concurrency=2)),
         ["handoff.limit"],
+    ),
+    "escalation.create": (
+        of("escalation.create", lambda _w, _f: escalations.CreateEscalation(severity="high", reason="Go?")),
+        ["escalation.create", "escalation.climb"],
+    ),
+    "escalation.withdraw": (
+        of(
+            "escalation.withdraw",
+            lambda _w, f: escalations.WithdrawEscalation(escalation=f, reason="x"),
+            World.asked,
+        ),
+        ["escalation.withdraw"],
+    ),
+    "escalation.receive": (
+        of("escalation.receive", lambda _w, f: escalations.ReceiveAnswer(escalation=f), World.approved),
+        ["escalation.apply"],
+    ),
+    "escalation.redeem": (
+        of(
+            "escalation.redeem",
+            lambda _w, f: escalations.RedeemApproval(escalation=f, tool="t", arguments=1),
+            World.approved,
+        ),
+        ["escalation.redeem"],
+    ),
+    "escalation.retry": (
+        of("escalation.retry", lambda _w, f: escalations.RetryDelivery(escalation=f), World.undelivered),
+        ["escalation.retry"],
+    ),
+    "inbox.acknowledge": (
+        of("inbox.acknowledge", lambda _w, f: escalations.AcknowledgeEscalation(escalation=f), World.asked),
+        ["inbox.acknowledge"],
+    ),
+    "inbox.release": (
+        of("inbox.release", lambda _w, f: escalations.ReleaseEscalation(escalation=f), World.acknowledged),
+        ["escalation.release"],
+    ),
+    "inbox.answer": (
+        of("inbox.answer", lambda _w, f: escalations.AnswerEscalation(escalation=f, decision="approve"), World.asked),
+        ["inbox.answer", "escalation.decide"],
+    ),
+    "inbox.delegate": (
+        of("inbox.delegate", lambda _w, f: escalations.DelegateEscalation(escalation=f, to="dana"), World.asked),
+        ["inbox.delegate"],
+    ),
+    "inbox.snooze": (
+        of(
+            "inbox.snooze",
+            lambda w, f: escalations.SnoozeEscalation(escalation=f, until=w.plane.clock.now_us() + SECOND),
+            World.asked,
+        ),
+        ["inbox.snooze"],
+    ),
+    "inbox.extend": (
+        of("inbox.extend", lambda _w, f: escalations.ExtendEscalation(escalation=f), World.asked),
+        ["inbox.extend"],
+    ),
+    "inbox.comment": (
+        of("inbox.comment", lambda _w, f: escalations.CommentEscalation(escalation=f, text="x"), World.asked),
+        ["inbox.comment"],
+    ),
+    "policy.set": (
+        of(
+            "policy.set",
+            lambda _w, _f: policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}),
+        ),
+        ["policy.set"],
+    ),
+    "policy.delete": (
+        of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
+        ["policy.delete"],
     ),
     "webhook.create": (
         of("webhook.create", lambda _w, _f: webhooks.CreateWebhook(url="https://example.org/")),

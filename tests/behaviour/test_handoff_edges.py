@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from agentmemo import InvalidInput, InvalidTransition, LeaseLost, NotFound, PermissionDenied
+from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
+from agentmemo.engine.audit import _filter
+from agentmemo.errors import Conflict
+from agentmemo.model.access import EVERYTHING, Caller
+from agentmemo.model.audit import ListEvents
+from agentmemo.model.handoffs import CreateHandoff
+from agentmemo.model.pages import make_cursor
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture
@@ -194,3 +201,44 @@ def test_a_brief_list_reads_no_packages(surface, sender, receiver):
     assert (brief.context, brief.constraints, brief.result) == (None, [], None)
     told = ("id", "state", "to_agent", "from_agent", "goal", "workflow", "updated_at", "ended_at", "holder")
     assert [getattr(brief, name) for name in told] == [getattr(full, name) for name in told]
+
+
+@promise("input.refused")
+def test_a_cursor_that_was_made_up_is_refused(sender):
+    sender.handoff.create(to_agent="sender")
+    for operation, ask in (("pending", sender.handoff.list_pending), ("notices", sender.handoff.notices)):
+        for position in (-500, "x", None, {}, [-1, 2], [1, "x"], 2**80):
+            with pytest.raises(InvalidInput, match="not one of ours"):
+                ask(cursor=make_cursor(f"handoff.{operation}", None, position))
+    for position in (-1, "x", [1]):
+        with pytest.raises(InvalidInput, match="not one of ours"):
+            sender.handoff.list(cursor=make_cursor("handoff.list", [None] * 4 + [False], position))
+
+
+@promise("trail.private")
+def test_a_made_up_cursor_of_the_trail_leads_into_no_other_workspace(surface, sender):
+    other = surface.connect("other", workspace="elsewhere")
+    other.state.set("n", "k", 1)
+    sender.state.set("n", "k", 1)
+    fields = ListEvents(limit=1000)
+    for newest_first in (False, True):
+        bound = _filter(msgspec.structs.replace(fields, newest_first=newest_first))
+        for position in (1, 1 << 61):
+            page = other.audit.events(
+                cursor=make_cursor("audit.events", bound, position), newest_first=newest_first, limit=1000
+            )
+            assert "agent:sender" not in {event.actor for event in page.items}
+
+
+@promise("handoff.key")
+def test_the_handle_of_another_workspace_is_taken(surface, sender):
+    """Whatever lies there, nothing of it is told."""
+    task = sender.handoff.create(to_agent="receiver", goal="a secret")
+    other = surface.connect("other", workspace="elsewhere")
+    caller = Caller(name="other", workspace="elsewhere", grants=(EVERYTHING,))
+    request = CreateHandoff(id=task.id, to_agent="receiver", goal="a secret")
+    with pytest.raises(Conflict, match="is taken") as refused:
+        surface.plane.engine.call(BY_NAME["handoff.create"], caller, request)
+    assert "secret" not in str(refused.value.to_dict())
+    assert refused.value.next_call
+    assert list(other.handoff.list()) == []

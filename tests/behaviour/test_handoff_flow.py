@@ -11,7 +11,6 @@ from agentmemo.clock import SECOND
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture

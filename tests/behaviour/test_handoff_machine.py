@@ -33,10 +33,19 @@ class Known:
         self.attempt = 1
         self.holder = None
         self.told = False
+        self.refused = set()
 
     def may(self, name):
         """Whether it is addressed to a connection, which is called after its agent."""
         return self.address in (f"agent:{name[0]}", "queue:q")
+
+    def is_offered_to(self, name):
+        return self.state == "pending" and self.may(name) and name[0] not in self.refused
+
+    def declined_by(self, name):
+        """Of the queue's two agents, the other one is still asked."""
+        self.refused |= {name[0]} if self.address == "queue:q" else {"a", "b"}
+        return self.refused == {"a", "b"}
 
 
 def some(*states):
@@ -114,7 +123,7 @@ class HandoffMachine(RuleBasedStateMachine):
 
     def claim_next(self, name):
         """The first by priority of what it may have; which one of a priority is the queue's affair."""
-        fitting = [known for known in self.known.values() if known.state == "pending" and known.may(name)]
+        fitting = [known for known in self.known.values() if known.is_offered_to(name)]
         got = self.holders[name].handoff.claim()
         assert (got is None) == (not fitting)
         if got:
@@ -166,6 +175,8 @@ class HandoffMachine(RuleBasedStateMachine):
         getattr(handoff, act)(handle, *arguments, epoch=known.epoch)
         if act == "release":
             self.gave_back(known)
+        elif act == "decline" and not known.declined_by(known.holder):
+            known.state, known.holder = "pending", None
         elif act != "progress":
             self.ended(known, {"complete": "completed", "fail": "failed", "decline": "declined"}[act])
 
@@ -219,6 +230,7 @@ class HandoffMachine(RuleBasedStateMachine):
         self.sender.handoff.requeue(handle)
         known = self.known[handle]
         known.state, known.attempt, known.holder, known.told = "pending", 1, None, False
+        known.refused = set()
 
     @some(*ENDED)
     @rule(pick=PICK)
@@ -280,9 +292,7 @@ class HandoffMachine(RuleBasedStateMachine):
                 assert found.holder == f"agent:{known.holder[0]}"
         for name, connection in self.holders.items():
             offered = {handoff.id for handoff in connection.handoff.list_pending()}
-            assert offered == {
-                handle for handle, known in self.known.items() if known.state == "pending" and known.may(name)
-            }
+            assert offered == {handle for handle, known in self.known.items() if known.is_offered_to(name)}
 
 
 @pytest.mark.promise("handoff.claim")

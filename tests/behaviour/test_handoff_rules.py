@@ -16,7 +16,6 @@ from agentmemo import (
 from agentmemo.clock import SECOND
 
 promise = pytest.mark.promise
-pytestmark = pytest.mark.two_surfaces
 
 
 @pytest.fixture

@@ -158,6 +158,11 @@ SAMPLES = {
     "webhook list": [],
     "webhook delete": ["whk_aaaaaaaaaaaaaaaa"],
     "webhook deliveries": [],
+    "policy set": ["rules", "default", "rules.json"],
+    "policy get": ["rules", "default"],
+    "policy list": [],
+    "policy versions": ["rules", "default"],
+    "policy delete": ["rules", "default"],
     "events list": [],
     "events show": ["evt_aaaaaaaaaaaaaaaa"],
     "events verify": [],
@@ -177,6 +182,7 @@ SAMPLES = {
 @pytest.mark.parametrize("name", sorted(set(VERBS) - {"state.watch"}))
 def test_the_command_performs_its_operation_through_the_door_cli(cli, performed, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.json").write_text('{"rules": []}', encoding="utf-8")
     result = cli(*VERBS[name].split(), *SAMPLES[VERBS[name]], "--agent", "tester")
     assert [(operation.name, caller.door) for operation, caller, _ in performed] == [(name, "cli")]
     assert result.status in {exits.DONE, exits.NOT_FOUND, exits.NOT_PERMITTED}

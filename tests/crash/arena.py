@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ import checker
 import psycopg
 import workload
 from children import kills
+from forked import Forked
 
 import agentmemo
 from agentmemo.testing.postgres import PostgresServer
@@ -52,14 +52,12 @@ class Process:
     def start(self) -> None:
         arguments, environment, log = self._make
         with log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=errors, env=environment
-            )
+            self.process = Forked(arguments, environment, errors)
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdout.close()
+        self.process.close()
         kills.append(self.process.pid)
 
     def pause(self, seconds: float) -> None:
@@ -71,7 +69,7 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self.process.stdout.close()
+        self.process.close()
 
 
 class Server(Process):

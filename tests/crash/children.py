@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import workload
+from forked import Forked
 
 PROGRAM = Path(__file__).with_name("workload.py")
 # Far above anything a test waits for: what is free within seconds is free because its holder's lock is.
@@ -26,13 +25,7 @@ class Child:
     def __init__(self, arguments: list[str], environment: dict[str, str], log: Path) -> None:
         self._log = log
         with log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment,
-            )
+            self.process = Forked([PROGRAM, *arguments], environment, errors)
 
     def wait_ready(self) -> None:
         """It has imported everything and is about to open the store."""
@@ -43,8 +36,7 @@ class Child:
         self.join()
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-        os.waitpid(self.process.pid, os.WUNTRACED)
+        self.process.stop()
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -71,9 +63,7 @@ class Child:
             code = 0
         if code == -signal.SIGKILL:
             kills.append(self.process.pid)
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+        self.process.close()
         return code
 
     def _failed(self, what: str) -> str:

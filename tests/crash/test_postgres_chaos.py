@@ -17,7 +17,7 @@ WORKERS = 16
 # Of the rate before the first fault, over measurements long enough that what else the machine does evens out. In the
 # short form the figure is printed and not judged: a neighbour's load would be told for ours.
 LEAST_RATE = 0.5 if TORTURE_SECONDS >= 60 else 0.0
-MEASURED_SECONDS = 4.0 if TORTURE_SECONDS < 60 else 20.0
+MEASURED_SECONDS = 2.0 if TORTURE_SECONDS < 60 else 20.0
 CALM_SECONDS = (0.2, 1.0) if TORTURE_SECONDS < 60 else (0.5, 4.0)
 
 

@@ -10,6 +10,8 @@ import checker
 import pytest
 
 import agentmemo
+from agentmemo.clock import SECOND
+from agentmemo.engine.upkeep.loop import LEASE_US
 from agentmemo.errors import RunHeld
 from agentmemo.store.sqlite_files import try_lock
 
@@ -17,6 +19,7 @@ AT_ONCE_SECONDS = 1.0
 SHORT_LEASE_SECONDS = 1.0
 # How often a process looks for duties, unless told otherwise.
 UPKEEP_SECONDS = 0.5
+LEADER_LEASE_SECONDS = LEASE_US / SECOND
 EVERY_WRITE = {
     "step.complete",
     "state.set",
@@ -74,6 +77,19 @@ def test_a_killed_leader_is_followed_at_once(crashing):
         while not agent.state.history("brief", "after")[0].deleted:
             assert time.monotonic() - begun < AT_ONCE_SECONDS + UPKEEP_SECONDS, "nobody does the duties of time"
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_a_leader_that_left_is_followed_at_once(request, crashing, store):
+    """One program after another, each with its duties of time: none waits for the lease of the one before."""
+    target = str(crashing.store) if store == "sqlite" else request.getfixturevalue("postgres_url")
+    for number in range(3):
+        with agentmemo.connect(target, agent="next") as agent:
+            agent.state.set("brief", str(number), 1, ttl_seconds=0.01)
+            begun = time.monotonic()
+            while not agent.state.history("brief", str(number))[0].deleted:
+                assert time.monotonic() - begun < LEADER_LEASE_SECONDS / 2, "nobody does the duties of time"
+                time.sleep(0.01)
 
 
 def test_the_tasks_of_a_killed_worker_go_on_at_once(crashing):

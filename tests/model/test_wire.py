@@ -23,28 +23,33 @@ FILTERS = st.recursive(
 )
 
 
-@given(st.text(max_size=10), FILTERS, st.integers(0, 2**62) | st.text(max_size=30))
+@given(
+    st.text(max_size=10),
+    FILTERS,
+    st.integers(0, 2**62) | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),
+)
 def test_a_cursor_reads_back(operation, bound, position):
     cursor = make_cursor(operation, bound, position)
-    assert read_cursor(cursor, operation, bound) == position
+    start = "" if isinstance(position, str) else 0
+    assert read_cursor(cursor, operation, bound, start) == position
     assert cursor.isascii()
-    assert read_cursor(None, operation, bound) is None
+    assert read_cursor(None, operation, bound, "start") == "start"
 
 
 @given(FILTERS, FILTERS)
 def test_a_cursor_is_bound_to_its_filter_and_operation(one, other):
     cursor = make_cursor("state.list", one, "k")
     with pytest.raises(InvalidInput, match="another query"):
-        read_cursor(cursor, "state.history", one)
+        read_cursor(cursor, "state.history", one, "")
     assume(one != other)
     with pytest.raises(InvalidInput, match="another query"):
-        read_cursor(cursor, "state.list", other)
+        read_cursor(cursor, "state.list", other, "")
 
 
 @given(st.text(max_size=60))
 def test_any_other_text_is_refused(text):
     with pytest.raises(InvalidInput):
-        read_cursor(text, "state.list", None)
+        read_cursor(text, "state.list", None, "")
 
 
 def test_a_cursor_of_another_version_is_refused():
@@ -53,7 +58,18 @@ def test_a_cursor_of_another_version_is_refused():
     body[0] = 2
     other = base64.urlsafe_b64encode(msgspec.json.encode(body)).decode().rstrip("=")
     with pytest.raises(InvalidInput):
-        read_cursor(other, "state.list", None)
+        read_cursor(other, "state.list", None, 0)
+
+
+@pytest.mark.parametrize(
+    ("position", "start"),
+    [(-1, 0), (True, 0), (1.5, 0), (2**70, 0), ("1", 0), (None, 0), (1, ""), ("a\0", ""), ([1], [0, 0]),
+     ([1, "2"], [0, 0]), ([1, -2], [0, 0]), (7, [0, 0]), ({}, [0, 0])],
+)  # fmt: skip
+def test_a_cursor_with_another_kind_of_position_is_refused(position, start):
+    cursor = make_cursor("state.list", None, position)
+    with pytest.raises(InvalidInput, match="not one of ours"):
+        read_cursor(cursor, "state.list", None, start)
 
 
 def test_a_typo_is_refused_with_the_nearest_name():
@@ -70,7 +86,7 @@ def test_a_typo_is_refused_with_the_nearest_name():
         as_request([], state.SetEntry)
 
 
-VALUES = {"value", "inputs", "result", "context", "calls"}
+VALUES = {"value", "inputs", "result", "context", "calls", "document", "values", "arguments"}
 WRONG = [object(), b"x", {1, 2}, 1j, (), lambda: None, "\ud800"]
 
 
@@ -79,7 +95,9 @@ def test_requests_made_in_python_are_as_strict_as_on_a_wire(operation):
     fields = [f for f in msgspec.structs.fields(operation.request) if f.name not in VALUES]
     given_fields = {f.name: "x" if "str" in str(f.type) else 1 for f in fields if f.required}
     given_fields |= {f.name: [] for f in fields if f.required and "list" in str(f.type)}
-    given_fields |= {name: None for name in ("value", "calls") if name in operation.request.__struct_fields__}
+    given_fields |= {
+        name: None for name in ("value", "calls", "document") if name in operation.request.__struct_fields__
+    }
     for field in fields:
         for wrong in (object(), 1j, {1: 2}):
             with pytest.raises(InvalidInput) as caught:

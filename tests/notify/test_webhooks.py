@@ -9,7 +9,6 @@ import ipaddress
 import json
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,7 +17,7 @@ from agentmemo.clock import monotonic
 from agentmemo.engine.upkeep import outbox
 from agentmemo.model.webhooks import PAUSES_SECONDS
 from agentmemo.notify import webhooks
-from agentmemo.notify.post import Outcome, is_public, post
+from agentmemo.notify.outgoing import Outcome, is_public, post
 from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
 
@@ -31,40 +30,6 @@ def plane(request, tmp_path):
     made = ManualPlane(place, settings=SETTINGS)
     yield made
     made.close()
-
-
-class Receiver:
-    """Keeps what it is sent and answers as told: 200, or the statuses of `answers`, one a message."""
-
-    def __init__(self):
-        self.answers = []
-        self.got = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.got.append((self.path, {name.lower(): text for name, text in self.headers.items()}, body))
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-                self.send_header("location", "http://127.0.0.1:9/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *_):
-                """Nothing is said."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?x=1"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    @property
-    def bodies(self):
-        return [json.loads(body) for _, _, body in self.got]
-
-    def close(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class Dripper:
@@ -88,13 +53,6 @@ class Dripper:
         self._stop.set()
         self._thread.join()
         self._server.close()
-
-
-@pytest.fixture
-def receiver():
-    made = Receiver()
-    yield made
-    made.close()
 
 
 def send(plane):
@@ -155,6 +113,23 @@ def test_work_for_a_capability_is_told_to_whoever_announced_it_also_when_it_wait
     later = plane.connect("sender").handoff.create(to_capability="translate")
     assert send(plane) == 1
     assert [body["data"]["handoff"] for body in receiver.bodies] == [waiting.id, later.id]
+
+
+def test_who_declined_is_not_told_when_it_is_offered_to_the_others_again(plane, receiver):
+    first, second = plane.connect("first"), plane.connect("second")
+    for name, agent in (("first", first), ("second", second)):
+        agent.handoff.announce(capabilities=["translate"])
+        agent.webhooks.create(f"{receiver.base}/{name}")
+    assert send(plane) == 0
+    task = plane.connect("sender").handoff.create(to_capability="translate")
+    first.handoff.decline(task.id, "not me")
+    assert send(plane) == 1
+    second.handoff.claim(task.id)
+    second.handoff.release(task.id, "later", attempted=False)
+    assert send(plane) == 1
+    first.webhooks.create(f"{receiver.base}/first/anew")
+    assert send(plane) == 0
+    assert [path for path, _, _ in receiver.got] == ["/second", "/second"]
 
 
 def test_a_new_webhook_is_told_what_waits_already(plane, receiver):

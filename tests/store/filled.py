@@ -27,6 +27,7 @@ def fill(plane):
     fill_state(plane, agent)
     fill_runs(plane, agent)
     fill_handoffs(plane, agent)
+    fill_policies(plane.connect(person="ana"))
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -75,7 +76,7 @@ def fill_runs(plane, agent):
 
 
 def fill_handoffs(plane, agent):
-    """One of each kind: waiting, scheduled, held, given back, with its verifier, ended, and escalated."""
+    """One of each kind: waiting, scheduled, held, given back, declined, with its verifier, ended, and escalated."""
     receiver, taker = plane.connect("receiver"), plane.connect("taker")
     create = agent.handoff.create
     done = create(to_agent="receiver", context={"text": BIG, "words": WORDS}, references=[("team/a", "plan")], key="k")
@@ -83,8 +84,11 @@ def fill_handoffs(plane, agent):
     agent.handoff.result(done.id)
     verified = create(to_agent="receiver", acceptance={"schema": {"type": "string"}, "verifier": "taker"})
     receiver.handoff.complete(verified.id, WORDS)
-    create(to_capability="Übersetzen", goal=WORDS, budget={"steps": 5}, ladder=[{"after_seconds": 9, "to_agent": "b"}])
+    ladder = [{"after_seconds": 9, "to_agent": "b"}]
+    refused = create(to_capability="Übersetzen", goal=WORDS, budget={"steps": 5}, ladder=ladder)
     taker.handoff.announce(capabilities=["Übersetzen"], queues=["slow"])
+    receiver.handoff.announce(capabilities=["Übersetzen"])
+    receiver.handoff.decline(refused.id, WORDS)
     agent.handoff.limit("queue:slow", concurrency=3, rate=5, per_seconds=10)
     for number in range(3):
         create(to_queue="slow", context=number, not_before=plane.clock.now_us() + number * 10**12)
@@ -95,6 +99,15 @@ def fill_handoffs(plane, agent):
     agent.webhooks.create("https://example.org/told", label=WORDS)
     agent.webhooks.delete(agent.webhooks.create("https://example.org/old").id)
     create(to_agent="nobody", pickup_by=plane.clock.now_us() + 1)
+
+
+def fill_policies(person):
+    route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
+    person.policies.set("route", "default", route, comment=WORDS)
+    person.policies.set("route", "default", route | {"repeats": 2})
+    person.policies.set("contact", "ana", {"channels": [{"kind": "slack", "address": WORDS}]})
+    person.policies.set("rules", "old", {"rules": []})
+    person.policies.delete("rules", "old")
 
 
 def view(plane):
@@ -123,6 +136,8 @@ def view_workspace(agent):
         "webhooks": list(agent.webhooks.list()),
         "deliveries": list(agent.webhooks.deliveries()),
         "limits": list(agent.handoff.limits()),
+        "policies": list(agent.policies.list()),
+        "policy versions": [*agent.policies.versions("route", "default"), *agent.policies.versions("rules", "old")],
         "events": list(agent.audit.events(limit=1000)),
         "keys": list(agent.keys.list()),
         "schedules": list(agent.runs.schedules()),

@@ -12,8 +12,11 @@ import contextlib
 import os
 import sys
 
-import agentmemo
+from agentmemo.client import heart
+from agentmemo.clock import SystemClock
+from agentmemo.connect import LocalPlane, connection_for, local_caller
 from agentmemo.errors import Error
+from agentmemo.settings import from_environment
 from agentmemo.store import postgres_lanes
 
 IDLE_SECONDS = "1"
@@ -40,9 +43,10 @@ def stop_at_the_next_commit() -> None:
 def main() -> None:
     mode, url = sys.argv[1:]
     os.environ["AGENTMEMO_POSTGRES_IDLE_SECONDS"] = IDLE_SECONDS
-    # Nothing but the call under test may write here.
-    os.environ["AGENTMEMO_UPKEEP_INTERVAL_SECONDS"] = "3600"
-    agent = agentmemo.connect(url, agent="zombie")
+    # Nothing but the call under test may write here: what stopped in its place would let it pass.
+    heart.BEATS_PER_LEASE = 1 / 3600
+    plane = LocalPlane(url, SystemClock(), from_environment(), upkeep=False)
+    agent = connection_for(plane, local_caller("zombie", None, "default"))
     answer = "kept"
     try:
         if mode == "set":
@@ -58,6 +62,7 @@ def main() -> None:
     say(answer)
     with contextlib.suppress(Error):
         agent.close()
+    plane.close()
 
 
 if __name__ == "__main__":

@@ -10,11 +10,15 @@ from fnmatch import fnmatch
 # third-party package -> the only files of src/agentmemo that may import it
 HOMES = {
     "aiohttp": ("client/*",),
+    "apprise": ("notify/apprise.py",),
     "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
+    "icalendar": ("client/calendars.py",),
     "jinja2": ("console/*", "server/*"),
     "psycopg": ("store/postgres*.py", "store/transfer*.py", "testing/postgres.py"),
+    "recurring_ical_events": ("client/calendars.py",),
     "rich": ("cli/*",),
+    "smtplib": ("notify/email.py",),
     "sqlite3": (),  # the system's library has a bug that corrupts the log; apsw brings its own
     "starlette": ("console/*", "server/*"),
     "uvicorn": ("console/*", "server/*"),

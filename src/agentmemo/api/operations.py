@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.model import access, audit, handoffs, runs, state, system, webhooks
+from agentmemo.model import access, audit, escalations, handoffs, policies, runs, state, system, webhooks
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
 
@@ -219,7 +219,7 @@ _HANDOFFS = (
     _change("handoff.release", "POST /handoffs/{handoff}/release", "handoffs:write", handoffs.ReleaseHandoff,
             handoffs.Handoff, buffered=True, summary="Give a claim back to be offered again"),
     _change("handoff.decline", "POST /handoffs/{handoff}/refusal", "handoffs:write", handoffs.DeclineHandoff,
-            handoffs.Handoff, buffered=True, summary="Say no: the next receiver is asked, or the sender told"),
+            handoffs.Handoff, buffered=True, summary="Say no: others are asked, or the sender is told"),
     _change("handoff.cancel", "POST /handoffs/{handoff}/cancellation", "handoffs:write", handoffs.CancelHandoff,
             handoffs.Handoff, buffered=True, summary="Call work back; its holder is told at the next call"),
     _change("handoff.requeue", "POST /handoffs/{handoff}/requeue", "handoffs:write", handoffs.RequeueHandoff,
@@ -232,6 +232,43 @@ _HANDOFFS = (
           items=handoffs.HandoffLimit, summary="The receivers' limits"),
 )  # fmt: skip
 
+_ESCALATIONS = (
+    _change("escalation.create", "POST /escalations", "escalations:write", escalations.CreateEscalation,
+            escalations.Escalation, summary="Ask a person; in a run, park it until the answer"),
+    _read("escalation.get", "/escalations/{escalation}", "escalations:read", escalations.GetEscalation,
+          escalations.Escalation, watch=True, summary="A question with its votes, waiters and answer"),
+    _read("escalation.list", "/escalations", "escalations:read", escalations.ListEscalations, Page,
+          items=escalations.Escalation, summary="Questions, newest first"),
+    _change("escalation.withdraw", "POST /escalations/{escalation}/withdrawal", "escalations:write",
+            escalations.WithdrawEscalation, escalations.Escalation, summary="Take a question back"),
+    _change("escalation.receive", "POST /escalations/{escalation}/receipt", "escalations:write",
+            escalations.ReceiveAnswer, escalations.Escalation, summary="Say that the answer has arrived"),
+    _change("escalation.redeem", "POST /escalations/{escalation}/redemption", "escalations:write",
+            escalations.RedeemApproval, escalations.Escalation,
+            summary="Use an approval for exactly the action that was approved"),
+    _change("escalation.retry", "POST /escalations/{escalation}/retry", "escalations:answer",
+            escalations.RetryDelivery, escalations.Escalation, summary="Deliver an answer again that did not arrive"),
+)  # fmt: skip
+
+_INBOX = (
+    _read("inbox.list", "/inbox", "escalations:read", escalations.ListInbox, Page, items=escalations.Escalation,
+          summary="What people have to look at, the most urgent first"),
+    _change("inbox.acknowledge", "POST /inbox/{escalation}/acknowledgement", "escalations:answer",
+            escalations.AcknowledgeEscalation, escalations.Escalation, summary="Say that you are on it"),
+    _change("inbox.release", "POST /inbox/{escalation}/release", "escalations:answer",
+            escalations.ReleaseEscalation, escalations.Escalation, summary="Give it back to the others"),
+    _change("inbox.answer", "POST /inbox/{escalation}/answer", "escalations:answer", escalations.AnswerEscalation,
+            escalations.Escalation, summary="Decide, or vote where several must agree (a person's call)"),
+    _change("inbox.delegate", "POST /inbox/{escalation}/delegation", "escalations:answer",
+            escalations.DelegateEscalation, escalations.Escalation, summary="Hand it to another person"),
+    _change("inbox.snooze", "POST /inbox/{escalation}/snooze", "escalations:answer", escalations.SnoozeEscalation,
+            escalations.Escalation, summary="Look at it later"),
+    _change("inbox.extend", "POST /inbox/{escalation}/extension", "escalations:answer",
+            escalations.ExtendEscalation, escalations.Escalation, summary="Move the deadline, once"),
+    _change("inbox.comment", "POST /inbox/{escalation}/comments", "escalations:answer",
+            escalations.CommentEscalation, escalations.Escalation, summary="Say something without deciding"),
+)  # fmt: skip
+
 _WEBHOOKS = (
     _change("webhook.create", "POST /webhooks", "handoffs:write", webhooks.CreateWebhook, webhooks.Webhook,
             summary="Be told over HTTP of offered work and of what came of your own; the secret is shown once"),
@@ -241,6 +278,19 @@ _WEBHOOKS = (
             summary="Stop calling a webhook"),
     _read("webhook.deliveries", "/webhook-deliveries", "handoffs:read", webhooks.ListDeliveries, Page,
           items=webhooks.Delivery, summary="What was sent, newest first"),
+)  # fmt: skip
+
+_POLICIES = (
+    _change("policy.set", "PUT /policies/{kind}/{name}", "policies:write", policies.SetPolicy, policies.Policy,
+            summary="Rule something beforehand: a new version of a document (a person's call)"),
+    _read("policy.get", "/policies/{kind}/{name}", "policies:read", policies.GetPolicy, policies.Policy,
+          summary="What is ruled now, or was by a version"),
+    _read("policy.list", "/policies", "policies:read", policies.ListPolicies, Page, items=policies.Policy,
+          summary="Everything that is ruled now"),
+    _read("policy.versions", "/policies/{kind}/{name}/versions", "policies:read", policies.ListPolicyVersions, Page,
+          items=policies.Policy, summary="Versions of a document, newest first"),
+    _change("policy.delete", "DELETE /policies/{kind}/{name}", "policies:write", policies.DeletePolicy,
+            policies.Policy, summary="Rule it no longer; its versions stay (a person's call)"),
 )  # fmt: skip
 
 _AUDIT = (
@@ -273,7 +323,9 @@ _SYSTEM = (
             summary="A consistent copy of the store on the plane's machine"),
 )  # fmt: skip
 
-OPERATIONS: tuple[Operation, ...] = _STATE + _RUNS + _HANDOFFS + _WEBHOOKS + _AUDIT + _ACCESS + _SYSTEM
+OPERATIONS: tuple[Operation, ...] = (
+    _STATE + _RUNS + _HANDOFFS + _ESCALATIONS + _INBOX + _WEBHOOKS + _POLICIES + _AUDIT + _ACCESS + _SYSTEM
+)
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 # Each operation has a request type of its own, so the request says which operation is meant.
 BY_REQUEST: dict[type[Request], Operation] = {operation.request: operation for operation in OPERATIONS}

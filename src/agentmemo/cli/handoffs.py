@@ -281,7 +281,7 @@ def decline(
     epoch: Annotated[int | None, Parameter(help="The epoch of your claim, if you have claimed it.")] = None,
     common: Common = EVERYWHERE,
 ) -> None:
-    """Say no, claimed or not: the next receiver of its ladder is asked, else the sender is told."""
+    """Say no, claimed or not: others of the same receiver and then of its ladder are asked, else the sender is told."""
     with common.connect() as plane:
         found = plane.handoff.decline(handoff, reason, epoch=epoch)
     asked = f"{_where(found)}." if found.state == PENDING else "its sender is told."

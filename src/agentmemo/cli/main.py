@@ -36,6 +36,7 @@ COMMANDS = {
     "handoff": "handoffs:app",
     "work": "work:work",
     "webhook": "webhooks:app",
+    "policy": "policies:app",
     "events": "events:app",
     "keys": "keys:app",
     "backup": "plane:backup",

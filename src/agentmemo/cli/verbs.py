@@ -52,6 +52,11 @@ VERBS: dict[str, str] = {
     "webhook.list": "webhook list",
     "webhook.delete": "webhook delete",
     "webhook.deliveries": "webhook deliveries",
+    "policy.set": "policy set",
+    "policy.get": "policy get",
+    "policy.list": "policy list",
+    "policy.versions": "policy versions",
+    "policy.delete": "policy delete",
     "audit.events": "events list",
     "audit.get": "events show",
     "audit.verify": "events verify",
@@ -91,5 +96,17 @@ OF_THE_HOLDER = frozenset(
 
 # Commands that are no operation of a plane, or another way to one.
 OF_THE_COMMAND_LINE = frozenset(
-    {"up", "demo", "work", "restore", "copy", "migrate", "runs watch", "handoff wait", "events follow", "keys enable"}
+    {
+        "up",
+        "demo",
+        "work",
+        "restore",
+        "copy",
+        "migrate",
+        "runs watch",
+        "handoff wait",
+        "policy import-ical",
+        "events follow",
+        "keys enable",
+    }
 )

@@ -27,8 +27,8 @@ from agentmemo.cli.output import stamp
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client.flow import Suspended
-from agentmemo.client.functions import summary_of
 from agentmemo.client.given import takes_run
+from agentmemo.client.step_call import summary_of
 from agentmemo.clock import SystemClock, monotonic
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model.handoffs import Handoff

@@ -1,10 +1,9 @@
-"""What is to be known of the functions of others: what they return, where their context goes, how they failed."""
+"""What a step needs to know of the function it runs: its result type, whether it is async, where its context goes."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import traceback
 import typing
 from collections.abc import Callable
 from functools import lru_cache
@@ -17,7 +16,6 @@ from agentmemo.model.values import encode_sorted
 
 CONTEXT_TYPES = ("StepContext", "AsyncStepContext")
 FINGERPRINT_HEX = 32
-ERROR_LINES = 3
 
 
 class Description(NamedTuple):
@@ -62,12 +60,3 @@ def _plain(value: Any) -> Any:
         # Handles, clients and the like have no content of their own; their type stands for them.
         return f"<{type(value).__module__}.{type(value).__qualname__}>"
     return value
-
-
-def summary_of(error: BaseException) -> str:
-    """The error in a few lines: its type, its text, and where it came from."""
-    where = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({where[0].filename.rpartition('/')[2]}:{where[0].lineno})" if where else ""
-    # What cannot be stored is shown instead: an error must never be refused for its text.
-    text = "\n".join(str(error).replace("\0", "\\0").splitlines()[:ERROR_LINES])
-    return f"{type(error).__name__}: {text}{place}".encode(errors="replace").decode()[:2000]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
+from agentmemo.model.escalations import SuggestedAction
 from agentmemo.model.runs import Retry
 from agentmemo.model.wire import explain
 
 T = TypeVar("T", bound=msgspec.Struct)
+SLUG_MAX = 60
+_NO_SLUG = re.compile(r"[^a-z0-9]+")
 
 
 def microseconds(at: datetime.datetime | int | None) -> int | None:
@@ -38,6 +42,19 @@ def as_struct(kind: type[T], value: Any) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise explain(error, kind) from None
+
+
+def as_actions(given: Iterable[SuggestedAction | dict[str, Any] | str]) -> list[SuggestedAction]:
+    """Suggested actions; one that is only words gets an id made of them: "Roll back!" is `roll-back`."""
+    actions: list[SuggestedAction] = []
+    for each in given:
+        if isinstance(each, str):
+            slug = _NO_SLUG.sub("-", each.lower()).strip("-")[:SLUG_MAX] or f"action-{len(actions) + 1}"
+            taken = {action.id for action in actions}
+            actions.append(SuggestedAction(id=slug if slug not in taken else f"{slug}-{len(actions) + 1}", label=each))
+        else:
+            actions.append(as_struct(SuggestedAction, each))
+    return actions
 
 
 def as_retry(retry: Retry | dict[str, Any] | None) -> Retry | None:

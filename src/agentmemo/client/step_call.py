@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from agentmemo.model import runs as model
 
 Probe = Callable[[str], Any]
 IN_DOUBT = ("ask", "retry")
+ERROR_LINES = 3
 
 
 class StepCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,3 +55,12 @@ def retry_policy(retry: model.Retry | int | None) -> model.Retry:
             f"retry is at least one attempt, not {policy.max_attempts}.", next_call="Leave it out for one."
         )
     return policy
+
+
+def summary_of(error: BaseException) -> str:
+    """The error in a few lines: its type, its text, and where it came from."""
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({where[0].filename.rpartition('/')[2]}:{where[0].lineno})" if where else ""
+    # What cannot be stored is shown instead: an error must never be refused for its text.
+    text = "\n".join(str(error).replace("\0", "\\0").splitlines()[:ERROR_LINES])
+    return f"{type(error).__name__}: {text}{place}".encode(errors="replace").decode()[:2000]

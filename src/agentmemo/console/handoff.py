@@ -38,6 +38,7 @@ TOLD: dict[str, tuple[str, str]] = {
     "handoff.create": ("out", "{who} handed it to {to}"),
     "handoff.offer": ("pending", "It was offered"),
     "handoff.readdress": ("out", "{to} was asked instead"),
+    "handoff.pass": ("declined", "{who} declined it; others are still asked"),
     "handoff.escalate": ("high", "People were told that nobody came"),
     "handoff.claim": ("running", "{who} claimed it"),
     "handoff.park": ("waiting", "Its run waits"),

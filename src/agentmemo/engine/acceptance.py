@@ -58,6 +58,16 @@ def check_definition(acceptance: model.Acceptance) -> None:
         _program(check)
 
 
+def verification(handle: str, verifier: str, package: model.Package, result: Any) -> model.CreateHandoff:
+    """What a verifier is asked, as a handoff whose own result is the verdict."""
+    return model.CreateHandoff(
+        to_agent=verifier,
+        goal=f"Verify the result of {handle}: is it what was asked for?",
+        context={"handoff": handle, "goal": package.goal, "context": package.context, "result": result},
+        acceptance=VERDICT,
+    )
+
+
 def problems(acceptance: model.Acceptance, result: Any, context: Any) -> list[str]:
     """Why a result is not accepted; empty when it is."""
     found = []

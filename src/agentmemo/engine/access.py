@@ -71,7 +71,7 @@ def create_key(tx: Transaction, call: Call, request: model.CreateKey) -> model.K
 
 def list_keys(tx: Transaction, call: Call, request: model.ListKeys) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "key.list", None) or ""
+    after = read_cursor(request.cursor, "key.list", None, "")
     found = rows.list_credentials(tx, call.workspace, after, limit + 1)
     cursor = make_cursor("key.list", None, found[limit - 1].id) if len(found) > limit else None
     return Page(items=found[:limit], cursor=cursor)
@@ -130,7 +130,7 @@ def set_disabled(tx: Transaction, call: Call, request: model.SetActorDisabled) -
 
 def list_actors(tx: Transaction, call: Call, request: model.ListActors) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "actor.list", None) or 0
+    after = read_cursor(request.cursor, "actor.list", None, 0)
     found = rows.list_actors(tx, call.workspace, after, limit + 1)
     cursor = make_cursor("actor.list", None, found[limit - 1][0]) if len(found) > limit else None
     return Page(items=[actor for _, actor in found[:limit]], cursor=cursor)

@@ -169,7 +169,7 @@ def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
         raise InvalidInput(f"limit is 1 to {PAGE_MAX}, not {request.limit}.", next_call="Use the cursor for more.")
     low, high = position_range(call.workspace)
     bound = _filter(request)
-    position = read_cursor(request.cursor, "audit.events", bound)
+    position = read_cursor(request.cursor, "audit.events", bound, 0)
     actor = call.engine.names.find_actor(tx, call.workspace, request.actor) if request.actor else None
     namespace = call.namespace(tx, request.namespace) if request.namespace else None
     if (request.actor and actor is None) or (request.namespace and namespace is None):
@@ -190,9 +190,11 @@ def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
     if request.run is not None:
         parameters["stream"] = request.run
     if request.newest_first:
-        high = position - 1 if position else high
-    else:
-        low = position or (start_after(tx, call, request.after) if request.after is not None else low)
+        high = min(high, position - 1) if position else high
+    elif position:
+        low = max(low, position)  # a cursor that was made up leads into no other workspace
+    elif request.after is not None:
+        low = start_after(tx, call, request.after)
     query = EVENT_QUERIES[request.run is not None, request.newest_first]
     found = tx.all(query, low=low, high=high, **parameters)
     items = [rows.event_of(row) for row in found[: request.limit]]

@@ -21,6 +21,7 @@ RUNS_SHOWN = 2
 NOTES_SHOWN = 3
 STEPS_SHOWN = 3
 HANDOFFS_SHOWN = 2
+NOBODY = 0  # the number of no actor
 TEXT_SHOWN = 110
 # About four characters make a token of English.
 CHARACTERS_MAX = 1200
@@ -65,7 +66,7 @@ def _handoffs(tx: Transaction, call: Call, name: str, agent: int | None) -> dict
             )
             told = [handoff_view(tx, call, handoff_rows.HandoffRow(*row)) for row in found]
             held = _held(tx, call, agent)
-        waiting = handoff_rows.offered(tx, call.workspace, addresses, HANDOFFS_SHOWN + 1)
+        waiting = handoff_rows.offered(tx, call.workspace, addresses, agent or NOBODY, HANDOFFS_SHOWN + 1)
         offered = [handoff_view(tx, call, row) for row in waiting]
     return {
         "held": held[:HANDOFFS_SHOWN],
@@ -186,7 +187,7 @@ def _next_call(run: model.Run, *, held: bool) -> str:
     if held:
         return f"runs.explain('{run.id}')"
     if run.wake == "person":
-        return f"wait: a person decides {run.waiting_for} (agentmemo runs resolve {run.id})"
+        return f"wait: a person decides {run.waiting_for} ({model.how_to_decide(run.id, run.waiting_for)})"
     if run.key is None:
         return f"runs.explain('{run.id}')"
     return f"agent.run('{run.name}', key='{run.key}') continues at the first step that is not done"

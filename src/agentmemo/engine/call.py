@@ -12,6 +12,7 @@ from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
 from agentmemo.model.handoffs import Package
 from agentmemo.settings import Settings
+from agentmemo.store.blobs import Packed
 from agentmemo.store.database import Database, Transaction
 
 
@@ -50,11 +51,22 @@ class Call:
 
     `replayed` is True where the answer was stored by an earlier request with the same request id. `renewed` holds
     leases written by the transaction, believed only once it has committed. `drafts` holds, by handle, what handoffs
-    that this call creates ask of a result; `problems`, by handoff, what is wrong with a result. Both are known before
-    the transaction.
+    that this call creates ask of a result; `problems`, by handoff, what is wrong with a result, and `verifications`
+    what its verifier is to get. All three are known before the transaction.
     """
 
-    __slots__ = ("actor", "caller", "drafts", "engine", "events", "problems", "renewed", "replayed", "workspace")
+    __slots__ = (
+        "actor",
+        "caller",
+        "drafts",
+        "engine",
+        "events",
+        "problems",
+        "renewed",
+        "replayed",
+        "verifications",
+        "workspace",
+    )
 
     def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
@@ -66,6 +78,7 @@ class Call:
         self.renewed: list[tuple[str, Renewal]] = []
         self.drafts: dict[str, Package] = {}
         self.problems: dict[str, list[str]] = {}
+        self.verifications: dict[str, Packed] = {}
 
     def namespace(self, tx: Transaction, name: str) -> int | None:
         """The interned namespace, or None where nothing was ever written."""

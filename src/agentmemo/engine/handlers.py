@@ -10,10 +10,14 @@ from agentmemo.engine import (
     access,
     audit,
     briefing,
+    escalation_delivery,
+    escalations,
     handoff_create,
     handoff_limits,
     handoff_reads,
     handoffs,
+    inbox,
+    policies,
     run_reads,
     runs,
     state,
@@ -24,6 +28,7 @@ from agentmemo.engine import (
     webhooks,
     workers,
 )
+from agentmemo.model import escalations as escalation_model
 from agentmemo.model import handoffs as handoff_model
 from agentmemo.model import runs as run_model
 
@@ -90,10 +95,30 @@ HANDLERS: dict[str, Handler] = {
     "handoff.result": handoffs.receive,
     "handoff.limit": handoff_limits.set_limit,
     "handoff.limits": handoff_limits.limits,
+    "escalation.create": escalations.create,
+    "escalation.get": escalations.get,
+    "escalation.list": escalations.list_,
+    "escalation.withdraw": escalations.withdraw,
+    "escalation.receive": escalations.receive,
+    "escalation.redeem": escalations.redeem,
+    "escalation.retry": escalation_delivery.retry,
+    "inbox.list": inbox.list_,
+    "inbox.acknowledge": inbox.acknowledge,
+    "inbox.release": inbox.release,
+    "inbox.answer": inbox.answer,
+    "inbox.delegate": inbox.delegate,
+    "inbox.snooze": inbox.snooze,
+    "inbox.extend": inbox.extend,
+    "inbox.comment": inbox.comment,
     "webhook.create": webhooks.create,
     "webhook.list": webhooks.list_,
     "webhook.delete": webhooks.delete,
     "webhook.deliveries": webhooks.deliveries,
+    "policy.set": policies.set_,
+    "policy.get": policies.get,
+    "policy.list": policies.list_,
+    "policy.versions": policies.versions,
+    "policy.delete": policies.delete,
     "audit.events": audit.events,
     "audit.get": audit.get,
     "audit.verify": audit.verify,
@@ -108,8 +133,12 @@ HANDLERS: dict[str, Handler] = {
     "system.status": system.status,
 }
 
-# Whether a claim would find something, told by reading: whoever waits looks so after each commit of anybody's.
-PEEKS: dict[str, Handler] = {"handoff.claim": handoffs.would_claim, "task.claim": tasks.would_claim}
+# Whether a change would find something, told by reading: whoever waits looks so after each commit of anybody's.
+PEEKS: dict[str, Handler] = {
+    "handoff.claim": handoffs.would_claim,
+    "handoff.result": handoffs.would_receive,
+    "task.claim": tasks.would_claim,
+}
 
 # These manage their transactions themselves: `(call, request) -> response`.
 DIRECT: dict[str, Handler] = {"system.backup": system.backup, "system.diagnose": system.diagnose}
@@ -128,7 +157,12 @@ def _has_changed(request: Any, response: Any) -> bool:
     return response.state in ENDED or (after is not None and response.updated_at > after)
 
 
-ENDED = frozenset(run_model.FINISHED + handoff_model.ENDED)
+def _is_new(request: Any, response: Any) -> bool:
+    """Somebody asked, answered or changed something since `after`, as the caller was told then."""
+    return request.after is None or any(item.updated_at > request.after for item in response.items)
+
+
+ENDED = frozenset(run_model.FINISHED + handoff_model.ENDED + escalation_model.ENDED)
 _READY: dict[str, Callable[[Any, Any], Any]] = {
     # From now on: the answer is where "now" is. Asked again, it would be later, with changes lost between.
     "state.watch": lambda request, response: response.changes or request.after is None,
@@ -137,6 +171,8 @@ _READY: dict[str, Callable[[Any, Any], Any]] = {
     "run.resume": lambda _, response: response.outcome != "waiting",
     "task.claim": lambda _, response: response.claimed,
     "handoff.get": _has_changed,
+    "escalation.get": _has_changed,
+    "inbox.list": _is_new,
     "handoff.pending": lambda _, response: response.items,
     "handoff.notices": lambda _, response: response.items,
     "handoff.claim": lambda request, response: response.handoffs or request.handoff,

@@ -14,7 +14,7 @@ from agentmemo.engine import audit, handoff_moves
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.handoff_moves import ESCALATE, next_due
 from agentmemo.engine.handoff_views import view
-from agentmemo.errors import IdempotencyMismatch, InvalidInput
+from agentmemo.errors import Conflict, IdempotencyMismatch, InvalidInput
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
@@ -49,9 +49,20 @@ def _existing(tx: Transaction, call: Call, request: model.CreateHandoff) -> rows
     if request.id is not None:
         if not ids.is_handle(request.id, "hof"):
             raise InvalidInput(f"{request.id[:64]!r} is no handle of a handoff.", next_call="Leave `id` out.")
-        if found := rows.get(tx, call.workspace, request.id):
-            return found
+        if tx.one("handoff_taken", handle=request.id) is not None:
+            return _of_this_workspace(tx, call, request.id)
     return rows.find(tx, call.workspace, request.key) if request.key is not None else None
+
+
+def _of_this_workspace(tx: Transaction, call: Call, handle: str) -> rows.HandoffRow:
+    found = rows.get(tx, call.workspace, handle)
+    if found is None:
+        raise Conflict(
+            f"The id {handle} is taken.",
+            why="Handles are unique on the whole plane, and this one stands for something else already.",
+            next_call="Leave `id` out, or mint another one.",
+        )
+    return found
 
 
 def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: str, digest: str) -> rows.HandoffRow:
@@ -59,7 +70,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
     _check_request(request)
     sender_run, parent = _origin(tx, call)
     path = msgspec.json.decode(parent.path) if parent else []
-    refused = _circle(call, path, address)
+    refused = circle(call, path, address)
     at = max(request.not_before or 0, tx.now)
     handle = request.id or ids.mint("hof", tx.now)
     offered = at <= tx.now and not refused
@@ -286,7 +297,7 @@ def _origin(tx: Transaction, call: Call) -> tuple[str | None, rows.HandoffRow | 
     return claim_.run, None
 
 
-def _circle(call: Call, path: list[str], address: str) -> str:
+def circle(call: Call, path: list[str], address: str) -> str:
     """Why a handoff leads nowhere; "" when it does."""
     way = " -> ".join([*path, address])
     if len(path) > call.engine.settings.handoff_hops_max:

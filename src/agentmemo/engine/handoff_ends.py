@@ -1,8 +1,9 @@
-"""How a handoff ends or comes back: with a result, without one, and what its sender is told."""
+"""How a handoff ends or comes back, and what its sender is told; and how a run ends, since either may end the other."""
 
 from __future__ import annotations
 
-from agentmemo.engine import audit, handoff_moves, waits
+from agentmemo import ids
+from agentmemo.engine import audit, claims, escalation_delivery, handoff_moves, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.handoff_moves import free_token, offer, package_of, pause_seconds, record
 from agentmemo.model import handoffs as model
@@ -56,6 +57,7 @@ def end(
         now=tx.now,
     )
     record(tx, call, row, act, reason=reason, contents=contents)
+    _end_its_run(tx, call, row, state, reason)
     if row.sender_run:
         _signal_sender(tx, call, row, state, reason)
     if row.verifies:
@@ -101,7 +103,69 @@ def of_worker(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bo
     return freed
 
 
-def run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, reason: str) -> None:
+def end_run(
+    tx: Transaction,
+    call: Call,
+    run: run_rows.RunRow,
+    state: str,
+    *,
+    error: str | None = None,
+    reason: str = "",
+    percent: float | None = None,
+    contents: dict[str, audit.Content] | None = None,
+) -> None:
+    """End a run, and wake the parent that waits for it; the handoff that it worked on comes back, or ends with it."""
+    act = {run_model.COMPLETED: "complete", run_model.FAILED: "fail", run_model.CANCELLED: "cancel"}[state]
+    run_model.next_run_state(run.state, act, run.handle)
+    tx.write(
+        "run_finish",
+        expect=1,
+        id=run.id,
+        epoch=run.epoch,
+        state=state,
+        error=error,
+        reason=reason,
+        percent=percent,
+        now=tx.now,
+    )
+    tx.write("ready_remove", run=run.id)
+    audit.record(
+        tx,
+        call,
+        f"run.{act}",
+        {"kind": "run", "id": run.handle},
+        stream=run.handle,
+        epoch=run.epoch,
+        contents=contents,
+        reason=error or reason,
+    )
+    if ids.is_handle(run.waiting_for or "", "esc"):
+        escalation_delivery.run_ended(tx, call, run)
+    if run.parent:
+        waits.child_ended(tx, call, run.parent, run.handle)
+    if handoff := model.handoff_of_run(run.name, run.key):
+        _run_ended(tx, call, handoff, run.handle, state, error or reason)
+
+
+def cancel_run(tx: Transaction, call: Call, run: run_rows.RunRow, reason: str) -> None:
+    """Cancel a run and its unfinished children."""
+    for (handle,) in tx.all("run_children", parent=run.handle, workspace=call.workspace):
+        cancel_run(tx, call, claims.existing(tx, call, handle), f"its parent {run.handle} was cancelled: {reason}")
+    end_run(tx, call, run, run_model.CANCELLED, reason=reason)
+
+
+def _end_its_run(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
+    """Nobody goes on with the run of work that is over."""
+    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    if run is None or run.state in run_model.FINISHED:
+        return
+    if state == model.FAILED:
+        end_run(tx, call, run, run_model.FAILED, error=reason, reason=reason)
+    else:
+        cancel_run(tx, call, run, f"its handoff {row.handle} is {state}" + (f": {reason}" if reason else ""))
+
+
+def _run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, reason: str) -> None:
     """The run that worked on it ended without completing it. What failed for good is not tried again."""
     row = rows.get(tx, call.workspace, handle)
     if row is None or row.run != run or row.state != model.CLAIMED or state == run_model.COMPLETED:

@@ -1,4 +1,7 @@
-"""How much a receiver takes at once: tokens that a claim takes and its end gives back. Nothing is counted anew."""
+"""How much a receiver takes at once: tokens that a claim takes and its end gives back.
+
+What it holds is counted once, when it gets its first limit.
+"""
 
 from __future__ import annotations
 
@@ -83,10 +86,13 @@ def set_limit(tx: Transaction, call: Call, request: model.SetHandoffLimit) -> mo
     if not 0 < request.per_seconds <= SECONDS_MAX:
         raise InvalidInput(f"per_seconds is above 0 and at most {SECONDS_MAX:.0f}.", next_call="Use 60 for a minute.")
     known = rows.limits(tx, call.workspace, [address])
+    # What is held already counts from now on, and gives its token back as the rest does.
+    held = known[0].held if known else tx.run("handoff_limit_held", workspace=call.workspace, address=address)
     tx.write(
         "handoff_limit_set",
         workspace=call.workspace,
         address=address,
+        held=held,
         concurrency=request.concurrency,
         rate=request.rate,
         per_us=round(request.per_seconds * SECOND),
@@ -100,13 +106,13 @@ def set_limit(tx: Transaction, call: Call, request: model.SetHandoffLimit) -> mo
         concurrency=request.concurrency,
         rate=request.rate,
         per_seconds=request.per_seconds,
-        held=known[0].held if known else 0,
+        held=held,
     )
 
 
 def limits(tx: Transaction, call: Call, request: model.ListHandoffLimits) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "handoff.limits", None) or ""
+    after = read_cursor(request.cursor, "handoff.limits", None, "")
     found = [
         rows.LimitRow(*row)
         for row in tx.all("handoff_limit_list", workspace=call.workspace, after=after, limit=limit + 1)

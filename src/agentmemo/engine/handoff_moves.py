@@ -8,7 +8,7 @@ from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import HandoffHeld, LeaseLost
+from agentmemo.errors import HandoffHeld, LeaseLost, PermissionDenied
 from agentmemo.model import handoffs as model
 from agentmemo.model.runs import Retry
 from agentmemo.model.values import decode, encode
@@ -25,14 +25,20 @@ _package_decoder = msgspec.json.Decoder(model.Package)
 
 def existing(tx: Transaction, call: Call, handle: str) -> rows.HandoffRow:
     """The handoff of a handle or of a prefix of one that is unique. Raises NotFound."""
+    row = find(tx, call, handle)
+    if row is None:
+        raise not_found("handoff", handle)
+    return row
+
+
+def find(tx: Transaction, call: Call, handle: str) -> rows.HandoffRow | None:
+    """As `existing`, or None."""
     row = rows.get(tx, call.workspace, handle)
     if row is None and len(handle.removeprefix("hof_")) >= ids.SHORTEST_PREFIX:
         low = handle if handle.startswith("hof_") else f"hof_{handle}"
         found = tx.all("handoff_handles", workspace=call.workspace, low=low, high=low + "~")
         if len(found) == 1:
             row = rows.get(tx, call.workspace, found[0][0])
-    if row is None:
-        raise not_found("handoff", handle)
     return row
 
 
@@ -74,6 +80,20 @@ def held_by_another(tx: Transaction, call: Call, row: rows.HandoffRow) -> Handof
         next_call="If it is yours, send the epoch that its claim was answered with; else claim what is offered: "
         "handoff.claim().",
         details={"handoff": row.handle, "holder": holder, "worker": row.worker, "epoch": row.epoch, "run": row.run},
+    )
+
+
+def check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    """Who may call work back or have it done again: those it is done for, people, and administrators."""
+    behalf: list[str] = msgspec.json.decode(row.behalf)
+    if call.caller.kind == "person" or call.caller.actor in behalf or call.may("handoffs:admin"):
+        return
+    raise PermissionDenied(
+        f"{call.caller.actor} did not hand {row.handle} over.",
+        why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
+        next_call=f"Ask {name_of(tx, call, row.sender)}; "
+        f"as its receiver, decline it instead: handoff.decline('{row.handle}', reason).",
+        details={"handoff": row.handle, "on_behalf_of": behalf},
     )
 
 
@@ -184,7 +204,7 @@ def offer(
 ) -> None:
     """Put it back in the queue, now or after a pause, and record why. It keeps its place in the order.
 
-    `anew` forgets what was told of it before, and a deadline that has passed.
+    `anew` forgets what was told of it before, a deadline that has passed, and its place.
     """
     model.next_state(row.state, act, row.handle)
     free_token(tx, call, row)
@@ -199,14 +219,14 @@ def offer(
         offered_at=tx.now if at <= tx.now else None,
         attempt=attempt or row.attempt,
         rung=rung,
+        address=address or row.address,
     )
     if anew:
         passed = row.complete_by is not None and row.complete_by <= tx.now
         kept = None if passed else row.complete_by
         back = back._replace(late=0, escalated_at=None, notice_at=None, complete_by=complete_by or kept)
-    if address is not None and address != row.address:
-        back = back._replace(address=address)
-        take_turn(tx, call, address, row.sender)
+    if anew or back.address != row.address:
+        take_turn(tx, call, back.address, row.sender)
         write_offer(tx, back, reason, turn=None)
     else:
         write_offer(tx, back, reason, turn=row.turn)

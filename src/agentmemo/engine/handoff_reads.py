@@ -47,17 +47,12 @@ def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
     if request.sender and sender is None:
         return Page(items=[])
     bound = [request.state, request.to, request.sender, request.root, request.brief]
-    before = read_cursor(request.cursor, "handoff.list", bound) or NEWEST
-    found = tx.all(
-        "handoff_list",
-        workspace=call.workspace,
-        before=before,
-        state=request.state,
-        address=address,
-        sender=sender,
-        root=request.root,
-        limit=limit + 1,
-    )
+    before = read_cursor(request.cursor, "handoff.list", bound, NEWEST)
+    filters = {"before": before, "address": address, "sender": sender, "root": request.root, "limit": limit + 1}
+    if request.state == "escalated":
+        found = tx.all("handoff_list_escalated", workspace=call.workspace, **filters)
+    else:
+        found = tx.all("handoff_list", workspace=call.workspace, state=request.state, **filters)
     show = brief_view if request.brief else view
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.list", bound, row.id), show)
 
@@ -66,10 +61,11 @@ def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
     """In the order in which it would be claimed; a page is a look at now, so the cursor is a number of rows."""
     if (since := _since(tx, call, request.after)) is not None:
         addresses = addresses_of(tx, call)
-        return Page(items=[view(tx, call, row) for row in since if row.offered and row.address in addresses])
+        offered = [row for row in since if rows.is_offered(tx, row, addresses, call.actor)]
+        return Page(items=[view(tx, call, row) for row in offered])
     limit = check_limit(request.limit)
-    skipped = read_cursor(request.cursor, "handoff.pending", None) or 0
-    found = rows.offered(tx, call.workspace, addresses_of(tx, call), skipped + limit + 1)[skipped:]
+    skipped = read_cursor(request.cursor, "handoff.pending", None, 0)
+    found = rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, skipped + limit + 1)[skipped:]
     return _page(tx, call, found, limit, lambda _: make_cursor("handoff.pending", None, skipped + limit))
 
 
@@ -78,7 +74,7 @@ def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
         told = [row for row in since if row.sender == call.actor and row.notice_at and not row.received_at]
         return Page(items=[view(tx, call, row) for row in told])
     limit = check_limit(request.limit)
-    at, after = read_cursor(request.cursor, "handoff.notices", None) or (0, 0)
+    at, after = read_cursor(request.cursor, "handoff.notices", None, [0, 0])
     found = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.notices", None, [row.notice_at, row.id]))
 
@@ -86,7 +82,7 @@ def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
 def lineage(tx: Transaction, call: Call, request: model.ListLineage) -> Page:
     limit = check_limit(request.limit)
     root = existing(tx, call, request.handoff).root
-    after = read_cursor(request.cursor, "handoff.lineage", root) or 0
+    after = read_cursor(request.cursor, "handoff.lineage", root, 0)
     found = tx.all("handoff_lineage", workspace=call.workspace, root=root, after=after, limit=limit + 1)
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.lineage", root, row.id))
 

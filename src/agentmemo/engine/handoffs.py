@@ -6,24 +6,35 @@ import hashlib
 
 import msgspec
 
+from agentmemo import ids
 from agentmemo.crashpoints import reach
 from agentmemo.engine import acceptance, audit, handoff_ends, handoff_moves, liveness, runs
 from agentmemo.engine.call import Call
-from agentmemo.engine.handoff_create import insert, new_row
+from agentmemo.engine.handoff_create import circle, insert, new_row
 from agentmemo.engine.handoff_limits import Tokens
-from agentmemo.engine.handoff_moves import ESCALATE, existing, held, held_by_another, lost, next_due, record
+from agentmemo.engine.handoff_moves import (
+    ESCALATE,
+    check_concerned,
+    existing,
+    held,
+    held_by_another,
+    lost,
+    next_due,
+    record,
+)
 from agentmemo.engine.handoff_views import changed, view
 from agentmemo.engine.workers import LEASE_SECONDS_MAX
 from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied, Unavailable
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
-from agentmemo.model.values import encode, encode_result, encode_sorted
+from agentmemo.model.values import encode, encode_sorted
 from agentmemo.store import handoffs as rows
 from agentmemo.store import runs as run_rows
-from agentmemo.store.blobs import NOTHING, PLAIN, Packed
+from agentmemo.store.blobs import NOTHING, Packed
 from agentmemo.store.database import Transaction
 
 PERCENT_MAX = 100
+ANNOUNCED_SHOWN = 500
 LINEAGE_MAX = 100_000
 # Each is at most a row's inline value, 4 KiB.
 CARRIED_MAX = 10_000
@@ -73,7 +84,7 @@ def _next(tx: Transaction, call: Call, limit: int) -> tuple[list[rows.HandoffRow
         announced, *found = tx.fetch(
             ("handoff_addresses", {"workspace": call.workspace, "actor": call.actor}),
             *rows.limit_reads(call.workspace, known),
-            *rows.offered_reads(tx, call.workspace, known, limit),
+            *rows.offered_reads(tx, call.workspace, known, call.actor, limit),
         )
         addresses = _own(call) + [address for (address,) in announced]
         if addresses == known:
@@ -87,7 +98,7 @@ def _next(tx: Transaction, call: Call, limit: int) -> tuple[list[rows.HandoffRow
 
 def would_claim(tx: Transaction, call: Call, request: model.ClaimHandoffs) -> bool:
     """Whether something is offered to the caller; its limit may still say no."""
-    return request.handoff is not None or bool(rows.offered(tx, call.workspace, addresses_of(tx, call), 1))
+    return request.handoff is not None or bool(rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, 1))
 
 
 def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> model.Handoff:
@@ -150,7 +161,6 @@ def fail(tx: Transaction, call: Call, request: model.FailHandoff) -> model.Hando
     row = held(tx, call, request.handoff, request.epoch)
     handoff_ends.note_attempt(tx, row, "failed", request.reason)
     handoff_ends.end(tx, call, row, "fail", reason=request.reason)
-    _end_run(tx, call, row, run_model.FAILED, request.reason)
     return changed(tx, call, row)
 
 
@@ -162,16 +172,21 @@ def release(tx: Transaction, call: Call, request: model.ReleaseHandoff) -> model
 
 
 def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model.Handoff:
-    """The next receiver of the ladder is asked at once; with none left, the sender is told."""
+    """Others of the same receiver keep being asked, then the next of the ladder; with none left, the sender is told."""
     if request.epoch is None:
         row = existing(tx, call, request.handoff)
         if row.state == model.CLAIMED:
             raise held_by_another(tx, call, row)
         _check_addressed(tx, call, row)
+        if row.state == model.PENDING and _has_refused(tx, call, row):
+            return view(tx, call, row)
     else:
         row = held(tx, call, request.handoff, request.epoch)
         handoff_ends.note_attempt(tx, row, "declined", request.reason)
     reason = f"declined by {call.caller.actor}: {request.reason}"
+    if _is_open_to_others(tx, call, row):
+        _pass_on(tx, call, row, reason)
+        return changed(tx, call, row)
     ladder = handoff_moves.ladder_of(row)
     for number, (_, address) in enumerate(ladder[row.rung :], row.rung):
         if address != ESCALATE:
@@ -179,16 +194,37 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
             _free_run(tx, call, row, reason)
             return changed(tx, call, row)
     handoff_ends.end(tx, call, row, "decline", reason=reason)
-    _end_run(tx, call, row, run_model.CANCELLED, reason)
     return changed(tx, call, row)
+
+
+def _has_refused(tx: Transaction, call: Call, row: rows.HandoffRow) -> bool:
+    return tx.one("handoff_refused", handoff=row.id, actor=call.actor, address=row.address) is not None
+
+
+def _is_open_to_others(tx: Transaction, call: Call, row: rows.HandoffRow) -> bool:
+    """Whether somebody else takes work from the same capability or queue and has not declined this."""
+    if row.address.startswith("agent:"):
+        return False
+    tx.write("handoff_refusal_add", handoff=row.id, actor=call.actor, address=row.address)
+    return tx.one("handoff_open_to", workspace=call.workspace, handoff=row.id, address=row.address) is not None
+
+
+def _pass_on(tx: Transaction, call: Call, row: rows.HandoffRow, reason: str) -> None:
+    """It stays where it is, for the others there."""
+    if row.state == model.CLAIMED:
+        handoff_moves.offer(tx, call, row, "pass", reason=reason)
+        _free_run(tx, call, row, reason)
+        return
+    model.next_state(row.state, "pass", row.handle)
+    handoff_moves.write_offer(tx, row, reason, turn=row.turn)
+    record(tx, call, row, "pass", reason=reason, about={"to": row.address})
 
 
 def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.Handoff:
     """Its holder is told at the next call; its run and its verification end with it."""
     row = existing(tx, call, request.handoff)
-    _check_concerned(tx, call, row)
+    check_concerned(tx, call, row)
     handoff_ends.end(tx, call, row, "cancel", reason=request.reason, told=row.sender != call.actor)
-    _end_run(tx, call, row, run_model.CANCELLED, f"its handoff {row.handle} was cancelled")
     if row.state == model.SUBMITTED:
         for other in tx.all(
             "handoff_lineage", workspace=call.workspace, root=row.root, after=row.id, limit=LINEAGE_MAX
@@ -201,7 +237,7 @@ def cancel(tx: Transaction, call: Call, request: model.CancelHandoff) -> model.H
 
 def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model.Handoff:
     row = existing(tx, call, request.handoff)
-    _check_concerned(tx, call, row)
+    check_concerned(tx, call, row)
     if row.verifies:
         raise InvalidTransition(
             f"Handoff {row.handle} verified a result; that is not done again.",
@@ -213,6 +249,10 @@ def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model
         )
     given = request.to_agent, request.to_capability, request.to_queue
     address = model.address_of(*given) if any(given) else row.address
+    if refused := circle(call, msgspec.json.decode(row.path)[:-1], address):
+        _check_may_override(call, row, refused)
+    _go_on_with_run(tx, call, row)
+    tx.write("handoff_remove_refusals", handoff=row.id)
     handoff_moves.offer(
         tx,
         call,
@@ -239,6 +279,12 @@ def receive(tx: Transaction, call: Call, request: model.ReceiveResult) -> model.
     return msgspec.structs.replace(found, notice_at=None) if row.received_at is not None else found
 
 
+def would_receive(tx: Transaction, call: Call, request: model.ReceiveResult) -> bool:
+    """Whether there is news of it: it has ended, or its sender has not received yet what it was told."""
+    row = existing(tx, call, request.handoff)
+    return row.state in model.ENDED or (row.notice_at is not None and row.received_at is None)
+
+
 def announce(tx: Transaction, call: Call, request: model.AnnounceReceiver) -> model.Receiver:
     wanted = {f"capability:{model.check_receiver(name)}" for name in request.capabilities}
     wanted |= {f"queue:{model.check_receiver(name)}" for name in request.queues}
@@ -250,8 +296,17 @@ def announce(tx: Transaction, call: Call, request: model.AnnounceReceiver) -> mo
     for address in sorted(known - wanted):
         tx.write("handoff_receiver_remove", workspace=call.workspace, address=address, actor=call.actor)
     if wanted != known:
-        audit.record(tx, call, "handoff.announce", {"kind": "receiver", "to": ", ".join(sorted(wanted))})
+        _record_announced(tx, call, sorted(wanted))
     return model.Receiver(agent=call.caller.actor, addresses=_own(call) + sorted(wanted))
+
+
+def _record_announced(tx: Transaction, call: Call, addresses: list[str]) -> None:
+    """An event is small, so it shows the first of many; to all of them it is committed."""
+    shown = ", ".join(addresses)
+    if len(shown) > ANNOUNCED_SHOWN:
+        shown = shown[:ANNOUNCED_SHOWN] + "..."
+    subject = {"kind": "receiver", "to": shown, "count": str(len(addresses))}
+    audit.record(tx, call, "handoff.announce", subject, contents={"receivers": encode(addresses)})
 
 
 def addresses_of(tx: Transaction, call: Call) -> list[str]:
@@ -358,19 +413,6 @@ def _check_addressed(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     )
 
 
-def _check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
-    """Who may call work back or have it done again: those it is done for, people, and administrators."""
-    behalf: list[str] = msgspec.json.decode(row.behalf)
-    if call.caller.kind == "person" or call.caller.actor in behalf or call.may("handoffs:admin"):
-        return
-    raise PermissionDenied(
-        f"{call.caller.actor} did not hand {row.handle} over.",
-        why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
-        next_call=f"Ask {handoff_moves.name_of(tx, call, row.sender)}; as its receiver, decline it instead.",
-        details={"handoff": row.handle, "on_behalf_of": behalf},
-    )
-
-
 def _check_result(call: Call, row: rows.HandoffRow) -> None:
     """The result was looked at before the transaction: others wait for this one."""
     found = call.problems.get(row.handle)
@@ -396,20 +438,36 @@ def _free_run(tx: Transaction, call: Call, row: rows.HandoffRow, reason: str) ->
         runs.give_back(tx, call, run, reason=reason)
 
 
-def _end_run(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
-    """The run that worked on it ends with it."""
-    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
-    if run is not None and run.state not in run_model.FINISHED:
-        error = reason if state == run_model.FAILED else None
-        runs.finish(tx, call, run, state, error=error, reason=reason)
-
-
 def _complete_run(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:
+    """The run that its holder works in has the result too; one that nobody holds did not come to it."""
     run = run_rows.get(tx, call.workspace, row.run) if row.run else None
     if run is not None and run.state == run_model.RUNNING:
         run_rows.set_value(tx, run.id, "result", packed)
         contents: dict[str, audit.Content] | None = {"result": packed} if packed.source else None
-        runs.finish(tx, call, run, run_model.COMPLETED, percent=PERCENT_MAX, contents=contents)
+        handoff_ends.end_run(tx, call, run, run_model.COMPLETED, percent=PERCENT_MAX, contents=contents)
+
+
+def _check_may_override(call: Call, row: rows.HandoffRow, refused: str) -> None:
+    """Agents do not undo what keeps them from going in circles."""
+    if call.caller.kind == "person" or call.may("handoffs:admin"):
+        return
+    raise PermissionDenied(
+        f"Handoff {row.handle} was stopped, and {call.caller.actor} may not offer it again: {refused}",
+        why="Offered again it would go round as before; only a person or an administrator may say otherwise.",
+        next_call=f"Do the work, or offer it to somebody who is not on the way: handoff.requeue('{row.handle}', "
+        "to_agent=...); else ask a person.",
+        details={"handoff": row.handle},
+    )
+
+
+def _go_on_with_run(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
+    """The run that was ended with it did some of the work: whoever has it next goes on behind that."""
+    ended = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    if ended is None or ended.state != run_model.CANCELLED or ended.pruned or ended.steps == 0:
+        return
+    key = model.run_key(row.handle, f"{row.epoch}~{ids.mint('run', tx.now)[4:]}")
+    made = runs.fork_of(tx, call, ended, key, agent=ended.agent, reason=f"{row.handle} is offered again")
+    handoff_moves.bind_run(tx, call, row.handle, made.handle)
 
 
 def _verifier_of(tx: Transaction, row: rows.HandoffRow) -> str | None:
@@ -431,23 +489,17 @@ def _submit(
     due = next_due(row._replace(state=model.SUBMITTED))
     tx.write("handoff_submit", expect=1, id=row.id, epoch=row.epoch, due_at=due, now=tx.now)
     record(tx, call, row, "submit", contents=contents, about={"verifier": verifier})
-    package = handoff_moves.package_of(tx, row)
-    request = model.CreateHandoff(
-        to_agent=verifier,
-        goal=f"Verify the result of {row.handle}: is it what was asked for?",
-        context={"handoff": row.handle, "goal": package.goal, "context": package.context, "result": packed.original},
-        acceptance=acceptance.VERDICT,
-        priority=row.priority,
-    )
-    carried = encode_result(model.package_of(request))
-    verification = new_row(tx, call, request, f"agent:{verifier}", hashlib.sha256(carried).hexdigest())
+    request = acceptance.verification(row.handle, verifier, handoff_moves.package_of(tx, row), packed.original)
+    asked = call.verifications[row.handle]
+    digest = hashlib.sha256(asked.source).hexdigest()
+    verification = new_row(tx, call, request, f"agent:{verifier}", digest)
     path = encode([*msgspec.json.decode(row.path), verification.address]).decode()
     verification = verification._replace(
         state=model.PENDING, wake="claim", offered=1, offered_at=tx.now, reason="", escalated_at=None, notice_at=None,
         ended_at=None, parent=row.handle, root=row.root, path=path, verifies=row.handle,
         # It is asked for by whoever wanted the work, not by who did it.
-        sender=row.sender,
+        sender=row.sender, priority=row.priority,
         behalf=row.behalf, sender_run=None,
     )  # fmt: skip
-    insert(tx, call, verification, Packed(len(carried), PLAIN, carried, None, carried, None), [])
+    insert(tx, call, verification, asked, [])
     return existing(tx, call, row.handle)

@@ -5,6 +5,7 @@ The writer thread then only moves ready columns, and a refusal here costs no com
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,12 @@ import msgspec
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
 from agentmemo.engine import acceptance
-from agentmemo.engine.handoff_moves import existing, package_of
+from agentmemo.engine.handoff_moves import find, package_of
 from agentmemo.errors import InvalidInput, LimitExceeded
-from agentmemo.model import handoffs, runs, state, system
+from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system
 from agentmemo.model.audit import commit
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
-from agentmemo.model.values import decode, encode, encode_result
+from agentmemo.model.values import decode, encode, encode_result, encode_sorted
 from agentmemo.model.wire import Request, as_request
 from agentmemo.store import blobs
 from agentmemo.store.database import Transaction
@@ -49,6 +50,8 @@ def prepare(call: Call, request: Request) -> Request:
     changed: dict[str, Any] = {}
     if isinstance(request, handoffs.CreateHandoff):
         return msgspec.structs.replace(request, context=_pack_package(call, request))
+    if isinstance(request, escalations.CreateEscalation):
+        return msgspec.structs.replace(request, context=_pack_question(call, request))
     for field in _value_fields(type(request)):
         value = getattr(request, field)
         changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
@@ -74,29 +77,54 @@ def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
         content = msgspec.json.encode(package)
     except UnicodeEncodeError:
         raise InvalidInput("A text of the package holds a lone surrogate.", next_call="Replace or remove it.") from None
-    return _packed(call, content, package, "package")
+    packed = _packed(call, content, package, "package")
+    # The same package is the same handoff, in whatever order somebody writes its fields.
+    return msgspec.structs.replace(packed, source=hashlib.sha256(encode_sorted(package)).digest())
+
+
+def _pack_question(call: Call, request: escalations.CreateEscalation) -> blobs.Packed:
+    """Everything the person gets to see as one value. What nobody could decide on is refused here."""
+    escalation_rules.check_question(request)
+    encode(request.context)  # names the path of what JSON cannot say
+    if request.action is not None:
+        encode(request.action.arguments)
+    question = escalations.question_of(request, call.caller.on_behalf_of)
+    try:
+        content = msgspec.json.encode(question)
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "A text of the question holds a lone surrogate.", next_call="Replace or remove it."
+        ) from None
+    return _packed(call, content, question, "question")
 
 
 def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) -> None:
-    """A result is checked on the caller's thread: how long that takes is up to the result and the checks."""
+    """A result is checked on the caller's thread: how long that takes is up to the result and the checks.
+
+    What its verifier will get is stored here too: it holds the result and the context, so it may be large.
+    """
     if call.engine.carried.get(request.handoff, (1, None))[0] == 0:
         return
 
-    def look(tx: Transaction) -> tuple[str, handoffs.Package | None]:
-        row = existing(tx, call, request.handoff)
-        return row.handle, package_of(tx, row) if row.checked else None
+    def look(tx: Transaction) -> tuple[str, handoffs.Package] | None:
+        row = find(tx, call, request.handoff)
+        return (row.handle, package_of(tx, row)) if row is not None and row.checked else None
 
     draft = call.drafts.get(request.handoff)
-    handle, package = (request.handoff, draft) if draft is not None else call.engine.database.read(look)
-    wanted = package.acceptance if package is not None else None
-    if package is None or wanted is None:
+    found = (request.handoff, draft) if draft is not None else call.engine.database.read(look)
+    if found is None or (wanted := found[1].acceptance) is None:
         return
+    handle, package = found
+    call.problems[handle] = _problems(call, wanted, result, package.context)
+    if wanted.verifier is not None and not call.problems[handle]:
+        asked = handoffs.package_of(acceptance.verification(handle, wanted.verifier, package, result))
+        call.verifications[handle] = _stored(call, encode_result(asked), asked, "package")
+
+
+def _problems(call: Call, wanted: handoffs.Acceptance, result: Any, context: Any) -> list[str]:
     if wanted == acceptance.VERDICT:
-        call.problems[handle] = acceptance.verdict_problems(result)
-    elif acceptance.needs_judge(wanted):
-        call.problems[handle] = call.engine.judge.problems(wanted, result, package.context)
-    else:
-        call.problems[handle] = []
+        return acceptance.verdict_problems(result)
+    return call.engine.judge.problems(wanted, result, context) if acceptance.needs_judge(wanted) else []
 
 
 def pack(call: Call, value: Any, field: str) -> blobs.Packed:
@@ -117,6 +145,11 @@ def _packed(call: Call, content: bytes, original: Any, field: str) -> blobs.Pack
             next_call="Store it in parts, or raise AGENTMEMO_VALUE_BYTES_MAX on the plane.",
             details={"bytes": len(content), "limit": limit},
         )
+    return _stored(call, content, original, field)
+
+
+def _stored(call: Call, content: bytes, original: Any, field: str) -> blobs.Packed:
+    """Packed, whatever its size; a large one is stored now."""
     _, blob_key = call.engine.names.workspace(call.caller.workspace)
     packed = blobs.pack(call.engine.database, call.workspace, blob_key, content, original)
     salt = ids.salt()

@@ -34,7 +34,7 @@ def find(tx: Transaction, call: Call, request: model.FindRun) -> model.Run:
 def list_(tx: Transaction, call: Call, request: model.ListRuns) -> Page:
     limit = check_limit(request.limit)
     bound = [request.name, request.state, request.agent, request.parent]
-    before = read_cursor(request.cursor, "run.list", bound) or NEWEST
+    before = read_cursor(request.cursor, "run.list", bound, NEWEST)
     agent = call.engine.names.find_actor(tx, call.workspace, request.agent) if request.agent else None
     if request.agent and agent is None:
         return Page(items=[])
@@ -120,7 +120,7 @@ def note(tx: Transaction, call: Call, request: model.AddNote) -> model.Note:
 def notes(tx: Transaction, call: Call, request: model.ListNotes) -> Page:
     limit = check_limit(request.limit)
     bound = [request.run, request.kind]
-    after = read_cursor(request.cursor, "run.notes", bound) or 0
+    after = read_cursor(request.cursor, "run.notes", bound, 0)
     run = existing(tx, call, request.run)
     found = tx.all("note_list", run=run.id, after=after, kind=request.kind, limit=limit + 1)
     cursor = make_cursor("run.notes", bound, found[limit - 1][0]) if len(found) > limit else None
@@ -184,7 +184,7 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
         "child": (f"It waits for its child {run.waiting_for} to end{until}.", f"runs.explain({run.waiting_for!r})"),
         "person": (
             f"A person must decide: {run.waiting_for}. {run.reason}".strip(),
-            f"agentmemo runs resolve {run.handle} DECISION",
+            model.how_to_decide(run.handle, run.waiting_for),
         ),
     }
     return by_wake.get(run.wake or "", (run.error or run.reason or "It is finished.", ""))

@@ -9,13 +9,14 @@ import msgspec
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, handoff_ends, handoff_moves, liveness, waits
+from agentmemo.engine import audit, escalation_delivery, handoff_moves, liveness, waits
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
+from agentmemo.engine.handoff_ends import cancel_run, end_run
 from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied, RunHeld
 from agentmemo.model import runs as model
-from agentmemo.model.handoffs import handoff_of_run
+from agentmemo.model.handoffs import CLAIMED, ENDED, handoff_of_run
 from agentmemo.model.state import check_name
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import handoffs as handoff_rows
@@ -25,12 +26,13 @@ from agentmemo.store.database import Transaction
 
 ATTEMPTS_MAX = 1000
 _SHOWN = 500
+EVERY_STEP = 1 << 60
 
 
 def start(tx: Transaction, call: Call, request: model.StartRun) -> model.Claimed:
     """Open a run: create it, continue it, take it over from the dead, or replay it. Idempotent by key."""
     check_new(request.name, request.key, request.max_attempts)
-    _check_handoff(tx, call, request)
+    check_handoff(tx, call, request.name, request.key)
     found = rows.find(tx, call.workspace, request.name, request.key) if request.key is not None else None
     if found is None:
         run = create(
@@ -108,14 +110,18 @@ def claim(
     )
     if run.epoch:
         waits.mark_doubtful(tx, call, run, run.epoch + 1)
+    if ids.is_handle(run.waiting_for or "", "esc"):
+        if taken_over:
+            escalation_delivery.came_back(tx, run, error=None)
+        escalation_delivery.leased(tx, run)
     reach("run.after_claim")
     outcome = "taken_over" if taken_over else "claimed"
     return claimed(tx, call, *rows.reload(tx, run), outcome=outcome, lease_seconds=lease_seconds)
 
 
-def _check_handoff(tx: Transaction, call: Call, request: model.StartRun) -> None:
+def check_handoff(tx: Transaction, call: Call, name: str, key: str | None) -> None:
     """The run of a handoff is opened by its holder only: its steps are what the next holder believes."""
-    handoff = handoff_of_run(request.name, request.key)
+    handoff = handoff_of_run(name, key)
     claim_ = call.caller.claim
     if handoff is None or (claim_ is not None and claim_.run == handoff):
         return
@@ -126,6 +132,16 @@ def _check_handoff(tx: Transaction, call: Call, request: model.StartRun) -> None
             next_call="Claim the handoff and work on it: handoff.work(handler).",
             details={"handoff": handoff},
         )
+
+
+def _check_its_handoff(tx: Transaction, call: Call, run: rows.RunRow) -> None:
+    """The run that works on a handoff is stopped by its holder, or by whoever might cancel the handoff."""
+    handle = handoff_of_run(run.name, run.key)
+    handoff = handoff_rows.get(tx, call.workspace, handle) if handle else None
+    if handoff is None or handoff.run != run.handle or handoff.state in ENDED:
+        return
+    if handoff.state != CLAIMED or handoff.holder != call.actor:
+        handoff_moves.check_concerned(tx, call, handoff)
 
 
 def _work_on_handoff(tx: Transaction, call: Call, request: model.StartRun, run: str) -> None:
@@ -151,7 +167,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteRun) -> model.R
     reach("run.before_complete")
     packed: Packed = request.result
     rows.set_value(tx, run.id, "result", packed)
-    finish(tx, call, run, model.COMPLETED, percent=100.0, contents={"result": packed})
+    end_run(tx, call, run, model.COMPLETED, percent=100.0, contents={"result": packed})
     reach("run.after_complete")
     return changed(tx, call, run)
 
@@ -159,14 +175,14 @@ def complete(tx: Transaction, call: Call, request: model.CompleteRun) -> model.R
 def fail(tx: Transaction, call: Call, request: model.FailRun) -> model.Run:
     """Fail for good; no further attempts."""
     run = held(tx, call, request.run)
-    finish(tx, call, run, model.FAILED, error=request.reason)
+    end_run(tx, call, run, model.FAILED, error=request.reason)
     return changed(tx, call, run)
 
 
 def release(tx: Transaction, call: Call, request: model.ReleaseRun) -> model.Run:
     run = held(tx, call, request.run)
     if request.error is not None and run.attempt >= run.max_attempts:
-        finish(tx, call, run, model.FAILED, error=request.error)
+        end_run(tx, call, run, model.FAILED, error=request.error)
     else:
         give_back(tx, call, run, error=request.error, delay_seconds=request.retry_after_seconds)
     return changed(tx, call, run)
@@ -201,6 +217,8 @@ def give_back(
     )
     if registered:
         make_ready(tx, call, run, tx.now + round(delay_seconds * SECOND))
+    if ids.is_handle(run.waiting_for or "", "esc"):
+        escalation_delivery.came_back(tx, run, error=error)
     audit.record(
         tx,
         call,
@@ -217,50 +235,9 @@ def cancel(tx: Transaction, call: Call, request: model.CancelRun) -> model.Run:
     run = existing(tx, call, request.run)
     if run.state in model.FINISHED:
         model.next_run_state(run.state, "cancel", run.handle)
-    _cancel(tx, call, run, request.reason)
+    _check_its_handoff(tx, call, run)
+    cancel_run(tx, call, run, request.reason)
     return changed(tx, call, run)
-
-
-def finish(
-    tx: Transaction,
-    call: Call,
-    run: rows.RunRow,
-    state: str,
-    *,
-    error: str | None = None,
-    reason: str = "",
-    percent: float | None = None,
-    contents: dict[str, audit.Content] | None = None,
-) -> None:
-    """End a run, and wake the parent that waits for it."""
-    act = {model.COMPLETED: "complete", model.FAILED: "fail", model.CANCELLED: "cancel"}[state]
-    model.next_run_state(run.state, act, run.handle)
-    tx.write(
-        "run_finish",
-        expect=1,
-        id=run.id,
-        epoch=run.epoch,
-        state=state,
-        error=error,
-        reason=reason,
-        percent=percent,
-        now=tx.now,
-    )
-    tx.write("ready_remove", run=run.id)
-    audit.record(
-        tx,
-        call,
-        f"run.{act}",
-        {"kind": "run", "id": run.handle},
-        stream=run.handle,
-        epoch=run.epoch,
-        contents=contents,
-        reason=error or reason,
-    )
-    if run.parent:
-        waits.child_ended(tx, call, run.parent, run.handle)
-    if handoff := handoff_of_run(run.name, run.key):
-        handoff_ends.run_ended(tx, call, handoff, run.handle, state, error or reason)
 
 
 def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
@@ -270,16 +247,33 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
         raise InvalidTransition(
             f"Run {source.handle} was pruned; its steps are gone.", next_call="Start a new run under another key."
         )
-    before: int | None = 1 << 60
+    before = EVERY_STEP
     if request.from_step is not None:
         row = tx.one("step_first_named", run=source.id, name=request.from_step)
-        before = row[0] if row else None
-        if before is None:
+        if row is None or row[0] is None:
             raise not_found("step", request.from_step)
-    key = request.key or f"{source.key or source.handle}~{ids.mint('run', tx.now)[4:]}"
+        before = row[0]
+    # What a handoff's run is forked into is nobody's handoff.
+    stem = source.handle if handoff_of_run(source.name, source.key) else source.key or source.handle
+    key = request.key or f"{stem}~{ids.mint('run', tx.now)[4:]}"
     check_new(source.name, key, source.max_attempts)
+    check_handoff(tx, call, source.name, key)
     if rows.find(tx, call.workspace, source.name, key):
         raise InvalidTransition(f"The key {key!r} of {source.name} is taken.", next_call="Fork under another key.")
+    return changed(tx, call, fork_of(tx, call, source, key, before, reason=request.reason))
+
+
+def fork_of(
+    tx: Transaction,
+    call: Call,
+    source: rows.RunRow,
+    key: str,
+    before: int = EVERY_STEP,
+    *,
+    agent: int | None = None,
+    reason: str = "",
+) -> rows.RunRow:
+    """A pending run under another key, with the source's inputs and its completed steps `before` that one."""
     stored = rows.values(tx, source.id).get("inputs", NOTHING)
     run = create(
         tx,
@@ -292,12 +286,13 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
         task=source.task,
         forked_from=source.handle,
         inputs_hash=source.inputs_hash,
-        reason=request.reason,
+        agent=agent,
+        reason=reason,
     )
     made = existing(tx, call, run.id)
     tx.write("step_copy", to_run=made.id, from_run=source.id, before=before)
     tx.write("run_set_steps", id=made.id)
-    return changed(tx, call, made)
+    return made
 
 
 def create(
@@ -316,9 +311,13 @@ def create(
     priority: int = 0,
     forked_from: str | None = None,
     inputs_hash: str | None = None,
+    agent: int | None = None,
     reason: str = "",
 ) -> model.Run:
-    """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key."""
+    """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key.
+
+    It is the caller's, unless another `agent` is to go on with it.
+    """
     handle = ids.mint("run", tx.now)
     running = worker is not None
     if parent is not None:
@@ -340,7 +339,7 @@ def create(
         epoch=int(running),
         attempt=1,
         max_attempts=max_attempts,
-        agent=call.actor,
+        agent=call.actor if agent is None else agent,
         inputs_hash=inputs_hash or hash_inputs(inputs),
         wake="lease" if running else "ready" if task else "caller",
         wake_at=None,
@@ -440,12 +439,6 @@ def check_same_inputs(tx: Transaction, call: Call, run: rows.RunRow, inputs: Pac
 
 def hash_inputs(inputs: Packed) -> str:
     return hashlib.sha256(encode_sorted(inputs.original)).hexdigest()
-
-
-def _cancel(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
-    for (handle,) in tx.all("run_children", parent=run.handle, workspace=call.workspace):
-        _cancel(tx, call, existing(tx, call, handle), f"its parent {run.handle} was cancelled: {reason}")
-    finish(tx, call, run, model.CANCELLED, reason=reason)
 
 
 def _held(tx: Transaction, call: Call, run: rows.RunRow) -> RunHeld:

@@ -131,7 +131,7 @@ def remove(
 def list_(tx: Transaction, call: Call, request: model.ListEntries) -> Page:
     limit = check_limit(request.limit)
     bound = [request.namespace, request.prefix]
-    after = read_cursor(request.cursor, "state.list", bound) or ""
+    after = read_cursor(request.cursor, "state.list", bound, "")
     namespace = call.namespace(tx, request.namespace)
     found = rows.list_live(tx, namespace, request.prefix, after, limit + 1) if namespace is not None else []
     items = [entry_view(tx, call, request.namespace, row) for row in found[:limit]]
@@ -141,7 +141,7 @@ def list_(tx: Transaction, call: Call, request: model.ListEntries) -> Page:
 
 def namespaces(tx: Transaction, call: Call, request: model.ListNamespaces) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "state.namespaces", request.prefix) or ""
+    after = read_cursor(request.cursor, "state.namespaces", request.prefix, "")
     low, high = rows.prefix_range(request.prefix)
     found = tx.all(
         "entry_count_by_namespace",
@@ -165,7 +165,7 @@ def search(tx: Transaction, call: Call, request: model.SearchEntries) -> Page:
     if not words:
         raise InvalidInput("The search text holds no word.", next_call="Search for at least one word.")
     bound = [request.text, request.namespace]
-    offset = read_cursor(request.cursor, "state.search", bound) or 0
+    offset = read_cursor(request.cursor, "state.search", bound, 0)
     found = tx.all(
         "entry_search",
         words=encode_sorted(words).decode(),
@@ -187,7 +187,7 @@ def search(tx: Transaction, call: Call, request: model.SearchEntries) -> Page:
 def history(tx: Transaction, call: Call, request: model.ListVersions) -> Page:
     limit = check_limit(request.limit)
     bound = [request.namespace, request.key]
-    before = read_cursor(request.cursor, "state.history", bound) or 1 << 60
+    before = read_cursor(request.cursor, "state.history", bound, 1 << 60)
     namespace = call.namespace(tx, request.namespace)
     found = rows.list_history(tx, namespace, request.key, before, limit + 1) if namespace is not None else []
     if not found and request.cursor is None:

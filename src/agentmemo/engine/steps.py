@@ -103,7 +103,7 @@ def find(tx: Transaction, call: Call, request: model.FindStep) -> model.Step:
 def list_(tx: Transaction, call: Call, request: model.ListSteps) -> Page:
     limit = check_limit(request.limit)
     bound = [request.run, request.state]
-    after = read_cursor(request.cursor, "step.list", bound) or 0
+    after = read_cursor(request.cursor, "step.list", bound, 0)
     run = existing(tx, call, request.run)
     found = [
         rows.StepRow(*row) for row in tx.all("step_list", run=run.id, after=after, state=request.state, limit=limit + 1)

@@ -28,6 +28,7 @@ PRIORITY_MAX = 1000
 def start(tx: Transaction, call: Call, request: model.StartTask) -> model.StartedTask:
     """A pending run that a worker with this task will claim; with `cron`, a schedule that makes such runs."""
     runs.check_new(request.name, request.key, request.max_attempts)
+    runs.check_handoff(tx, call, request.name, request.key)
     if abs(request.priority) > PRIORITY_MAX:
         raise InvalidInput(
             f"priority is -{PRIORITY_MAX} to {PRIORITY_MAX}, not {request.priority}.", next_call="Leave it out for 0."
@@ -74,7 +75,7 @@ def _next(tx: Transaction, call: Call, request: model.ClaimTask) -> Row | None:
 
 def schedules(tx: Transaction, call: Call, request: model.ListSchedules) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "task.schedules", None) or ""
+    after = read_cursor(request.cursor, "task.schedules", None, "")
     found = tx.all("schedule_list", workspace=call.workspace, after=after, limit=limit + 1)
     items = [_view(row) for row in found[:limit]]
     cursor = make_cursor("task.schedules", None, found[limit - 1][0]) if len(found) > limit else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from agentmemo.api.operations import Operation
 from agentmemo.model.access import Caller
@@ -14,20 +14,28 @@ Place = tuple[Any, ...]
 
 
 class Lines:
-    """One line for each thing that several may wait for, in threads and on each event loop."""
+    """One line for each thing that several may wait for, in threads and on each event loop.
+
+    A line is there as long as somebody stands in it.
+    """
 
     def __init__(self) -> None:
-        self._threads: dict[Place, threading.Lock] = {}
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Place, asyncio.Lock]] = WeakKeyDictionary()
+        self._guard = threading.Lock()
+        self._threads: WeakValueDictionary[Place, threading.Lock] = WeakValueDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[Place, asyncio.Lock]]
+        self._loops = WeakKeyDictionary()
 
     def of_threads(self, place: Place) -> threading.Lock:
-        return self._threads.setdefault(place, threading.Lock())
+        with self._guard:
+            return self._threads.setdefault(place, threading.Lock())
 
     def of_loop(self, place: Place) -> asyncio.Lock:
-        known = self._loops.setdefault(asyncio.get_running_loop(), {})
-        return known.setdefault(place, asyncio.Lock())
+        with self._guard:
+            known = self._loops.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+            return known.setdefault(place, asyncio.Lock())
 
 
 def place_of(operation: Operation, caller: Caller, request: Any) -> Place:
-    """Who waits for the same: one actor's claims of the same kind of work."""
-    return (operation.name, caller.workspace, caller.actor, tuple(getattr(request, "tasks", ())))
+    """Who waits for the same: one actor's claims of the same kind of work, or for one handoff."""
+    about = tuple(getattr(request, "tasks", ())), getattr(request, "handoff", None)
+    return (operation.name, caller.workspace, caller.actor, *about)

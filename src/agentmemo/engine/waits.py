@@ -27,6 +27,13 @@ KINDS = ("timer", "signal", "child", "person")
 WAIT_EFFECT = "wait"
 SECONDS_MAX = 10 * 365 * 86400.0
 TIMED_OUT = "timed out"
+# Question of a run itself -> the decisions that fit.
+FITTING = {
+    "in_doubt": ("happened", "retry"),
+    "mismatch": ("reuse", "rerun"),
+    "budget": ("continue",),
+    "takeovers": ("continue",),
+}
 
 
 def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
@@ -58,34 +65,51 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
             contents={"value": packed} if packed.source else None,
         )
         return model.Parked(done=True, value=packed.original, epoch=run.epoch)
-    _put_wait(tx, run, (request.name, request.key), model.STARTED, started_at, NOTHING)
     waiting_for = {"timer": None, "signal": request.signal, "child": request.child}[request.kind]
+    step_of = (request.name, request.key)
+    wait_for(tx, call, run, step_of, request.kind, waiting_for, wake_at=wake_at, started_at=started_at)
+    return model.Parked(done=False, wake_at=wake_at, epoch=run.epoch)
+
+
+def wait_for(
+    tx: Transaction,
+    call: Call,
+    run: rows.RunRow,
+    step: tuple[str, str],
+    wake: str,
+    waiting_for: str | None,
+    *,
+    wake_at: int | None = None,
+    started_at: int | None = None,
+) -> None:
+    """Park a run that is held until its cause comes, with the wait as a step of its own."""
+    what = f"waits for {wake}" + (f" {waiting_for}" if waiting_for else "")
+    _put_wait(tx, run, step, model.STARTED, tx.now if started_at is None else started_at, NOTHING)
     tx.write(
         "run_park",
         expect=1,
         id=run.id,
         epoch=run.epoch,
-        wake=request.kind,
+        wake=wake,
         wake_at=wake_at,
         waiting_for=waiting_for,
-        wait_name=request.name,
-        wait_key=request.key,
+        wait_name=step[0],
+        wait_key=step[1],
         deadline=None if wake_at else overdue_at(tx, call),
-        reason=f"waits for {request.kind}" + (f" {waiting_for}" if waiting_for else ""),
+        reason=what,
         now=tx.now,
     )
     audit.record(
         tx,
         call,
         "run.park",
-        {"kind": "run", "id": run.handle, "for": request.kind},
+        {"kind": "run", "id": run.handle, "for": wake},
         stream=run.handle,
         epoch=run.epoch,
-        step=f"{request.name}/{request.key}",
+        step=f"{step[0]}/{step[1]}",
     )
-    _park_handoff(tx, call, run, f"its run waits for {request.kind}")
+    _park_handoff(tx, call, run, f"its run {what}")
     reach("wait.after_park")
-    return model.Parked(done=False, wake_at=wake_at, epoch=run.epoch)
 
 
 def ask(
@@ -147,14 +171,14 @@ def deliver(tx: Transaction, call: Call, run: rows.RunRow, name: str, packed: Pa
         contents={"value": packed},
     )
     if run.state == model.WAITING and run.wake == "signal" and run.waiting_for == name:
-        _end_wait(tx, call, run, _take_signal(tx, run.id, name) or NOTHING, f"signal {name} came")
+        end_wait(tx, call, run, _take_signal(tx, run.id, name) or NOTHING, f"signal {name} came")
 
 
 def child_ended(tx: Transaction, call: Call, parent: str, child: str) -> None:
     """Wake a parent that waits for this child."""
     run = existing(tx, call, parent)
     if run.state == model.WAITING and run.wake == "child" and run.waiting_for == child:
-        _end_wait(tx, call, run, _outcome(tx, call, child), f"child {child} ended")
+        end_wait(tx, call, run, _outcome(tx, call, child), f"child {child} ended")
 
 
 def time_came(tx: Transaction, call: Call, run: rows.RunRow) -> None:
@@ -162,9 +186,9 @@ def time_came(tx: Transaction, call: Call, run: rows.RunRow) -> None:
     if run.state != model.WAITING or run.wake_at is None or run.wake_at > tx.now:
         return
     if run.wake == "timer":
-        _end_wait(tx, call, run, NOTHING, "the time came")
+        end_wait(tx, call, run, NOTHING, "the time came")
     else:
-        _end_wait(tx, call, run, None, f"{run.wake} {run.waiting_for} did not come in time")
+        end_wait(tx, call, run, None, f"{run.wake} {run.waiting_for} did not come in time")
 
 
 def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run:
@@ -182,13 +206,13 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
             details={"asked": request.asked, "current": run.updated_at},
         )
     question = run.waiting_for or ""
-    fitting = {
-        "in_doubt": ("happened", "retry"),
-        "mismatch": ("reuse", "rerun"),
-        "budget": ("continue",),
-        "takeovers": ("continue",),
-    }
-    model.check_choice(request.decision, fitting[question], f"decision for the question {question!r}:")
+    if question not in FITTING:
+        raise InvalidTransition(
+            f"Run {run.handle} waits for the answer to {question}.",
+            next_call=f"Answer it: inbox.answer('{question}', decision).",
+            details={"run": run.handle, "escalation": question},
+        )
+    model.check_choice(request.decision, FITTING[question], f"decision for the question {question!r}:")
     packed: Packed = request.result
     _apply_decision(tx, run, request, packed)
     audit.record(
@@ -205,8 +229,11 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
     return changed(tx, call, run)
 
 
-def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
-    """From waiting to pending: for a worker when the run's task is registered, else for its caller."""
+def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str, *, answer_of: str | None = None) -> None:
+    """From waiting to pending: for a worker when the run's task is registered, else for its caller.
+
+    `answer_of` is the escalation whose answer the run is to be given; it stands with the run until it has it.
+    """
     model.next_run_state(run.state, "wake", run.handle)
     registered = run.task is not None
     tx.write(
@@ -214,6 +241,7 @@ def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
         expect=1,
         id=run.id,
         wake="ready" if registered else "caller",
+        waiting_for=answer_of,
         deadline=overdue_at(tx, call),
         reason=reason,
         now=tx.now,
@@ -325,14 +353,16 @@ def _outcome(tx: Transaction, call: Call, child: str) -> Packed:
     return Packed(len(content), PLAIN, content, None, content, value)
 
 
-def _end_wait(tx: Transaction, call: Call, run: rows.RunRow, packed: Packed | None, reason: str) -> None:
+def end_wait(
+    tx: Transaction, call: Call, run: rows.RunRow, packed: Packed | None, reason: str, *, answer_of: str | None = None
+) -> None:
     """Record the wait's outcome as its step, None meaning that it timed out, and wake the run."""
     name, key = run.wait_name or "", run.wait_key or ""
     step = rows.get_step(tx, run.id, name, key)
     started_at = step.started_at if step else tx.now
     state = model.FAILED if packed is None else model.COMPLETED
     _put_wait(tx, run, (name, key), state, started_at, packed or NOTHING)
-    wake(tx, call, run, reason)
+    wake(tx, call, run, reason, answer_of=answer_of)
 
 
 def _put_wait(

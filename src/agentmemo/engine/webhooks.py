@@ -59,7 +59,7 @@ def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.W
 
 def list_(tx: Transaction, call: Call, request: model.ListWebhooks) -> Page:
     limit = check_limit(request.limit)
-    after = read_cursor(request.cursor, "webhook.list", None) or ""
+    after = read_cursor(request.cursor, "webhook.list", None, "")
     found = tx.all("webhook_list", workspace=call.workspace, after=after, limit=limit + 1)
     cursor = make_cursor("webhook.list", None, found[limit - 1][0]) if len(found) > limit else None
     return Page(items=[_view(row) for row in found[:limit]], cursor=cursor)
@@ -81,7 +81,7 @@ def delete(tx: Transaction, call: Call, request: model.DeleteWebhook) -> model.W
 def deliveries(tx: Transaction, call: Call, request: model.ListDeliveries) -> Page:
     limit = check_limit(request.limit)
     bound = [request.subject, request.webhook, request.state]
-    before = read_cursor(request.cursor, "webhook.deliveries", bound) or NEWEST
+    before = read_cursor(request.cursor, "webhook.deliveries", bound, NEWEST)
     filters = {"webhook": request.webhook, "state": request.state, "before": before, "limit": limit + 1}
     if request.subject is None:
         found = tx.all("delivery_list", workspace=call.workspace, **filters)

@@ -22,14 +22,19 @@ PERMISSIONS = (
     "handoffs:read",
     "handoffs:write",
     "handoffs:admin",
+    "escalations:read",
+    "escalations:write",
+    "escalations:answer",
+    "policies:read",
+    "policies:write",
     "audit:read",
     "access:read",
     "access:admin",
     "system:read",
     "system:admin",
 )
-# What nobody may hold but a person: deciding for the people an agent asked.
-PERSON_ONLY = frozenset({"runs:decide"})
+# What nobody may hold but a person: deciding for the people an agent asked, now or beforehand.
+PERSON_ONLY = frozenset({"runs:decide", "escalations:answer", "policies:write"})
 ACTOR = re.compile(r"^[\w.@:+-]{1,128}\Z")
 _KEY = re.compile(r"^am_(agent|person|service)_([0-9a-z]{8})_([0-9A-Za-z_-]{43})_([0-9a-f]{8})\Z")
 
@@ -44,7 +49,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 EVERYTHING = Grant(permissions=("*",))
 AGENT_DEFAULT = Grant(
     permissions=(
-        "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "audit:read", "system:read",
+        "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "escalations:read",
+        "escalations:write", "policies:read", "audit:read", "system:read",
     )
 )  # fmt: skip
 
@@ -55,6 +61,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     epoch: int
     step: str | None = None
+
+
+class LinkUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time link that somebody came by, as the store knows it; `coded` where its code was typed and right."""
+
+    hash: bytes
+    coded: bool
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +83,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     claim: Claim | None = None
     request_id: str | None = None
+    link: LinkUse | None = None
 
     @property
     def actor(self) -> str:

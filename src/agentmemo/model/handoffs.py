@@ -31,6 +31,7 @@ KEPT = (DECLINED, FAILED, DEAD, EXPIRED)
 TRANSITIONS: dict[tuple[str, str], str] = {
     (PENDING, "claim"): CLAIMED,
     (PENDING, "readdress"): PENDING,
+    (PENDING, "pass"): PENDING,
     (PENDING, "decline"): DECLINED,
     (PENDING, "expire"): EXPIRED,
     (PENDING, "bury"): DEAD,
@@ -39,6 +40,7 @@ TRANSITIONS: dict[tuple[str, str], str] = {
     (CLAIMED, "wake"): PENDING,
     (CLAIMED, "release"): PENDING,
     (CLAIMED, "readdress"): PENDING,
+    (CLAIMED, "pass"): PENDING,
     (CLAIMED, "submit"): SUBMITTED,
     (CLAIMED, "complete"): COMPLETED,
     (CLAIMED, "decline"): DECLINED,
@@ -363,7 +365,11 @@ class ReleaseHandoff(Request, kw_only=True):
 
 
 class DeclineHandoff(Request, kw_only=True):
-    """Say no: the next receiver of its ladder is asked, else the sender is told. Without `epoch`: before a claim."""
+    """Say no. Without `epoch`: before a claim.
+
+    Other agents of the same capability or queue keep being asked; then the next receiver of its ladder is, else the
+    sender is told.
+    """
 
     handoff: str
     reason: str
@@ -439,9 +445,9 @@ def package_of(request: CreateHandoff) -> Package:
     return Package(**{name: getattr(request, name) for name in Package.__struct_fields__})
 
 
-def run_key(handoff: str, epoch: int) -> str:
+def run_key(handoff: str, begun: int | str) -> str:
     """The key of a run that works on a handoff in place of one that was ended without a result."""
-    return f"{handoff}/{epoch}"
+    return f"{handoff}/{begun}"
 
 
 def handoff_of_run(name: str, key: str | None) -> str | None:

@@ -502,6 +502,13 @@ class Briefing(Response, kw_only=True):
         return self.text
 
 
+def how_to_decide(run: str, waiting_for: str | None) -> str:
+    """The command with which a person answers what a run waits for: an escalation, or a question of its own."""
+    if waiting_for is not None and waiting_for.startswith("esc_"):
+        return f"agentmemo inbox answer {waiting_for} DECISION"
+    return f"agentmemo runs resolve {run} DECISION"
+
+
 def next_run_state(state: str, act: str, run: str) -> str:
     """The state after `act`. Raises InvalidTransition where the table has no such arrow."""
     try:

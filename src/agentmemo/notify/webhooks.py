@@ -17,7 +17,7 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.webhooks import secret_of
 from agentmemo.errors import Error
 from agentmemo.model import webhooks as model
-from agentmemo.notify.post import Outcome, post
+from agentmemo.notify.outgoing import Outcome, post
 from agentmemo.settings import VERSION
 from agentmemo.store.database import Transaction
 

@@ -82,16 +82,29 @@ def find(tx: Transaction, workspace: int, key: str) -> HandoffRow | None:
     return HandoffRow(*row) if row else None
 
 
-def offered(tx: Transaction, workspace: int, addresses: list[str], limit: int) -> list[HandoffRow]:
-    """What waits at these addresses, in the order of claiming."""
-    return in_order(tx.fetch(*offered_reads(tx, workspace, addresses, limit)) if addresses else [], limit)
+def offered(tx: Transaction, workspace: int, addresses: list[str], actor: int, limit: int) -> list[HandoffRow]:
+    """What waits at these addresses and was not declined there by this actor, in the order of claiming."""
+    return in_order(tx.fetch(*offered_reads(tx, workspace, addresses, actor, limit)) if addresses else [], limit)
 
 
-def offered_reads(tx: Transaction, workspace: int, addresses: list[str], limit: int) -> list[Read]:
-    return [
-        ("handoff_offered", {"workspace": workspace, "address": address, "now": tx.now, "limit": limit})
-        for address in addresses
-    ]
+def offered_reads(tx: Transaction, workspace: int, addresses: list[str], actor: int, limit: int) -> list[Read]:
+    about = {"workspace": workspace, "actor": actor, "now": tx.now, "limit": limit}
+    return [("handoff_offered", {"address": address, **about}) for address in addresses]
+
+
+def is_offered(tx: Transaction, row: HandoffRow, addresses: list[str], actor: int) -> bool:
+    """Whether `offered` would find it."""
+    if not row.offered or row.address not in addresses:
+        return False
+    return tx.one("handoff_refused", handoff=row.id, actor=actor, address=row.address) is None
+
+
+def refusing(tx: Transaction, rows: list[HandoffRow]) -> list[set[int]]:
+    """Of each, the actors that declined it where it is addressed to: they are not asked there again."""
+    found = (
+        tx.fetch(*(("handoff_refusing", {"handoff": row.id, "address": row.address}) for row in rows)) if rows else []
+    )
+    return [{actor for (actor,) in read} for read in found]
 
 
 def in_order(found: list[list[Row]], limit: int) -> list[HandoffRow]:

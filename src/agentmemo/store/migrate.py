@@ -13,8 +13,8 @@ from agentmemo.store.queries import migrations
 
 APPLICATION_ID = 0x414D454D  # "AMEM": how a file of ours is told from any other SQLite file
 MIN_READER_KEY, MIN_WRITER_KEY, VERSION_KEY = "min_reader", "min_writer", "schema_version"
-# The oldest schema whose code may write: retention of before would remove the large values of handoffs.
-OLDEST_WRITER = 2
+# The oldest schema whose code may write: retention of before would remove the large values of later nouns.
+OLDEST_WRITER = 3
 # While a copy fills a store, its mark and its source stand here, and nobody else may open it.
 COPYING_KEY = "copying"
 

@@ -11,6 +11,7 @@ import re
 import select
 import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import psycopg
@@ -74,6 +75,7 @@ class Lost(Exception):
     """The connection is gone. What was on its way may have happened or not."""
 
 
+@cache
 def statement(name: str, query: Query) -> Statement:
     sql = query.sql
     for pattern, replacement in _DIALECT:

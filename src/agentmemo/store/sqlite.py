@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -51,6 +52,7 @@ class Statement(NamedTuple):
     bind: Callable[[dict[str, Any]], Sequence[Any]]
 
 
+@cache
 def statement(sql: str) -> Statement:
     """SQLite numbers named parameters by their first appearance; a missing one raises KeyError."""
     names = list(dict.fromkeys(_PARAMETER.findall(_LITERAL.sub("", sql))))

@@ -115,7 +115,24 @@ TABLES = (
     _table("handoff_attempt", "id", "handoff epoch holder started_at ended_at outcome reason"),
     _table("handoff_turn", "workspace address sender", "turn", texts=("address",)),
     _table("handoff_receiver", "workspace actor address", "", texts=("address",)),
+    _table("handoff_refusal", "handoff actor address", "", texts=("address",)),
     _table("handoff_limit", "workspace address", "concurrency held rate per_us tokens filled_at", texts=("address",)),
+    _table(
+        "escalation",
+        "id",
+        "handle workspace collapse_key digest action_digest state revision kind severity rank reason asker run step"
+        " irreversible policy fallback deadline warned lapsed_at climb climb_at due_at holder held_at hold_until"
+        " extended assignee occurrences last_at decision answer execute_by uses redeemed supersedes superseded_by"
+        " created_at updated_at ended_at pruned",
+    ),
+    _table("escalation_value", "id", "escalation field size codec value blob"),
+    _table(
+        "escalation_waiter",
+        "id",
+        "workspace escalation key implicit waits actor run step state attempts error created_at updated_at",
+    ),
+    _table("escalation_vote", "id", "escalation person decision ballot at"),
+    _table("escalation_comment", "id", "escalation person text at"),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
     _table(
         "delivery",
@@ -125,6 +142,7 @@ TABLES = (
     ),
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
+    _table("policy", "id", "workspace kind name version current live document author comment at"),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
 # What the databases have besides, and why no copy needs it.
@@ -141,6 +159,7 @@ LEFT_OUT = {
     "handoff_reference.id": "only SQLite numbers them",
     "handoff_turn.id": "only SQLite numbers them",
     "handoff_receiver.id": "only SQLite numbers them",
+    "handoff_refusal.id": "only SQLite numbers them",
     "handoff_limit.id": "only SQLite numbers them",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 from agentmemo.client._sync.connection import Connection
+from agentmemo.model.escalations import Escalation
 from agentmemo.model.runs import WAITING, Budget, Run
 
 
@@ -17,12 +18,23 @@ class Answer(NamedTuple):
     comment: str
 
 
+class Reply(NamedTuple):
+    """What an escalation is answered with."""
+
+    decision: str
+    choice: str | None
+    values: Any
+    comment: str
+
+
 class ScriptedPerson:
     """Made by `plane.person()`. Answers are given when the plane settles: on `advance` and while a run waits inline."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.decided: list[Run] = []
+        self.answered: list[Escalation] = []
+        self._replies: dict[str | None, Reply] = {}
         self._answers: dict[str, Answer] = {}
 
     def will(
@@ -38,8 +50,38 @@ class ScriptedPerson:
         self._answers[question] = Answer(decision, result, budget, comment)
         return self
 
+    def will_answer(
+        self,
+        decision: str,
+        *,
+        choice: str | None = None,
+        values: Any = None,
+        comment: str = "as scripted",
+        kind: str | None = None,
+    ) -> Self:
+        """From now on answer every escalation so, or those of one kind; the last word counts."""
+        self._replies[kind] = Reply(decision, choice, values, comment)
+        return self
+
     def decide(self) -> int:
-        """Answer every waiting question of the workspace that the script knows. Returns how many."""
+        """Answer every waiting question and open escalation that the script knows. Returns how many."""
+        return self._resolve_runs() + self._answer_escalations()
+
+    def _answer_escalations(self) -> int:
+        count = 0
+        for asked in list(self.connection.inbox.list()) if self._replies else []:
+            reply = self._replies.get(asked.kind) or self._replies.get(None)
+            if reply is None or any(vote.person == f"person:{self.connection.actor}" for vote in asked.votes):
+                continue
+            self.answered.append(
+                self.connection.inbox.answer(
+                    asked.id, reply.decision, choice=reply.choice, values=reply.values, comment=reply.comment
+                )
+            )
+            count += 1
+        return count
+
+    def _resolve_runs(self) -> int:
         count = 0
         for run in list(self.connection.runs.list(state=WAITING)):
             answer = self._answers.get(run.waiting_for or "") if run.wake == "person" else None

@@ -99,17 +99,18 @@ class ManualPlane:
 
     def upkeep(self) -> int:
         """Do everything that is due now, and let the scripted people decide."""
-        done = self._local.upkeep.run_once()
-        for person in self._people:
-            done += person.decide()
-        return done
+        return self._local.upkeep.run_once() + self.let_people_decide()
+
+    def let_people_decide(self) -> int:
+        """The scripted people answer what they find. Returns how many answers were given."""
+        return sum(person.decide() for person in self._people)
 
     def settle(self, run: Run) -> bool:
         """Bring about what a waiting run waits for, where that is time or a scripted person. False otherwise."""
         if run.wake == "timer" and run.wake_at is not None:
             self.advance(max(0.0, (run.wake_at - self.clock.now_us()) / SECOND))
             return True
-        return run.wake == "person" and any(person.decide() for person in self._people)
+        return run.wake == "person" and self.let_people_decide() > 0
 
     def pause(self, connection: Connection | AsyncConnection) -> None:
         """Its heart stops beating while its process lives on: the lease ends with time, and it may wake up later."""
@@ -206,6 +207,8 @@ class ManualTransport:
                     return answer
                 if not self._link.plane.settle(answer.run):
                     break
+        if operation.name == "escalation.get" and request.wait_seconds > 0:
+            self._link.plane.let_people_decide()
         return self._inner.call(operation, request, claim=claim, worker=worker)
 
     def hold(self, worker: str) -> None:
@@ -236,6 +239,8 @@ class AsyncManualTransport:
                     return answer
                 if not await asyncio.to_thread(self._link.plane.settle, answer.run):
                     break
+        if operation.name == "escalation.get" and request.wait_seconds > 0:
+            await asyncio.to_thread(self._link.plane.let_people_decide)
         return await self._inner.call(operation, request, claim=claim, worker=worker)
 
     def hold(self, worker: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from agentmemo.client._async.access import AsyncKeys
 from agentmemo.client._async.audit import AsyncAudit
 from agentmemo.client._async.buffer import AsyncTransaction
+from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
 from agentmemo.client._async.handoffs import AsyncHandoffs
 from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client._async.policies import AsyncPolicies
 from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
@@ -20,6 +22,7 @@ from agentmemo.client.flow import Suspended
 from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
+from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,9 +50,12 @@ class AsyncConnection:
         self.state = AsyncState(plane)
         self.runs = AsyncRuns(plane)
         self.handoff = AsyncHandoffs(plane)
+        self.escalations = AsyncEscalations(plane)
+        self.inbox = AsyncInbox(plane)
         self.audit = AsyncAudit(plane)
         self.keys = AsyncKeys(plane)
         self.webhooks = AsyncWebhooks(plane)
+        self.policies = AsyncPolicies(plane)
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,6 +95,56 @@ class AsyncConnection:
     def transaction(self) -> AsyncTransaction:
         """A block whose operations are sent once: one commit or none, no reads inside."""
         return AsyncTransaction(self._plane)
+
+    async def escalate(
+        self,
+        *,
+        severity: str,
+        reason: str,
+        context: Any = None,
+        suggested_actions: Iterable[SuggestedAction | dict[str, Any] | str] = (),
+        kind: str = "question",
+        action: Action | dict[str, Any] | None = None,
+        response_schema: dict[str, Any] | None = None,
+        default: str | None = None,
+        deadline: datetime.datetime | int | None = None,
+        key: str | None = None,
+        collapse_key: str | None = None,
+        route: str = "default",
+        needs: Needs | dict[str, Any] | None = None,
+        sensitivity: str = "internal",
+        supersedes: str | None = None,
+        wait: bool = True,
+    ) -> Answer | Escalation:
+        """Ask a person, and block until the answer, whatever happens to this process meanwhile.
+
+        In a run it is parked, holding nothing; after a kill, the same call in the resumed run returns the stored
+        answer, and nothing before it runs again. Outside a run the same words (or `key`) find the same question.
+        The answer is a value also when it says no: look at `.approved`, `.decision`, `.choice`, `.values`.
+        `severity`: critical, high, medium, low; it rules who is told when, and what happens when nobody answers by
+        `deadline`: `default`, the id of a suggested action that is reversible, or deny, skip, abort, pause.
+        `action` (tool, arguments, revision) binds an approval to exactly that. `response_schema` is a flat object.
+        Questions with one `collapse_key` are one while it is open. With `wait=False` returns the Escalation at once.
+        Raises InvalidInput for what nobody could decide on; LeaseLost where another process took the run over.
+        """
+        return await self.escalations.create(
+            severity=severity,
+            reason=reason,
+            context=context,
+            suggested_actions=suggested_actions,
+            kind=kind,
+            action=action,
+            response_schema=response_schema,
+            default=default,
+            deadline=deadline,
+            key=key,
+            collapse_key=collapse_key,
+            route=route,
+            needs=needs,
+            sensitivity=sensitivity,
+            supersedes=supersedes,
+            wait=wait,
+        )
 
     def task(self, name: str, version: str = "1") -> Callable[[F], F]:
         """Register a function `(run, **inputs)` under a name, so that `work` may start, wake and take over its runs."""

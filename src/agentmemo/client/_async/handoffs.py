@@ -13,8 +13,8 @@ from agentmemo.client._async.plane import AsyncPlane, Holding, ambient
 from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import as_budget
 from agentmemo.client.flow import Suspended
-from agentmemo.client.functions import summary_of
 from agentmemo.client.given import as_retry, as_struct, microseconds, takes_run
+from agentmemo.client.step_call import summary_of
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable
 from agentmemo.model import handoffs as model
@@ -253,7 +253,11 @@ class AsyncHandoffs:
         )
 
     async def decline(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
-        """Say no, claimed or not: the next receiver of its ladder is asked, else the sender is told."""
+        """Say no, claimed or not.
+
+        Other agents of the same capability or queue keep being asked; then the next receiver of its ladder is, else
+        the sender is told.
+        """
         known = self._plane.handoffs.get(id) if epoch is None else epoch
         return await self._end(model.DeclineHandoff(handoff=id, reason=reason, epoch=known))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,14 +25,16 @@ from agentmemo.model.wire import Request, check_types
 class Holding:
     """A run this process holds: its handle and current epoch. The ambient one fences every write made meanwhile."""
 
-    __slots__ = ("epoch", "live", "outer", "plane", "run")
+    __slots__ = ("asks", "epoch", "live", "outer", "plane", "run")
 
-    def __init__(self, plane: AsyncPlane, run: str, epoch: int) -> None:
+    def __init__(self, plane: AsyncPlane, run: str, epoch: int, *, live: bool = True) -> None:
         self.plane = plane
         self.run = run
         self.epoch = epoch
-        self.live = True
+        self.live = live
         self.outer: Holding | None = None
+        # How a question is asked at this place of the run.
+        self.asks: Callable[[Any], Awaitable[Any]] | None = None
 
     def claim(self, step: str | None = None) -> Claim:
         return Claim(run=self.run, epoch=self.epoch, step=step)

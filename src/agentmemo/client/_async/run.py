@@ -12,15 +12,17 @@ import msgspec
 from agentmemo.client._async.plane import AsyncPlane, Holding, ambient
 from agentmemo.client._async.step import AsyncStepContext, current
 from agentmemo.client.flow import Suspended
-from agentmemo.client.functions import describe, fingerprint, summary_of
-from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy
+from agentmemo.client.functions import describe, fingerprint
+from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy, summary_of
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
+from agentmemo.model.escalations import Answer, CreateEscalation, Escalation
 from agentmemo.model.values import decode_as, encode_result
 from agentmemo.model.wire import Request
 
 RESUME_WAIT_SECONDS = 30.0
+OPEN_IT = "Open it: `with agent.run(name, key=...) as run:`."
 _UNSET = object()
 
 
@@ -66,10 +68,9 @@ class AsyncRun:
                 if not self._inline:
                     raise Suspended
                 await self._wait_inline(claimed.run.epoch)
-        if not self._replaying:
-            holding = self._hold()
-            holding.outer = ambient.get()
-            self._token = ambient.set(holding)
+        holding = self._holding or Holding(self._plane, self.id, self.record.epoch, live=False)
+        holding.outer, holding.asks = ambient.get(), self.ask
+        self._token = ambient.set(holding)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -91,7 +92,7 @@ class AsyncRun:
     def record(self) -> model.Run:
         """The run as it was when it was opened or last changed here."""
         if self._record is None:
-            raise InvalidInput("The run is not open.", next_call="Open it: `with agent.run(name, key=...) as run:`.")
+            raise InvalidInput("The run is not open.", next_call=OPEN_IT)
         return self._record
 
     @property
@@ -133,24 +134,23 @@ class AsyncRun:
         `retry`: attempts or a Retry. `in_doubt`: "ask", "retry" (same idempotency key) or a probe that gets the
         key and returns the result, or None for "it did not happen". Without a function it is a decorator.
         """
+        if key == "":
+            raise InvalidInput("A step's key is not empty.", next_call="Leave it out to use the occurrence.")
 
         def described(target: Callable[..., Any], given: tuple[Any, ...]) -> StepCall:
             kind = describe(target).returns if returns is _UNSET else returns
-            return self._describe(
-                StepCall(
-                    name=name,
-                    key=key if key is not None else self._next_occurrence(name),
-                    function=target,
-                    arguments=given,
-                    fingerprint=fingerprint(given, self._version),
-                    effect=model.check_choice(effect, model.EFFECTS, "effect"),
-                    retry=retry_policy(retry),
-                    timeout_seconds=timeout_seconds,
-                    on_mismatch=on_mismatch and model.check_choice(on_mismatch, model.ON_MISMATCH, "on_mismatch"),
-                    in_doubt=in_doubt if callable(in_doubt) else model.check_choice(in_doubt, IN_DOUBT, "in_doubt"),
-                    returns=kind,
-                ),
-                explicit=key is not None,
+            return StepCall(
+                name=name,
+                key=key if key is not None else self._next_occurrence(name),
+                function=target,
+                arguments=given,
+                fingerprint=fingerprint(given, self._version),
+                effect=model.check_choice(effect, model.EFFECTS, "effect"),
+                retry=retry_policy(retry),
+                timeout_seconds=timeout_seconds,
+                on_mismatch=on_mismatch and model.check_choice(on_mismatch, model.ON_MISMATCH, "on_mismatch"),
+                in_doubt=in_doubt if callable(in_doubt) else model.check_choice(in_doubt, IN_DOUBT, "in_doubt"),
+                returns=kind,
             )
 
         if function is not None:
@@ -236,6 +236,23 @@ class AsyncRun:
     async def tried(self, text: str, *, why_failed: str) -> None:
         """Note an approach that failed, so that nobody repeats it."""
         await self._note("tried", text, why_failed)
+
+    async def ask(self, request: CreateEscalation) -> Answer | Escalation:
+        """A question at this place of the run: `agent.escalate`. On replay its answer is there, and nobody is asked."""
+        self._check_open()
+        step = current.get()
+        name, key = step.place_of_question() if step else ("escalate", "")
+        key = request.key or key or self._next_occurrence("escalate")
+        request = msgspec.structs.replace(request, run=self.id, name=name, key=key)
+        if self._replaying and request.wait:
+            return msgspec.convert((await self._replayed_wait(name, key)).value, Answer)
+        while True:
+            made: Escalation = await self._plane.call(request) if self._replaying else await self._call(request)
+            if not request.wait:
+                return made
+            if made.answer is not None:
+                return made.answer
+            await self._suspend(f"{made.reason} ({made.id})")
 
     async def complete(self, result: Any = None) -> None:
         """Finish the run with a result. Again with a completed run it does nothing."""
@@ -387,7 +404,7 @@ class AsyncRun:
                     attempt=attempt,
                 )
             )
-        context = AsyncStepContext(self._plane, self.id, holding.epoch, call.name, call.key, attempt)
+        context = AsyncStepContext(self._plane, self.id, holding.epoch, call, attempt)
         described = describe(call.function)
         keywords = {described.context: context} if described.context else {}
         reach("step.before_function")
@@ -515,7 +532,7 @@ class AsyncRun:
         if question:
             print(  # noqa: T201 - the person at this terminal may be the one who answers
                 f"agentmemo: run {self.id} waits for a person: {question}\n"
-                f"agentmemo: see `agentmemo runs explain {self.id}`, decide with `agentmemo runs resolve {self.id}`.",
+                f"agentmemo: see `agentmemo runs explain {self.id}`, which says how to decide.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -545,8 +562,7 @@ class AsyncRun:
             self._holding = holding
 
     def _accept(self, claimed: model.Claimed) -> None:
-        self._record = claimed.run
-        self._outcome = claimed.outcome
+        self._record, self._outcome = claimed.run, claimed.outcome
         self._replaying = claimed.outcome == "replay"
         self._unmet = claimed.stored_steps
         if claimed.outcome not in ("replay", "waiting"):
@@ -566,20 +582,13 @@ class AsyncRun:
         key = self._next_occurrence(f"note:{kind}")
         await self._call(model.AddNote(run=self.id, kind=kind, text=text, because=because, key=key))
 
-    def _describe(self, call: StepCall, *, explicit: bool) -> StepCall:
-        if explicit and not call.key:
-            raise InvalidInput("A step's key is not empty.", next_call="Leave it out to use the occurrence.")
-        return call
-
     def _next_occurrence(self, name: str) -> str:
         self._occurrences[name] = self._occurrences.get(name, 0) + 1
         return str(self._occurrences[name])
 
     def _hold(self) -> Holding:
         if self._holding is None:
-            raise InvalidInput(
-                "The run is not open for writing.", next_call="Open it: `with agent.run(name, key=...) as run:`."
-            )
+            raise InvalidInput("The run is not open for writing.", next_call=OPEN_IT)
         return self._holding
 
     def _check_open(self) -> None:

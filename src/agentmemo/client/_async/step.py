@@ -7,8 +7,9 @@ from typing import Any
 
 from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, BufferedState
 from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound
-from agentmemo.model.runs import AddNote, SendSignal
+from agentmemo.model.runs import ANNOUNCED_EFFECTS, NAME_MAX, AddNote, SendSignal
 from agentmemo.model.state import GetEntry
 
 
@@ -35,18 +36,34 @@ class AsyncStepState(BufferedState):
 class AsyncStepContext:
     """The current step: `.state` and `.handoff` buffer, `.idempotency_key` names the effect, `.epoch`, `.attempt`."""
 
-    def __init__(self, plane: AsyncPlane, run: str, epoch: int, name: str, key: str, attempt: int) -> None:
+    def __init__(self, plane: AsyncPlane, run: str, epoch: int, call: StepCall, attempt: int) -> None:
         self.run = run
         self.epoch = epoch
-        self.name = name
-        self.key = key
+        self.name = call.name
+        self.key = call.key
+        self.effect = call.effect
         self.attempt = attempt
-        self.idempotency_key = f"{run}/{name}/{key}"
+        self.questions = 0
+        self.idempotency_key = f"{run}/{call.name}/{call.key}"
         self.tokens = 0
         self.nanousd = 0
         self.buffer = Buffer()
         self.state = AsyncStepState(plane, self.buffer)
         self.handoff = BufferedHandoffs(plane, self.buffer)
+
+    def place_of_question(self) -> tuple[str, str]:
+        """The name and key of the next question that this step asks. After the answer the step runs from its start.
+
+        Raises InvalidInput in a step that must not run twice.
+        """
+        if self.effect in ANNOUNCED_EFFECTS:
+            raise InvalidInput(
+                f"The step {self.name!r} has the effect {self.effect!r}; it cannot ask a person.",
+                why="It would run again from its start after the answer, and do its effect twice.",
+                next_call="Escalate before the step, and give it the answer.",
+            )
+        self.questions += 1
+        return f"escalate:{self.name}/{self.key}"[:NAME_MAX], str(self.questions)
 
     def charge(self, *, tokens: int = 0, nanousd: int = 0) -> None:
         """Add to what this step cost; it is charged to the run's budget in the step's commit."""

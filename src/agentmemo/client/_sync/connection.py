@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from agentmemo.client._sync.access import Keys
 from agentmemo.client._sync.audit import Audit
 from agentmemo.client._sync.buffer import Transaction
+from agentmemo.client._sync.escalations import Escalations, Inbox
 from agentmemo.client._sync.handoffs import Handoffs
 from agentmemo.client._sync.plane import Plane
+from agentmemo.client._sync.policies import Policies
 from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
@@ -21,6 +23,7 @@ from agentmemo.client.flow import Suspended
 from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
+from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,9 +51,12 @@ class Connection:
         self.state = State(plane)
         self.runs = Runs(plane)
         self.handoff = Handoffs(plane)
+        self.escalations = Escalations(plane)
+        self.inbox = Inbox(plane)
         self.audit = Audit(plane)
         self.keys = Keys(plane)
         self.webhooks = Webhooks(plane)
+        self.policies = Policies(plane)
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +96,56 @@ class Connection:
     def transaction(self) -> Transaction:
         """A block whose operations are sent once: one commit or none, no reads inside."""
         return Transaction(self._plane)
+
+    def escalate(
+        self,
+        *,
+        severity: str,
+        reason: str,
+        context: Any = None,
+        suggested_actions: Iterable[SuggestedAction | dict[str, Any] | str] = (),
+        kind: str = "question",
+        action: Action | dict[str, Any] | None = None,
+        response_schema: dict[str, Any] | None = None,
+        default: str | None = None,
+        deadline: datetime.datetime | int | None = None,
+        key: str | None = None,
+        collapse_key: str | None = None,
+        route: str = "default",
+        needs: Needs | dict[str, Any] | None = None,
+        sensitivity: str = "internal",
+        supersedes: str | None = None,
+        wait: bool = True,
+    ) -> Answer | Escalation:
+        """Ask a person, and block until the answer, whatever happens to this process meanwhile.
+
+        In a run it is parked, holding nothing; after a kill, the same call in the resumed run returns the stored
+        answer, and nothing before it runs again. Outside a run the same words (or `key`) find the same question.
+        The answer is a value also when it says no: look at `.approved`, `.decision`, `.choice`, `.values`.
+        `severity`: critical, high, medium, low; it rules who is told when, and what happens when nobody answers by
+        `deadline`: `default`, the id of a suggested action that is reversible, or deny, skip, abort, pause.
+        `action` (tool, arguments, revision) binds an approval to exactly that. `response_schema` is a flat object.
+        Questions with one `collapse_key` are one while it is open. With `wait=False` returns the Escalation at once.
+        Raises InvalidInput for what nobody could decide on; LeaseLost where another process took the run over.
+        """
+        return self.escalations.create(
+            severity=severity,
+            reason=reason,
+            context=context,
+            suggested_actions=suggested_actions,
+            kind=kind,
+            action=action,
+            response_schema=response_schema,
+            default=default,
+            deadline=deadline,
+            key=key,
+            collapse_key=collapse_key,
+            route=route,
+            needs=needs,
+            sensitivity=sensitivity,
+            supersedes=supersedes,
+            wait=wait,
+        )
 
     def task(self, name: str, version: str = "1") -> Callable[[F], F]:
         """Register a function `(run, **inputs)` under a name, so that `work` may start, wake and take over its runs."""

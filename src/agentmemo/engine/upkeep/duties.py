@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo.clock import SECOND
-from agentmemo.engine import audit, handoff_time, liveness, state, tasks, waits, workers
+from agentmemo.engine import audit, escalation_time, handoff_time, liveness, notifications, state, tasks, waits, workers
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
 from agentmemo.engine.upkeep.outbox import fill_outbox
@@ -114,6 +114,15 @@ def watch_handoffs(engine: Engine) -> int:
     return _each_due(engine, "handoff_due", come)
 
 
+def watch_escalations(engine: Engine) -> int:
+    """Questions whose clock says something: tell more people, warn, give back, take the fallback."""
+
+    def come(tx: Transaction, call: Call, row: Row) -> None:
+        escalation_time.time_came(tx, call, row[1])
+
+    return _each_due(engine, "escalation_due", come)
+
+
 def index_entries(engine: Engine) -> int:
     """Full-text search follows the trail; it is never in the path of a write.
 
@@ -196,7 +205,11 @@ def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     settings = engine.settings
     finished = tx.now - round(settings.finished_runs_days * DAY)
     done = _prune_runs(tx, call, finished) + _prune_handoffs(tx, call, finished)
+    done += _prune_escalations(tx, call, finished)
+    for query in ("handoff_turn_remove_passed", "handoff_turn_remove_idle"):
+        done += tx.run(query, workspace=call.workspace, limit=BATCH)
     done += tx.run("delivery_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
+    done += notifications.prune(tx, call.workspace, finished, BATCH)
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
     before = tx.now - round(settings.request_hours * HOUR)
     done += tx.run("request_remove_old", workspace=call.workspace, before=before, limit=BATCH)
@@ -218,10 +231,26 @@ def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
 def _prune_handoffs(tx: Transaction, call: Call, before: int) -> int:
     found = tx.all("handoff_prunable", workspace=call.workspace, before=before, limit=BATCH)
     for number, handle in found:
-        for query in ("handoff_remove_values", "handoff_remove_references", "handoff_remove_attempts"):
+        for query in (
+            "handoff_remove_values",
+            "handoff_remove_references",
+            "handoff_remove_attempts",
+            "handoff_remove_refusals",
+        ):
             tx.write(query, handoff=number)
         tx.write("handoff_mark_pruned", id=number, now=tx.now)
         audit.record(tx, call, "handoff.prune", {"kind": "handoff", "id": handle}, stream=handle)
+    return len(found)
+
+
+def _prune_escalations(tx: Transaction, call: Call, before: int) -> int:
+    """What was asked and said goes; who decided what stays, in the row and in the trail."""
+    found = tx.all("escalation_prunable", workspace=call.workspace, before=before, limit=BATCH)
+    for number, handle in found:
+        for query in ("escalation_remove_values", "escalation_remove_comments", "escalation_remove_waiters"):
+            tx.write(query, escalation=number)
+        tx.write("escalation_mark_pruned", id=number, now=tx.now)
+        audit.record(tx, call, "escalation.prune", {"kind": "escalation", "id": handle}, stream=handle)
     return len(found)
 
 
@@ -299,6 +328,7 @@ DUTIES = (
     run_schedules,
     tell_overdue,
     watch_handoffs,
+    watch_escalations,
     fill_outbox,
     index_entries,
     merge_index,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -100,22 +101,38 @@ class Upkeep:
 
     def _loop(self) -> None:
         interval = self._engine.settings.upkeep_interval_seconds
+        answered = False
         while not self._stop.is_set():
-            try:
-                if self._lead():
-                    self.run_once()
-                    self._beside()
-                else:
-                    self._write_denials()
-                    self._engine.refresh()
-            except Error as error:
-                # The store is full, read-only or away: duties stay due, and are done when it is back.
-                _log.warning("upkeep waits: %s", error.message)
-            except Exception:  # noqa: BLE001 - a bug in one duty must not end the others
-                if self._stop.is_set():
-                    return
-                _log.exception("an upkeep duty failed; it is tried again")
+            answered = self._round()
             self._stop.wait(0.0 if self._behind else interval)
+        if answered:
+            self._resign()
+
+    def _round(self) -> bool:
+        """False where the store did not answer, or a duty failed."""
+        try:
+            if self._lead():
+                self.run_once()
+                self._beside()
+            else:
+                self._write_denials()
+                self._engine.refresh()
+        except Error as error:
+            # The store is full, read-only or away: duties stay due, and are done when it is back.
+            _log.warning("upkeep waits: %s", error.message)
+        except Exception:  # noqa: BLE001 - a bug in one duty must not end the others
+            if not self._stop.is_set():
+                _log.exception("an upkeep duty failed; it is tried again")
+        else:
+            return True
+        return False
+
+    def _resign(self) -> None:
+        """Who leads next need not wait for the end of a lease: of who left in good order the store itself says so."""
+        engine = self._engine
+        if self._led_until > engine.clock.boot_us():
+            with contextlib.suppress(Error):
+                engine.database.write(lambda tx: tx.write("duty_leave", name=LEADERSHIP, leader=engine.incarnation))
 
     def _lead(self) -> bool:
         """Hold or take the leader's lease; written only once per third of it.

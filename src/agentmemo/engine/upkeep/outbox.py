@@ -93,8 +93,9 @@ def _of_trail(tx: Transaction, workspace: int, hooks: list[_Webhook], after: int
         return messages
     index = _Index(tx, workspace, hooks)
     reads = (("handoff_get", {"workspace": workspace, "handle": stream}) for stream in changed)
-    for row in (handoff_rows.HandoffRow(*found[0]) for found in tx.fetch(*reads) if found):
-        messages += index.told_of(row, changed[row.handle])
+    found = [handoff_rows.HandoffRow(*read[0]) for read in tx.fetch(*reads) if read]
+    for row, refusing in zip(found, handoff_rows.refusing(tx, found), strict=True):
+        messages += index.told_of(row, changed[row.handle], refusing)
     return messages
 
 
@@ -110,10 +111,10 @@ class _Index:
         for address, actor in tx.all("webhook_receivers", workspace=workspace):
             self._by_address[address] += self._by_actor.get(actor, [])
 
-    def told_of(self, row: handoff_rows.HandoffRow, position: int) -> Iterable[_Message]:
+    def told_of(self, row: handoff_rows.HandoffRow, position: int, refusing: set[int]) -> Iterable[_Message]:
         """Whom a handoff concerns as it is now, of those that have not come to `position`."""
-        if row.offered:
-            yield from (_offer(hook, row) for hook in self._by_address.get(row.address, []) if hook.position < position)
+        asked = self._by_address.get(row.address, []) if row.offered else []
+        yield from (_offer(hook, row) for hook in asked if hook.position < position and hook.actor not in refusing)
         if _is_news(row):
             yield from (_notice(hook, row) for hook in self._by_actor.get(row.sender, []) if hook.position < position)
 
@@ -126,7 +127,7 @@ def _all_of(tx: Transaction, workspace: int, hook: _Webhook) -> list[_Message]:
 
 def _waiting(tx: Transaction, workspace: int, hook: _Webhook) -> list[_Message]:
     addresses = [f"agent:{hook.name}", *handoff_rows.addresses(tx, workspace, hook.actor)]
-    return [_offer(hook, row) for row in handoff_rows.offered(tx, workspace, addresses, WAITING_TOLD)]
+    return [_offer(hook, row) for row in handoff_rows.offered(tx, workspace, addresses, hook.actor, WAITING_TOLD)]
 
 
 def _offer(hook: _Webhook, row: handoff_rows.HandoffRow) -> _Message:

@@ -16,6 +16,9 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff WHERE workspace = :workspace AND key = :key;
 
+-- name: handoff_taken
+SELECT 1 FROM handoff WHERE handle = :handle;
+
 -- name: handoff_handles
 SELECT handle FROM handoff WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
 
@@ -27,8 +30,21 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff
 WHERE workspace = :workspace AND id < :before
-    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL)
-        OR (:state = 'escalated' AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead')))
+    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (address = :address OR :address IS NULL)
+    AND (sender = :sender OR :sender IS NULL)
+    AND (root = :root OR :root IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: handoff_list_escalated
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND id < :before
+    AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead') AND pruned = 0
     AND (address = :address OR :address IS NULL)
     AND (sender = :sender OR :sender IS NULL)
     AND (root = :root OR :root IS NULL)
@@ -51,6 +67,8 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff
 WHERE workspace = :workspace AND address = :address AND offered = 1 AND (complete_by > :now OR complete_by IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM handoff_refusal f
+        WHERE f.handoff = handoff.id AND f.actor = :actor AND f.address = :address)
 ORDER BY priority DESC, turn, id LIMIT :limit;
 
 -- name: handoff_notices
@@ -69,8 +87,17 @@ SELECT handle, address, reason FROM handoff
 WHERE workspace = :workspace AND escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead') AND pruned = 0
 ORDER BY escalated_at DESC LIMIT 20;
 
+-- Each part has its index, and what retention has removed is in none of them.
 -- name: handoff_count_by_state
-SELECT state, count(*) FROM handoff WHERE workspace = :workspace GROUP BY state;
+SELECT counted.state, count(*) FROM (
+    SELECT 'pending' AS state FROM handoff WHERE workspace = :workspace AND offered = 1
+    UNION ALL
+    SELECT 'claimed' FROM handoff WHERE workspace = :workspace AND worker IS NOT NULL
+    UNION ALL
+    SELECT state FROM handoff WHERE workspace = :workspace AND wake IS NOT NULL AND offered = 0 AND worker IS NULL
+    UNION ALL
+    SELECT state FROM handoff WHERE workspace = :workspace AND ended_at IS NOT NULL AND pruned = 0
+) counted GROUP BY counted.state;
 
 -- name: handoff_add; by id, handle, workspace, key
 INSERT INTO handoff (id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
@@ -212,6 +239,27 @@ VALUES (:workspace, :address, :sender, 1 + coalesce((SELECT c.turn FROM handoff_
 ON CONFLICT (workspace, address, sender) DO UPDATE
     SET turn = CASE WHEN excluded.turn > handoff_turn.turn THEN excluded.turn ELSE handoff_turn.turn + 1 END;
 
+-- What the queue's clock has passed says nothing any more: its sender would begin at the clock.
+-- name: handoff_turn_remove_passed
+DELETE FROM handoff_turn WHERE (workspace, address, sender) IN (
+    SELECT t.workspace, t.address, t.sender FROM handoff_turn t
+    JOIN handoff_turn c ON c.workspace = t.workspace AND c.address = t.address AND c.sender = 0
+    WHERE t.workspace = :workspace AND t.sender <> 0 AND t.turn <= c.turn LIMIT :limit);
+
+-- A queue with nothing unfinished begins anew.
+-- name: handoff_turn_remove_idle
+DELETE FROM handoff_turn WHERE workspace = :workspace AND address IN (
+    SELECT t.address FROM handoff_turn t
+    WHERE t.workspace = :workspace
+        AND NOT EXISTS (SELECT 1 FROM handoff h
+            WHERE h.workspace = t.workspace AND h.address = t.address AND h.offered = 1)
+        AND NOT EXISTS (SELECT 1 FROM handoff h
+            WHERE h.workspace = t.workspace AND h.address = t.address AND h.worker IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM handoff h
+            WHERE h.workspace = t.workspace AND h.address = t.address
+                AND h.wake IS NOT NULL AND h.offered = 0 AND h.worker IS NULL)
+    LIMIT :limit);
+
 -- name: handoff_clock_set; by workspace, address
 INSERT INTO handoff_turn (workspace, address, sender, turn) VALUES (:workspace, :address, 0, :turn)
 ON CONFLICT (workspace, address, sender) DO UPDATE
@@ -229,6 +277,25 @@ SELECT address FROM handoff_receiver WHERE workspace = :workspace AND actor = :a
 -- name: handoff_receiver_known
 SELECT 1 FROM handoff_receiver WHERE workspace = :workspace AND address = :address LIMIT 1;
 
+-- name: handoff_refusal_add
+INSERT INTO handoff_refusal (handoff, actor, address) VALUES (:handoff, :actor, :address)
+ON CONFLICT (handoff, actor, address) DO NOTHING;
+
+-- name: handoff_refused
+SELECT 1 FROM handoff_refusal WHERE handoff = :handoff AND actor = :actor AND address = :address;
+
+-- name: handoff_refusing
+SELECT actor FROM handoff_refusal WHERE handoff = :handoff AND address = :address;
+
+-- name: handoff_open_to
+SELECT 1 FROM handoff_receiver r JOIN actor a ON a.id = r.actor
+WHERE r.workspace = :workspace AND r.address = :address AND a.disabled_at IS NULL AND NOT EXISTS (
+    SELECT 1 FROM handoff_refusal f WHERE f.handoff = :handoff AND f.actor = r.actor AND f.address = r.address)
+LIMIT 1;
+
+-- name: handoff_remove_refusals
+DELETE FROM handoff_refusal WHERE handoff = :handoff;
+
 -- name: handoff_limit_get
 SELECT address, concurrency, held, rate, per_us, tokens, filled_at FROM handoff_limit
 WHERE workspace = :workspace AND address = :address;
@@ -239,9 +306,12 @@ WHERE workspace = :workspace AND address > :after ORDER BY address LIMIT :limit;
 
 -- name: handoff_limit_set
 INSERT INTO handoff_limit (workspace, address, concurrency, held, rate, per_us, tokens, filled_at)
-VALUES (:workspace, :address, :concurrency, 0, :rate, :per_us, :tokens, :now)
+VALUES (:workspace, :address, :concurrency, :held, :rate, :per_us, :tokens, :now)
 ON CONFLICT (workspace, address) DO UPDATE SET concurrency = excluded.concurrency, rate = excluded.rate,
     per_us = excluded.per_us, tokens = excluded.tokens, filled_at = excluded.filled_at;
+
+-- name: handoff_limit_held
+UPDATE handoff SET limited = 1 WHERE workspace = :workspace AND address = :address AND worker IS NOT NULL;
 
 -- name: handoff_limit_take
 UPDATE handoff_limit SET held = held + :taken, tokens = :tokens, filled_at = :filled_at

@@ -45,7 +45,8 @@ VALUES (:id, :handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_at
 
 -- name: run_claim; by id
 UPDATE run SET state = 'running', epoch = epoch + 1, attempt = :attempt, wake = 'lease', wake_at = NULL,
-    waiting_for = NULL, wait_name = NULL, wait_key = NULL, deadline = NULL, overdue_at = NULL, worker = :worker, holder = :holder,
+    waiting_for = CASE WHEN waiting_for LIKE 'esc_%' THEN waiting_for END, wait_name = NULL, wait_key = NULL,
+    deadline = NULL, overdue_at = NULL, worker = :worker, holder = :holder,
     task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '', claimed_at = :now,
     updated_at = :now
 WHERE id = :id AND epoch = :epoch;
@@ -57,9 +58,13 @@ UPDATE run SET state = 'waiting', wake = :wake, wake_at = :wake_at, waiting_for 
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
 -- name: run_wake; by id
-UPDATE run SET state = 'pending', wake = :wake, wake_at = NULL, waiting_for = NULL, wait_name = NULL, wait_key = NULL,
-    deadline = :deadline, overdue_at = NULL, reason = :reason, takeovers = 0, updated_at = :now
+UPDATE run SET state = 'pending', wake = :wake, wake_at = NULL, waiting_for = :waiting_for, wait_name = NULL,
+    wait_key = NULL, deadline = :deadline, overdue_at = NULL, reason = :reason, takeovers = 0, updated_at = :now
 WHERE id = :id AND state = 'waiting';
+
+-- Its code has the answer it waited for.
+-- name: run_has_answer; by id
+UPDATE run SET waiting_for = NULL WHERE id = :id;
 
 -- name: run_release; by id
 UPDATE run SET state = 'pending', wake = :wake, wake_at = :wake_at, deadline = :deadline, overdue_at = NULL,

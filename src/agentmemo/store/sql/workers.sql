@@ -61,6 +61,9 @@ INSERT INTO duty (name, leader, boot_id, lease_until) VALUES (:name, :leader, :b
 ON CONFLICT (name) DO UPDATE SET leader = excluded.leader, boot_id = excluded.boot_id,
     lease_until = excluded.lease_until;
 
+-- name: duty_leave
+UPDATE duty SET lease_until = 0 WHERE name = :name AND leader = :leader;
+
 -- name: request_find; by workspace, actor, key
 SELECT fingerprint, summary, answer FROM request WHERE workspace = :workspace AND actor = :actor AND key = :key;
 

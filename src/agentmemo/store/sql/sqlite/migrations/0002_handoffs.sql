@@ -61,7 +61,11 @@ CREATE INDEX handoff_due ON handoff (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX handoff_worker ON handoff (worker) WHERE worker IS NOT NULL;
 CREATE INDEX handoff_notice ON handoff (workspace, sender, notice_at) WHERE notice_at IS NOT NULL AND received_at IS NULL;
 CREATE INDEX handoff_root ON handoff (root) WHERE parent IS NOT NULL;
-CREATE INDEX handoff_ended ON handoff (ended_at) WHERE ended_at IS NOT NULL AND pruned = 0;
+CREATE INDEX handoff_ended ON handoff (workspace, ended_at, state) WHERE ended_at IS NOT NULL AND pruned = 0;
+-- What somebody should look at, and what is neither offered nor held: few of all there ever were.
+CREATE INDEX handoff_escalated ON handoff (workspace, escalated_at)
+    WHERE escalated_at IS NOT NULL AND (wake IS NOT NULL OR state = 'dead') AND pruned = 0;
+CREATE INDEX handoff_aside ON handoff (workspace, state) WHERE wake IS NOT NULL AND offered = 0 AND worker IS NULL;
 
 -- What a handoff carries: its package, and its result.
 CREATE TABLE handoff_value (
@@ -119,6 +123,15 @@ CREATE TABLE handoff_receiver (
 ) STRICT;
 CREATE INDEX handoff_receiver_address ON handoff_receiver (workspace, address);
 
+-- Who of several receivers said no: it is not offered to them there again.
+CREATE TABLE handoff_refusal (
+    id INTEGER PRIMARY KEY,
+    handoff INTEGER NOT NULL,
+    actor INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    UNIQUE (handoff, actor, address)
+) STRICT;
+
 -- Claimed tokens: `held` of `concurrency`, and `tokens` that come back with time up to `rate` in `per_us`.
 CREATE TABLE handoff_limit (
     id INTEGER PRIMARY KEY,
@@ -133,9 +146,10 @@ CREATE TABLE handoff_limit (
     UNIQUE (workspace, address)
 ) STRICT;
 
--- Keys that agents were given before there were handoffs, with the grants of then.
-UPDATE credential SET grants = replace(grants, '"runs:write","audit:read"', '"runs:write","handoffs:read","handoffs:write","audit:read"')
-WHERE kind = 'agent';
+-- Agents whose keys have exactly what an agent was given before there were handoffs; who was given less keeps that.
+UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","audit:read","system:read"]}]'
+WHERE kind = 'agent'
+    AND grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","audit:read","system:read"]}]';
 
 -- Where an agent is told over HTTP. `position` is the event up to which the trail was looked through for it. Its secret
 -- is made from the plane's own and the handle: it is nowhere in the store.

@@ -1,7 +1,8 @@
-"""One signed message to one address: in a bounded time, and to nowhere private unless allowed."""
+"""HTTP calls to addresses of others: in a bounded time, without redirects, and to nowhere private unless allowed."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import ipaddress
@@ -15,7 +16,7 @@ from agentmemo.clock import monotonic
 # From the connection to the last byte of the answer, however slowly they come. Looking the name up has the time that
 # the resolver of this machine is set to.
 POST_SECONDS = 15.0
-ANSWER_BYTES = 4096
+ANSWER_BYTES = 64 * 1024
 # Public addresses of IPv6. Beside them lie those that carry one of IPv4 to wherever that leads.
 GLOBAL = ipaddress.IPv6Network("2000::/3")
 CARRIERS = (ipaddress.IPv6Network("2002::/16"), ipaddress.IPv6Network("2001::/23"))  # 6to4; Teredo and its kind
@@ -27,6 +28,8 @@ class Outcome(NamedTuple):
 
     status: int | None
     error: str
+    body: bytes = b""
+    wait_seconds: float = 0.0
 
     @property
     def delivered(self) -> bool:
@@ -55,12 +58,29 @@ def post(url: str, body: bytes, headers: dict[str, str], *, private: bool, secon
         connection.sock = line
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
-        answer.read(ANSWER_BYTES)
-        return Outcome(answer.status, "" if answer.status < 300 else f"answered {answer.status}")  # noqa: PLR2004 - as above
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        trouble = "" if answer.status < 300 else f"answered {answer.status}"  # noqa: PLR2004 - as above
+        return Outcome(answer.status, trouble, answer.read(ANSWER_BYTES), _seconds(answer.getheader("retry-after")))
+    except OSError as error:
         return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500])
+    except (ValueError, http.client.HTTPException) as error:
+        # Their texts may repeat the path, and in a path there may be a secret.
+        return Outcome(None, f"no answer: {type(error).__name__}")
     finally:
         line.hang_up()
+
+
+def check_public(host: str) -> None:
+    """Raise Refused or OSError unless a host that somebody else will call leads to public addresses only."""
+    _addresses(host, 0, private=False)
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address leads to the public internet, and to a single place there."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address.is_global and not address.is_multicast
+    if address in NAT64:
+        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return address in GLOBAL and address.is_global and not any(address in carrier for carrier in CARRIERS)
 
 
 class _Line:
@@ -131,10 +151,8 @@ def _addresses(host: str, port: int, *, private: bool) -> list[str]:
     return found
 
 
-def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an address leads to the public internet, and to a single place there."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address.is_global and not address.is_multicast
-    if address in NAT64:
-        return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    return address in GLOBAL and address.is_global and not any(address in carrier for carrier in CARRIERS)
+def _seconds(retry_after: str | None) -> float:
+    """What Retry-After asks for, up to an hour; a date there counts as nothing."""
+    with contextlib.suppress(ValueError):
+        return min(3600.0, max(0.0, float(retry_after or 0)))
+    return 0.0

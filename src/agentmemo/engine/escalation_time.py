@@ -1,0 +1,212 @@
+"""What time does to an undecided escalation: the climb, warnings, holds that expire, the deadline."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentmemo.clock import SECOND
+from agentmemo.crashpoints import reach
+from agentmemo.engine import audit, escalation_delivery, notifications, policies
+from agentmemo.engine.call import Call
+from agentmemo.engine.escalation_views import existing, policy_of
+from agentmemo.model import escalation_rules as rules
+from agentmemo.model import escalations as model
+from agentmemo.model import policies as policy_model
+from agentmemo.store import escalations as rows
+from agentmemo.store import runs as run_rows
+from agentmemo.store.database import Transaction
+
+
+def time_came(tx: Transaction, call: Call, handle: str) -> None:
+    """Do whatever is due, in the order of its times; what was missed while nobody looked happens once."""
+    row = existing(tx, call, handle)
+    for moment in (_warn, _give_back, _climb_on, _expire):
+        if row.state not in model.UNDECIDED or row.due_at is None or row.due_at > tx.now:
+            return
+        moment(tx, call, row)
+        row = existing(tx, call, handle)
+
+
+def change(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
+    """Write what may change while it is undecided, with the time at which something is due next."""
+    del call
+    due_at = next_due(row)
+    tx.write(
+        "escalation_set",
+        expect=1,
+        id=row.id,
+        revision=row.revision,
+        state=row.state,
+        severity=row.severity,
+        rank=row.rank,
+        deadline=row.deadline,
+        warned=row.warned,
+        lapsed_at=row.lapsed_at,
+        climb=row.climb,
+        climb_at=row.climb_at,
+        due_at=due_at,
+        holder=row.holder,
+        held_at=row.held_at,
+        hold_until=row.hold_until,
+        extended=row.extended,
+        assignee=row.assignee,
+        occurrences=row.occurrences,
+        last_at=row.last_at,
+        now=tx.now,
+    )
+    return row._replace(due_at=due_at, revision=row.revision + 1, updated_at=tx.now)
+
+
+def next_due(row: rows.EscalationRow) -> int:
+    """The first moment at which something must happen."""
+    moments = [row.hold_until if row.state == model.ACKNOWLEDGED else row.climb_at]
+    if row.lapsed_at is None:
+        moments.append(row.deadline)
+    moments += [
+        rules.warning_at(row.created_at, row.deadline, percent) for percent in rules.WARNINGS if percent > row.warned
+    ]
+    # One that lapsed with its climb at the end is looked at again after as long as it had.
+    return min(moment for moment in (*moments, row.updated_at + rules.YEAR) if moment is not None)
+
+
+def policy_for(tx: Transaction, call: Call, severity: str, route: str) -> tuple[rules.Policy, int]:
+    """The timers of a severity as people ruled them, and the deadline that follows."""
+    ruled = policies.current(tx, call.workspace, policy_model.SEVERITY, severity)
+    path = policies.route_of(tx, call.workspace, route)
+    policy = msgspec.structs.replace(rules.POLICIES[severity], route=route)
+    if path is not None:
+        policy = msgspec.structs.replace(policy, repeats=path.repeats)
+    if ruled is None:
+        return policy, rules.deadline_of(policy, tx.now)
+    document: policy_model.Severity = ruled.document
+    policy = rules.ruled_policy(policy, document)
+    return policy, policies.deadline_of(tx, call.workspace, document, tx.now) or rules.deadline_of(policy, tx.now)
+
+
+def steps_of(tx: Transaction, call: Call, route: str) -> list[float]:
+    """Of each step of a route, how many seconds after the one before its people are told; 0 is the severity's delay."""
+    path = policies.route_of(tx, call.workspace, route)
+    return [step.after_seconds for step in path.steps] if path is not None else [0.0]
+
+
+def tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, step: int) -> None:
+    """Tell the people of one step of its route; the same occasion again tells nobody twice."""
+    if not _is_silenced(tx, call, row):
+        route = policy_of(row).route
+        told = policies.recipients(tx, call, route, step, tx.now, severity=row.severity)
+        notifications.enqueue(tx, call, row.id, occasion, told)
+
+
+def told_all(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str) -> None:
+    """Tell everybody on the way up to where it has climbed."""
+    steps = len(steps_of(tx, call, policy_of(row).route))
+    for step in range(min(steps, max(1, row.climb))):
+        tell(tx, call, row, occasion, step)
+
+
+def _is_silenced(tx: Transaction, call: Call, row: rows.EscalationRow) -> bool:
+    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    subject = policy_model.Subject(
+        kind=row.kind,
+        severity=row.severity,
+        asker=call.engine.names.actor_name(tx, call.workspace, row.asker),
+        run=run.name if run else None,
+        collapse_key=row.collapse_key,
+    )
+    return policies.silenced(tx, call, subject, tx.now) is not None
+
+
+def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
+    """Tell the next step of the route; after the last one of the last round, the severity rises once."""
+    policy = policy_of(row)
+    delays = steps_of(tx, call, policy.route)
+    step = row.climb % len(delays)
+    if row.climb >= len(delays) * (policy.repeats + 1):
+        return _exhaust(tx, call, row)
+    tell(tx, call, row, f"step {row.climb + 1}", step)
+    climbed = row.climb + 1
+    after = delays[climbed % len(delays)] or policy.climb_seconds
+    audit.record(
+        tx, call, "escalation.climb", {"kind": "escalation", "id": row.handle}, stream=row.handle, count=climbed
+    )
+    return change(tx, call, row._replace(climb=climbed, climb_at=tx.now + round(after * SECOND)))
+
+
+def _exhaust(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
+    rank = max(0, row.rank - 1)
+    audit.record(
+        tx,
+        call,
+        "escalation.raise",
+        {"kind": "escalation", "id": row.handle, "severity": model.SEVERITIES[rank]},
+        stream=row.handle,
+        reason="everybody on its route was told, and nobody took it",
+    )
+    row = change(tx, call, row._replace(climb_at=None, rank=rank, severity=model.SEVERITIES[rank]))
+    told_all(tx, call, row, "raised")
+    return row
+
+
+def _climb_on(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
+    if row.state == model.OPEN and row.climb_at is not None and row.climb_at <= tx.now:
+        climb(tx, call, row)
+
+
+def _give_back(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
+    """Nobody holds a question without doing anything: it is open again, and its people hear of it."""
+    if row.state == model.ACKNOWLEDGED and row.hold_until is not None and row.hold_until <= tx.now:
+        release(tx, call, row, f"{call.engine.names.actor_name(tx, call.workspace, row.holder or 0)} did not answer")
+
+
+def release(tx: Transaction, call: Call, row: rows.EscalationRow, reason: str) -> rows.EscalationRow:
+    """From acknowledged to open; the climb goes on."""
+    state = model.next_state(row.state, "release", row.handle)
+    audit.record(
+        tx, call, "escalation.release", {"kind": "escalation", "id": row.handle}, stream=row.handle, reason=reason
+    )
+    opened = row._replace(
+        state=state, holder=None, held_at=None, hold_until=None, extended=row.extended & ~1, climb_at=tx.now
+    )
+    opened = change(tx, call, opened)
+    told_all(tx, call, opened, f"released {opened.revision}")
+    return opened
+
+
+def _warn(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
+    """At half of the time one more person is told, near the end everybody."""
+    for percent in rules.WARNINGS:
+        if row.warned < percent and rules.warning_at(row.created_at, row.deadline, percent) <= tx.now:
+            audit.record(
+                tx,
+                call,
+                "escalation.warn",
+                {"kind": "escalation", "id": row.handle, "percent": str(percent)},
+                stream=row.handle,
+                reason=f"{percent} % of its time is over",
+            )
+            row = change(tx, call, row._replace(warned=percent))
+            if percent == rules.WARNINGS[0]:
+                tell(tx, call, row, f"{percent} %", row.climb % len(steps_of(tx, call, policy_of(row).route)))
+            else:
+                told_all(tx, call, row, f"{percent} %")
+
+
+def _expire(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
+    """The fallback is taken; `pause` means that it goes on waiting, and nothing else may happen meanwhile."""
+    if row.deadline > tx.now or row.lapsed_at is not None:
+        return
+    reach("escalation.before_default")
+    if row.fallback == "pause":
+        audit.record(
+            tx,
+            call,
+            "escalation.lapse",
+            {"kind": "escalation", "id": row.handle},
+            stream=row.handle,
+            reason="nobody answered in time; it goes on waiting",
+        )
+        row = change(tx, call, row._replace(lapsed_at=tx.now, climb_at=tx.now, climb=0))
+        told_all(tx, call, row, "lapsed")
+        return
+    answer = rules.fallback_answer(row.fallback, row.handle, tx.now)
+    escalation_delivery.end(tx, call, row, model.DEFAULTED, answer)

@@ -1,0 +1,290 @@
+"""Asking people: the asker's side of an escalation."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.crashpoints import reach
+from agentmemo.engine import audit, escalation_delivery, escalation_time, waits
+from agentmemo.engine.call import Call
+from agentmemo.engine.claims import held
+from agentmemo.engine.escalation_views import changed, existing, view
+from agentmemo.engine.state import check_limit
+from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied
+from agentmemo.model import escalation_rules as rules
+from agentmemo.model import escalations as model
+from agentmemo.model.pages import Page, make_cursor, read_cursor
+from agentmemo.model.runs import NAME_MAX, RUN_KEY_MAX, check_choice
+from agentmemo.model.state import check_name
+from agentmemo.store import escalations as rows
+from agentmemo.store.blobs import Packed
+from agentmemo.store.database import Transaction
+
+NEWEST = 1 << 60
+
+
+def create(tx: Transaction, call: Call, request: model.CreateEscalation) -> model.Escalation:
+    """Ask, or find what the same call asked before; in a run that waits, park it in the same commit."""
+    key = _replay_key(call, request)
+    waiter = rows.waiter(tx, call.workspace, key)
+    if waiter is not None:
+        return _again(tx, call, request, key, waiter)
+    _supersede_check(tx, call, request)
+    collapse = rules.collapse_key(request, _question(request), call.caller.actor)
+    same = rows.same(tx, call.workspace, collapse)
+    row = _join(tx, call, request, same) if same else _add(tx, call, request, collapse)
+    _wait(tx, call, request, row, key)
+    reach("escalation.after_create")
+    return changed(tx, call, row)
+
+
+def _question(request: model.CreateEscalation) -> model.Question:
+    """Packed together on the caller's thread, as what the person gets to see."""
+    question: model.Question = request.context.original
+    return question
+
+
+def _replay_key(call: Call, request: model.CreateEscalation) -> str:
+    """In a run its step and occurrence; outside, the asker's key, or what was said."""
+    if request.run is not None:
+        if not ids.is_handle(request.run, "run"):
+            raise InvalidInput(
+                "A run is named by its handle.", next_call="Send the handle, such as run_01j9x2k7m3q8w4ez."
+            )
+        check_name(request.name or "", "name", NAME_MAX)
+        check_name(request.key or "", "key", RUN_KEY_MAX)
+        return f"{request.run}/{request.name}/{request.key}"
+    if request.key is not None:
+        return f"key:{call.actor}:{check_name(request.key, 'key', model.KEY_MAX)}"
+    return rules.implicit_key(request, _question(request), call.caller.actor)
+
+
+def _again(
+    tx: Transaction, call: Call, request: model.CreateEscalation, key: str, waiter: rows.WaiterRow
+) -> model.Escalation:
+    row = rows.of_key(tx, call.workspace, key)
+    assert row is not None  # noqa: S101 - a waiter is never without its escalation
+    if (
+        request.run is None
+        and request.key is not None
+        and row.digest != rules.question_digest(request, _question(request))
+    ):
+        raise IdempotencyMismatch(
+            f"The key {request.key!r} was used before for another question.",
+            why="A key stands for one question.",
+            next_call=f"Ask with a new key; what was asked is escalations.get('{row.handle}').",
+            details={"escalation": row.handle},
+        )
+    if row.state in model.UNDECIDED:
+        if request.run is not None and request.wait:
+            run = held(tx, call, request.run)
+            waits.wait_for(tx, call, run, (request.name or "", request.key or ""), "person", row.handle)
+        return view(tx, call, row)
+    made = view(tx, call, row)
+    if request.wait and request.run is not None:
+        held(tx, call, request.run)
+        escalation_delivery.apply(tx, call, row, waiter)
+    if made.answer is None:
+        made = msgspec.structs.replace(made, answer=escalation_delivery.no_answer(row, ""))
+    return made
+
+
+def _add(tx: Transaction, call: Call, request: model.CreateEscalation, collapse: str) -> rows.EscalationRow:
+    policy, usual = escalation_time.policy_for(tx, call, request.severity, request.route)
+    deadline = request.deadline or usual
+    rules.check_deadline(deadline, tx.now)
+    fallback = request.default or policy.fallback
+    handle = ids.mint("esc", tx.now)
+    action = request.action
+    packed: Packed = request.context
+    digest = rules.action_digest(action.tool, action.arguments, action.revision) if action else None
+    subject = {"kind": "escalation", "id": handle, "of": request.kind, "severity": request.severity}
+    position = audit.record(
+        tx,
+        call,
+        "escalation.create",
+        subject | ({"run": request.run} if request.run else {}),
+        stream=handle,
+        from_version=0,
+        to_version=1,
+        contents={"question": packed},
+        reason=request.reason,
+        begins=True,
+    )
+    climb_at = tx.now + round(policy.batch_seconds * SECOND)
+    tx.write(
+        "escalation_add",
+        id=position,
+        handle=handle,
+        workspace=call.workspace,
+        collapse_key=collapse,
+        digest=rules.question_digest(request, _question(request)),
+        action_digest=digest,
+        kind=request.kind,
+        severity=request.severity,
+        rank=model.SEVERITIES.index(request.severity),
+        reason=request.reason,
+        asker=call.actor,
+        run=request.run,
+        step=f"{request.name}/{request.key}" if request.run else None,
+        irreversible=int(rules.is_irreversible(request)),
+        policy=msgspec.json.encode(policy).decode(),
+        fallback=fallback,
+        deadline=deadline,
+        climb_at=climb_at,
+        due_at=min(climb_at, rules.warning_at(tx.now, deadline, rules.WARNINGS[0])),
+        supersedes=request.supersedes,
+        now=tx.now,
+    )
+    tx.write("escalation_value_set", escalation=position, field="question", **packed.columns())
+    row = existing(tx, call, handle)
+    if request.supersedes:
+        old = existing(tx, call, request.supersedes)
+        escalation_delivery.end(tx, call, old, model.SUPERSEDED, superseded_by=handle, reason=f"replaced by {handle}")
+    if policy.batch_seconds == 0:
+        escalation_time.climb(tx, call, row)
+    return row
+
+
+def _join(tx: Transaction, call: Call, request: model.CreateEscalation, row: rows.EscalationRow) -> rows.EscalationRow:
+    """One question, one more who waits for it. People hear of it again where it got worse, or often."""
+    occurrences = row.occurrences + 1
+    rank = min(row.rank, model.SEVERITIES.index(request.severity))
+    audit.record(
+        tx,
+        call,
+        "escalation.join",
+        {"kind": "escalation", "id": row.handle} | ({"run": request.run} if request.run else {}),
+        stream=row.handle,
+        count=occurrences,
+    )
+    worse = rank < row.rank
+    row = escalation_time.change(
+        tx, call, row._replace(occurrences=occurrences, last_at=tx.now, rank=rank, severity=model.SEVERITIES[rank])
+    )
+    if worse or occurrences in rules.OCCURRENCES_TOLD:
+        escalation_time.tell(tx, call, row, f"asked {occurrences} times", max(0, row.climb - 1))
+    return row
+
+
+def _wait(tx: Transaction, call: Call, request: model.CreateEscalation, row: rows.EscalationRow, key: str) -> None:
+    tx.write(
+        "waiter_add",
+        workspace=call.workspace,
+        escalation=row.id,
+        key=key,
+        implicit=int(request.run is None and request.key is None),
+        waits=int(request.wait),
+        actor=call.actor,
+        run=request.run,
+        step=f"{request.name}/{request.key}" if request.run else None,
+        state=model.WAITING,
+        now=tx.now,
+    )
+    if request.run is not None and request.wait:
+        run = held(tx, call, request.run)
+        waits.wait_for(tx, call, run, (request.name or "", request.key or ""), "person", row.handle)
+
+
+def _supersede_check(tx: Transaction, call: Call, request: model.CreateEscalation) -> None:
+    if request.supersedes is None:
+        return
+    old = existing(tx, call, request.supersedes)
+    _check_asker(call, old)
+    model.next_state(old.state, "supersede", old.handle)
+
+
+def get(tx: Transaction, call: Call, request: model.GetEscalation) -> model.Escalation:
+    return view(tx, call, existing(tx, call, request.escalation), whole=True)
+
+
+def list_(tx: Transaction, call: Call, request: model.ListEscalations) -> Page:
+    limit = check_limit(request.limit)
+    if request.state is not None:
+        check_choice(request.state, (*model.STATES, "undelivered"), "state")
+    bound = [request.state, request.run]
+    before = read_cursor(request.cursor, "escalation.list", bound, NEWEST)
+    wanted = {"workspace": call.workspace, "before": before, "run": request.run, "limit": limit + 1}
+    if request.state == "undelivered":
+        found = tx.all("escalation_list_undelivered", **wanted)
+    else:
+        found = tx.all("escalation_list", state=request.state, **wanted)
+    items = [rows.EscalationRow(*row) for row in found]
+    cursor = make_cursor("escalation.list", bound, items[limit - 1].id) if len(items) > limit else None
+    return Page(items=[view(tx, call, row) for row in items[:limit]], cursor=cursor)
+
+
+def withdraw(tx: Transaction, call: Call, request: model.WithdrawEscalation) -> model.Escalation:
+    """The asker, or a person, takes a question back; whoever waits for it goes on with a refusal."""
+    row = existing(tx, call, request.escalation)
+    _check_asker(call, row)
+    escalation_delivery.end(tx, call, row, model.WITHDRAWN, reason=request.reason)
+    return changed(tx, call, row)
+
+
+def receive(tx: Transaction, call: Call, request: model.ReceiveAnswer) -> model.Escalation:
+    """Outside a run: the asker's process has the answer. Idempotent."""
+    row = existing(tx, call, request.escalation)
+    if row.state in model.ENDED:
+        for waiter in rows.waiters(tx, row.id):
+            if waiter.actor == call.actor and waiter.run is None and waiter.state in model.UNDELIVERED:
+                escalation_delivery.apply(tx, call, row, waiter)
+    return changed(tx, call, row)
+
+
+def redeem(tx: Transaction, call: Call, request: model.RedeemApproval) -> model.Escalation:
+    """Use an approval for exactly the action that was approved; a repeat from the same step is the same use."""
+    row = existing(tx, call, request.escalation)
+    if row.asker != call.actor:
+        raise PermissionDenied(
+            f"{call.caller.actor} did not ask for {row.handle}.",
+            why="An approval belongs to whoever asked for it.",
+            next_call="Ask for an approval of your own.",
+            details={"escalation": row.handle},
+        )
+    made = changed(tx, call, row)
+    answer = made.answer
+    if answer is None or not answer.approved or answer.digest is None:
+        raise _refused(row, f"{row.handle} is {row.state} and approves no action.", "Nobody approved it.")
+    digest = rules.action_digest(request.tool, request.arguments, request.revision)
+    if digest != answer.digest:
+        raise _refused(
+            row,
+            "This is not the action that was approved.",
+            "An approval is bound to the tool, its arguments and the target's revision, as the person saw them.",
+            {"approved": answer.digest, "given": digest},
+        )
+    claim = call.caller.claim
+    user = f"{claim.run}/{claim.step or ''}" if claim else None
+    if user is not None and row.redeemed == user:
+        return made
+    if answer.execute_by is not None and answer.execute_by <= tx.now:
+        raise _refused(row, f"The approval {row.handle} has expired.", "It had to be executed soon after the decision.")
+    if row.uses <= 0:
+        raise _refused(row, f"The approval {row.handle} is used up.", "It was given for a number of uses.")
+    tx.write("escalation_use", expect=1, id=row.id, redeemed=user, now=tx.now)
+    audit.record(tx, call, "escalation.redeem", {"kind": "escalation", "id": row.handle}, stream=row.handle)
+    return changed(tx, call, row)
+
+
+def _refused(
+    row: rows.EscalationRow, message: str, why: str, details: dict[str, str] | None = None
+) -> PermissionDenied:
+    return PermissionDenied(
+        message,
+        why=why,
+        next_call="Ask again with the action as it is now: escalate(kind='approval', action=...).",
+        details={"escalation": row.handle} | (details or {}),
+    )
+
+
+def _check_asker(call: Call, row: rows.EscalationRow) -> None:
+    if row.asker != call.actor and call.caller.kind == "agent":
+        raise PermissionDenied(
+            f"{call.caller.actor} did not ask {row.handle}.",
+            why="A question is taken back by who asked it, or by a person.",
+            next_call="Ask a person to withdraw it.",
+            details={"escalation": row.handle},
+        )

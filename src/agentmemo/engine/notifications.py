@@ -1,0 +1,192 @@
+"""Notifications: who is to be told, which message is due, and what came of it. Sending is `notify`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from agentmemo import ids
+from agentmemo.clock import SECOND
+from agentmemo.engine import audit
+from agentmemo.engine.call import Call
+from agentmemo.model import notifications as model
+from agentmemo.store.database import Row, Transaction
+
+# A process that dies while it sends leaves the message to others after this.
+TAKEN_SECONDS = 60.0
+# More than one channel's senders work through while it hangs, so that the others are seen too.
+BATCH = 500
+
+
+class Addressed(Protocol):
+    """A person, one way to reach them, and the most that may be said there: public, internal or secret."""
+
+    @property
+    def person(self) -> str: ...
+    @property
+    def channel(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def sensitivity(self) -> str: ...
+
+
+class Recipient(NamedTuple):
+    person: str
+    channel: str
+    address: str
+    sensitivity: str = "internal"
+
+
+class Due(NamedTuple):
+    """A message that is to be sent now, or, where it was sent already, to be brought up to date."""
+
+    workspace: int
+    id: str
+    escalation: int
+    handle: str
+    occasion: str
+    person: str
+    channel: str
+    address: str
+    carries: str
+    state: str
+    attempts: int
+    provider: str | None
+    ended_at: int | None
+
+
+def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipients: Iterable[Addressed]) -> int:
+    """Have people told, in the transaction in which the occasion comes about. What was enqueued before is nothing."""
+    return sum(
+        tx.run(
+            "notification_add",
+            id=ids.mint("ntf", tx.now),
+            workspace=call.workspace,
+            escalation=escalation,
+            occasion=occasion,
+            person=recipient.person,
+            channel=recipient.channel,
+            address=recipient.address,
+            carries=recipient.sensitivity,
+            now=tx.now,
+        )
+        for recipient in recipients
+    )
+
+
+def due(tx: Transaction) -> list[Due]:
+    """What is to be sent now, the longest due first."""
+    return [Due(*row) for row in tx.all("notification_due", now=tx.now, limit=BATCH)]
+
+
+def get(tx: Transaction, notification: str) -> Due | None:
+    row = tx.one("notification_get", id=notification)
+    return Due(*row) if row else None
+
+
+def take(tx: Transaction, found: Due) -> Due | None:
+    """The message as it stands now, for this process alone to send; None when another has it, or nobody needs it."""
+    next_at = tx.now + round(TAKEN_SECONDS * SECOND)
+    if not tx.run(
+        "notification_take", id=found.id, state=found.state, attempts=found.attempts, next_at=next_at, now=tx.now
+    ):
+        return None
+    taken = get(tx, found.id)
+    if taken is None or taken.state != model.QUEUED or taken.ended_at is None:
+        return taken
+    # It was decided before this person heard of it.
+    _end(tx, taken, "expire")
+    return None
+
+
+def sent(tx: Transaction, call: Call, taken: Due, provider: str, *, over: bool) -> None:
+    """It was accepted by its channel; `over` says that it told how the question ended."""
+    act = "expire" if taken.state == model.SENT and over else "update" if taken.state == model.SENT else "send"
+    state = model.next_state(taken.state, act, taken.id)
+    now = get(tx, taken.id)
+    # Decided while it was on its way: it is brought up to date at once.
+    next_at = tx.now if now is not None and now.ended_at is not None and not over else None
+    written = tx.run(
+        "notification_sent",
+        id=taken.id,
+        was=taken.state,
+        attempts=taken.attempts,
+        state=state,
+        next_at=next_at,
+        provider=provider,
+        shown=int(over),
+        now=tx.now,
+    )
+    if written:
+        _record(tx, call, taken, state)
+
+
+def failed(
+    tx: Transaction, call: Call, taken: Due, error: str, *, final: bool = False, wait_seconds: float = 0.0
+) -> None:
+    """It was not accepted. It is tried again, not before `wait_seconds`, until its attempts are spent."""
+    pause = model.pause_after(taken.attempts)
+    if not final and pause is not None:
+        next_at = tx.now + round(max(ids.jitter(pause), wait_seconds) * SECOND)
+        tx.write(
+            "notification_retry",
+            id=taken.id,
+            was=taken.state,
+            attempts=taken.attempts,
+            next_at=next_at,
+            error=error[: model.ERROR_MAX],
+        )
+    elif _end(tx, taken, "fail", error):
+        state = model.next_state(taken.state, "fail", taken.id)
+        _record(tx, call, taken, state, error)
+
+
+def outdated(tx: Transaction, escalation: int) -> int:
+    """After the end of a question: every message of it that was sent has to say so. Returns how many."""
+    return tx.run("notification_outdated", escalation=escalation, now=tx.now)
+
+
+def told(tx: Transaction, escalation: int) -> list[Row]:
+    """Of every message about a question: person, channel, occasion, state, attempts, error, created_at, sent_at."""
+    return tx.all("notification_of", escalation=escalation)
+
+
+def person_at(tx: Transaction, workspace: int, channel: str, address: str) -> str | None:
+    """Whose address it is, as far as messages were sent there."""
+    row = tx.one("notification_person", workspace=workspace, channel=channel, address=address)
+    return row[0] if row else None
+
+
+def prune(tx: Transaction, workspace: int, before: int, limit: int) -> int:
+    """Remove what is older than retention, and links that have long expired."""
+    done = tx.run("notification_remove_old", workspace=workspace, before=before, limit=limit)
+    return done + tx.run("answer_link_remove_old", workspace=workspace, before=before, limit=limit)
+
+
+def webhook_secret(pepper: bytes, workspace: str, address: str) -> bytes:
+    """With which a person's webhook checks what it is sent. Made anew each time, so that the store holds none."""
+    return ids.keyed_hash(pepper, f"notification {workspace} {address}".encode())
+
+
+def _end(tx: Transaction, taken: Due, act: str, error: str = "") -> bool:
+    state = model.next_state(taken.state, act, taken.id)
+    error = error[: model.ERROR_MAX]
+    return (
+        tx.run("notification_end", id=taken.id, was=taken.state, attempts=taken.attempts, state=state, error=error) == 1
+    )
+
+
+def _record(tx: Transaction, call: Call, taken: Due, state: str, error: str = "") -> None:
+    """Who was told, and through what; addresses stay out of the trail, since they may hold secrets."""
+    subject = {
+        "kind": "notification",
+        "id": taken.id,
+        "escalation": taken.handle,
+        "person": taken.person,
+        "channel": taken.channel,
+        "occasion": taken.occasion,
+        "state": state,
+    }
+    operation, outcome = ("notification.fail", "failed") if error else ("notification.send", "ok")
+    audit.record(tx, call, operation, subject, stream=taken.handle, outcome=outcome, reason=error, count=taken.attempts)

@@ -1,0 +1,138 @@
+"""Telling people: every message at least once, each channel by itself, so that one that hangs holds up no other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from agentmemo.engine import answer_links, notifications
+from agentmemo.engine.call import Call
+from agentmemo.engine.dispatch import Engine
+from agentmemo.engine.notifications import Due
+from agentmemo.errors import Error
+from agentmemo.model import notifications as model
+from agentmemo.notify.apprise import Apprise
+from agentmemo.notify.channels import Channel, NotSent
+from agentmemo.notify.email import Email
+from agentmemo.notify.ntfy import Ntfy
+from agentmemo.notify.person_webhook import PersonWebhook
+from agentmemo.notify.slack import Slack
+from agentmemo.store.database import Transaction
+
+SENDERS = 2
+ANSWER_PATH = "/answer/"
+Compose = Callable[[Transaction, Call, Due], model.Message]
+_log = logging.getLogger("agentmemo.people")
+
+
+class PeopleSender:
+    """Sends due messages beside upkeep; `send_due` does so now and waits, for tests.
+
+    `compose` writes a message as its question stands; the link to answer is put into it here.
+    """
+
+    def __init__(self, engine: Engine, compose: Compose) -> None:
+        self._engine = engine
+        self._compose = compose
+        self.channels: dict[str, Channel] = {
+            model.EMAIL: Email(engine.settings),
+            model.SLACK: Slack(engine.settings),
+            model.NTFY: Ntfy(engine.settings),
+            model.WEBHOOK: PersonWebhook(engine.settings, engine.pepper),
+            model.APPRISE: Apprise(engine.settings),
+        }
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._sending: set[str] = set()
+        self._lock = threading.Lock()
+
+    def start_due(self) -> None:
+        """Begin to send what is due, without waiting for it."""
+        for due in self._due():
+            with self._lock:
+                if due.id in self._sending:
+                    continue
+                self._sending.add(due.id)
+                pool = self._pools.get(due.channel)
+                if pool is None:
+                    pool = ThreadPoolExecutor(SENDERS, thread_name_prefix=f"agentmemo-{due.channel}")
+                    self._pools[due.channel] = pool
+            pool.submit(self._send_quietly, due)
+
+    def send_due(self) -> int:
+        """Send what is due now; returns how many attempts were made."""
+        return sum(self._send(due) for due in self._due())
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _due(self) -> list[Due]:
+        return self._engine.database.read(notifications.due, snapshot=False)
+
+    def _send_quietly(self, due: Due) -> None:
+        try:
+            self._send(due)
+        except Error as error:
+            _log.warning("message %s waits: %s", due.id, error.message)
+        except Exception:  # noqa: BLE001 - one message must not end the sending of others
+            _log.exception("message %s could not be sent", due.id)
+        finally:
+            with self._lock:
+                self._sending.discard(due.id)
+
+    def _send(self, due: Due) -> bool:
+        taken = self._engine.database.write(lambda tx: notifications.take(tx, due), lane=due.workspace)
+        if taken is None:
+            return False
+        call = self._engine.system_calls({due.workspace})[due.workspace]
+        try:
+            message = self._written(call, taken)
+            provider = self._hand_over(taken, model.outward(message, taken.channel, taken.carries))
+        except NotSent as refused:
+            self._not_sent(call, taken, refused)
+        except Exception as error:
+            # Counted as an attempt, or it would be tried again without end.
+            self._not_sent(call, taken, NotSent(f"could not be written: {type(error).__name__}"))
+            raise
+        else:
+            over = message.over is not None
+            self._engine.database.write(
+                lambda tx: notifications.sent(tx, call, taken, provider, over=over), lane=taken.workspace
+            )
+        return True
+
+    def _written(self, call: Call, taken: Due) -> model.Message:
+        # Read before the transaction: it may have to be made first.
+        self._engine.pepper()
+        return self._engine.database.write(lambda tx: self._with_link(tx, call, taken), lane=taken.workspace)
+
+    def _with_link(self, tx: Transaction, call: Call, taken: Due) -> model.Message:
+        message = self._compose(tx, call, taken)
+        place = self._engine.settings.public_url.rstrip("/")
+        if not place or message.over is not None:
+            return message
+        link = answer_links.make_link(
+            tx,
+            call,
+            escalation=taken.escalation,
+            notification=taken.id,
+            person=taken.person,
+            deadline=message.deadline,
+        )
+        return model.with_link(message, f"{place}{ANSWER_PATH}{link.token}", link.code)
+
+    def _hand_over(self, taken: Due, message: model.Message) -> str:
+        channel = self.channels[taken.channel]
+        if taken.state == model.SENT:
+            return channel.update(taken.provider or "", message, taken.address)
+        return channel.send(message, taken.address)
+
+    def _not_sent(self, call: Call, taken: Due, refused: NotSent) -> None:
+        self._engine.database.write(
+            lambda tx: notifications.failed(
+                tx, call, taken, refused.reason, final=refused.final, wait_seconds=refused.wait_seconds
+            ),
+            lane=taken.workspace,
+        )

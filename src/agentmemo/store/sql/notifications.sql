@@ -1,0 +1,74 @@
+-- Messages to people about escalations, and the one-time links in them.
+
+-- name: notification_add
+INSERT INTO notification (id, workspace, escalation, occasion, person, channel, address, carries, state, next_at,
+    created_at)
+VALUES (:id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :now, :now)
+ON CONFLICT (escalation, occasion, person, channel, address) DO NOTHING;
+
+-- name: notification_due
+SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
+    n.attempts, n.provider, e.ended_at
+FROM notification n JOIN escalation e ON e.id = n.escalation
+WHERE n.next_at <= :now ORDER BY n.next_at, n.id LIMIT :limit;
+
+-- name: notification_get
+SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
+    n.attempts, n.provider, e.ended_at
+FROM notification n JOIN escalation e ON e.id = n.escalation WHERE n.id = :id;
+
+-- Whoever takes it first sends it; after next_at it is anybody's again.
+-- name: notification_take
+UPDATE notification SET attempts = attempts + 1, next_at = :next_at
+WHERE id = :id AND state = :state AND attempts = :attempts AND next_at <= :now;
+
+-- name: notification_sent
+UPDATE notification SET state = :state, attempts = 0, next_at = :next_at, provider = :provider, shown = :shown,
+    error = '', sent_at = coalesce(sent_at, :now)
+WHERE id = :id AND state = :was AND attempts = :attempts;
+
+-- name: notification_retry
+UPDATE notification SET next_at = :next_at, error = :error WHERE id = :id AND state = :was AND attempts = :attempts;
+
+-- name: notification_end
+UPDATE notification SET state = :state, next_at = NULL, error = :error
+WHERE id = :id AND state = :was AND attempts = :attempts;
+
+-- name: notification_outdated
+UPDATE notification SET next_at = :now, attempts = 0 WHERE escalation = :escalation AND state = 'sent';
+
+-- name: notification_of
+SELECT person, channel, occasion, state, attempts, error, created_at, sent_at FROM notification
+WHERE escalation = :escalation ORDER BY created_at, id;
+
+-- name: notification_person
+SELECT person FROM notification
+WHERE workspace = :workspace AND channel = :channel AND address = :address ORDER BY created_at DESC LIMIT 1;
+
+-- name: notification_remove_old
+DELETE FROM notification WHERE id IN (
+    SELECT id FROM notification WHERE workspace = :workspace AND created_at < :before AND next_at IS NULL
+    ORDER BY created_at LIMIT :limit);
+
+-- name: answer_link_add
+INSERT INTO answer_link (hash, workspace, escalation, notification, person, code, expires_at)
+VALUES (:hash, :workspace, :escalation, :notification, :person, :code, :expires_at);
+
+-- name: answer_link_get
+SELECT l.workspace, w.name, l.escalation, e.handle, l.notification, l.person, a.kind, a.name, l.code, l.misses,
+    l.expires_at, l.used_at
+FROM answer_link l JOIN escalation e ON e.id = l.escalation JOIN actor a ON a.id = l.person
+    JOIN workspace w ON w.id = l.workspace
+WHERE l.hash = :hash;
+
+-- name: answer_link_miss
+UPDATE answer_link SET misses = misses + 1 WHERE hash = :hash AND misses < :most AND used_at IS NULL;
+
+-- name: answer_link_use
+UPDATE answer_link SET used_at = :now
+WHERE hash = :hash AND used_at IS NULL AND misses < :most AND expires_at > :now;
+
+-- name: answer_link_remove_old
+DELETE FROM answer_link WHERE hash IN (
+    SELECT hash FROM answer_link WHERE workspace = :workspace AND expires_at < :before ORDER BY expires_at
+    LIMIT :limit);
