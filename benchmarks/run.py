@@ -33,12 +33,14 @@ from subjects import (
     state_postgres,
     steps,
     steps_postgres,
+    stuck,
     takeover,
     two_servers,
 )
 
 SUBJECTS = (
     starting,
+    stuck,
     takeover,
     parked,
     bytes_stored,

@@ -23,11 +23,13 @@ from agentmemo.clock import Clock, SystemClock
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
+from agentmemo.engine.notification_messages import compose
 from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
+from agentmemo.notify.people import PeopleSender
 from agentmemo.notify.webhooks import WebhookSender
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
 from agentmemo.store.blobs import INLINE_BYTES_MAX
@@ -127,7 +129,8 @@ class LocalPlane:
         self.settings = settings
         self.engine = Engine(database, settings)
         self.webhooks = WebhookSender(self.engine)
-        self.upkeep = Upkeep(self.engine, self.webhooks.start_due)
+        self.people = PeopleSender(self.engine, compose)
+        self.upkeep = Upkeep(self.engine, self._send_due)
         self.users = 0
         # A server keeps its plane until it stops, whoever comes and goes.
         self.kept = False
@@ -137,7 +140,13 @@ class LocalPlane:
     def close(self) -> None:
         self.upkeep.stop()
         self.webhooks.close()
+        self.people.close()
         self.engine.close()
+
+    def _send_due(self) -> None:
+        """Begin to send what upkeep put into the outboxes."""
+        self.webhooks.start_due()
+        self.people.start_due()
 
 
 # Writes after which this process must do something itself.

@@ -181,4 +181,8 @@ PROMISES = {
     "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
     "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
     "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
+    "stuck.ladder": Promise("A run in circles is told so, then refused, then put before a person.", ESCALATIONS),
+    "stuck.replay": Promise("What is told again after a restart is no repetition.", ESCALATIONS),
+    "stuck.steps": Promise("A run may have its steps watched.", ESCALATIONS),
+    "stuck.failures": Promise("The same failure in three runs is one question.", ESCALATIONS),
 }

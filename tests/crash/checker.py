@@ -41,6 +41,7 @@ def check_rows(file: sqlite3.Connection, notes: list[dict], *, finished: bool = 
     check_steps(file, notes)
     check_notes_once(file)
     check_handoffs(file, notes, finished=finished)
+    check_escalations(file, notes, finished=finished)
 
 
 def check_handoffs(file: sqlite3.Connection, notes: list[dict], *, finished: bool) -> None:
@@ -61,6 +62,33 @@ def check_handoffs(file: sqlite3.Connection, notes: list[dict], *, finished: boo
     for handle, state in states.items():
         assert state == "completed" or not finished, f"{handle} is {state}"
         assert done[handle] == (state == "completed"), f"{handle} is {state}, its effect is there {done[handle]} times"
+
+
+def check_escalations(file: sqlite3.Connection, notes: list[dict], *, finished: bool) -> None:
+    """No answer is lost, none is given twice or otherwise, and no run asks twice."""
+    rows = {
+        handle: (state, json.loads(answer)["choice"] if answer else None)
+        for handle, state, answer in file.execute("SELECT handle, state, answer FROM escalation")
+    }
+    for note in notes:
+        if note["what"] == "asked":
+            assert note["id"] in rows
+        elif note["what"] in ("answered", "told"):
+            assert rows[note["id"]] == ("decided", note["choice"]), note
+    asked = Counter(run for (run,) in file.execute("SELECT run FROM escalation WHERE run IS NOT NULL"))
+    assert set(asked.values()) <= {1}, "a run asked twice"
+    early = file.execute("SELECT count(*) FROM escalation WHERE state = 'defaulted' AND ended_at < deadline")
+    assert early.fetchall()[0][0] == 0
+    ends = Counter(
+        stream
+        for (stream,) in file.execute(
+            "SELECT stream FROM event WHERE operation IN ('escalation.decide', 'escalation.default')"
+        )
+    )
+    assert all(ends[handle] == (state in ("decided", "defaulted")) for handle, (state, _) in rows.items())
+    if finished:
+        waiting = "SELECT count(*) FROM escalation_waiter WHERE run IS NOT NULL AND state <> 'applied'"
+        assert file.execute(waiting).fetchall()[0][0] == 0
 
 
 def check_file(file: sqlite3.Connection) -> None:

@@ -25,6 +25,9 @@ ATTEMPTS = 1000
 LOOP_SECONDS = 40.0
 FINISH_SECONDS = 60.0
 BIG_BYTES = 400_000
+SIDES = ("left", "right")
+UNANSWERED = "Nobody answers"
+LAPSE_US = 200_000
 DECISIONS = {"in_doubt": "retry", "takeovers": "continue", "mismatch": "reuse"}
 
 
@@ -71,6 +74,7 @@ class Work:
         self.person = agentmemo.connect(store, person="olga")
         self.agent.task("leaf")(self.leaf)
         self.agent.task("errand")(self.errand)
+        self.agent.task("inquiry")(self.inquiry)
         done = [note["n"] for note in read_notes(side) if note["what"] == "cycle" and note["slot"] == slot]
         self.first = max(done, default=-1) + 1
         threading.Thread(target=self._answer_for_ever, daemon=True).start()
@@ -88,6 +92,7 @@ class Work:
         self.transaction(n)
         self.open_quietly(self.job, f"{self.slot}-{n}")
         self.start_errand(f"{self.slot}-{n}")
+        self.ask(f"{self.slot}-{n}")
         self.open_quietly(self.shared, str(n))
         self.agent.work(concurrency=2, until_idle=True)
         self.hand_over(n)
@@ -201,6 +206,23 @@ class Work:
         self.step(run, "end", effect="none")
         return run.join(child)
 
+    def ask(self, key: str) -> None:
+        """One question inside a run, and one that nobody answers in time."""
+        run = self.agent.start("inquiry", {"key": key}, key=key, max_attempts=ATTEMPTS)
+        self.side.note("started", run=run.id, key=key)
+        soon = time.time_ns() // 1000 + LAPSE_US
+        unanswered = self.agent.escalate(
+            severity="low", reason=f"{UNANSWERED} {key}", key=key, deadline=soon, default="skip", wait=False
+        )
+        self.side.note("asked", id=unanswered.id)
+
+    def inquiry(self, run, key: str) -> str:
+        self.step(run, "before", effect="none")
+        answer = self.agent.escalate(severity="high", reason=f"Which way, {key}?", suggested_actions=SIDES)
+        self.side.note("told", run=run.id, id=answer.escalation, choice=answer.choice)
+        self.step(run, "after", effect="none")
+        return answer.choice
+
     def leaf(self, run, key: str) -> dict:
         return {"token": self.step(run, "leaf", effect="read"), "key": key}
 
@@ -231,8 +253,13 @@ class Work:
         while True:
             time.sleep(0.03)
             try:
+                for asked in self.person.inbox.list():
+                    if not asked.reason.startswith(UNANSWERED):
+                        choice = SIDES[sum(map(ord, asked.reason)) % 2]
+                        decided = self.person.inbox.answer(asked.id, "choose", choice=choice)
+                        self.side.note("answered", id=asked.id, choice=decided.answer.choice)
                 for run in self.person.runs.list(state="waiting"):
-                    if run.wake == "person":
+                    if run.wake == "person" and run.waiting_for in DECISIONS:
                         self.person.runs.resolve(run.id, DECISIONS[run.waiting_for], asked=run)
             except Conflict:
                 continue  # another process's person was faster

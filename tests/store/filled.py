@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
+from agentmemo.engine import answer_links
 from agentmemo.model.access import EVERYTHING, Caller
 from agentmemo.model.state import SetEntry
 from agentmemo.settings import Settings
@@ -28,6 +29,8 @@ def fill(plane):
     fill_runs(plane, agent)
     fill_handoffs(plane, agent)
     fill_policies(plane.connect(person="ana"))
+    fill_escalations(plane, agent, plane.connect(person="ana"))
+    fill_notifications(plane, agent)
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -60,6 +63,7 @@ def fill_runs(plane, agent):
         run.step("first", lambda: {"result": LARGE})
         run.decide("use it", because=WORDS)
         run.finding("it works")
+        run.observe("read", {"path": WORDS}, LARGE)
         run.tried("something", why_failed="it did not")
         run.progress(50.5, "half")
         run.complete("whole")
@@ -101,6 +105,30 @@ def fill_handoffs(plane, agent):
     create(to_agent="nobody", pickup_by=plane.clock.now_us() + 1)
 
 
+def fill_escalations(plane, agent, person):
+    """One of each kind: open, held, voted on, decided and applied, with its answer on the way, withdrawn."""
+    escalate = agent.escalate
+    done = escalate(severity="high", reason=WORDS, context={"text": BIG}, suggested_actions=[WORDS], wait=False)
+    person.inbox.answer(done.id, "choose", choice=done.suggested_actions[0].id, comment=WORDS)
+    agent.escalations.wait(done.id)
+    action = {"tool": "delete", "arguments": {"name": WORDS}, "revision": "1"}
+    voted = escalate(severity="low", reason="Two?", kind="approval", context=WORDS, action=action, needs={"count": 2},
+                     key=WORDS, wait=False)  # fmt: skip
+    person.inbox.answer(voted.id, "approve")
+    person.inbox.comment(voted.id, WORDS)
+    person.inbox.acknowledge(escalate(severity="critical", reason="Held?", wait=False).id)
+    agent.escalations.withdraw(escalate(severity="medium", reason="Not?", wait=False).id, WORDS)
+
+    @agent.task("asker")
+    def asker(run):
+        agent.escalate(severity="high", reason="In a run?")
+
+    agent.start("asker", key="1")
+    agent.work(concurrency=1, until_idle=True)
+    (asked,) = agent.escalations.list(run=agent.runs.find("asker", "1").id)
+    person.inbox.answer(asked.id, "answer", comment=WORDS)
+
+
 def fill_policies(person):
     route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
     person.policies.set("route", "default", route, comment=WORDS)
@@ -108,6 +136,19 @@ def fill_policies(person):
     person.policies.set("contact", "ana", {"channels": [{"kind": "slack", "address": WORDS}]})
     person.policies.set("rules", "old", {"rules": []})
     person.policies.delete("rules", "old")
+
+
+def fill_notifications(plane, agent):
+    """A message to the person on the route, and a link to answer by."""
+    asked = agent.escalations.create(severity="high", reason=WORDS, context={"words": WORDS}, wait=False)
+    call = plane.engine.system_calls({1})[1]
+    plane.engine.pepper()
+
+    def link(tx):
+        (number, *_) = tx.one("escalation_get", workspace=1, handle=asked.id)
+        answer_links.make_link(tx, call, escalation=number, notification="ntf_1", person="ana", deadline=None)
+
+    plane.engine.database.write(link, lane=1)
 
 
 def view(plane):
@@ -136,6 +177,7 @@ def view_workspace(agent):
         "webhooks": list(agent.webhooks.list()),
         "deliveries": list(agent.webhooks.deliveries()),
         "limits": list(agent.handoff.limits()),
+        "escalations": [agent.escalations.get(each.id) for each in agent.escalations.list()],
         "policies": list(agent.policies.list()),
         "policy versions": [*agent.policies.versions("route", "default"), *agent.policies.versions("rules", "old")],
         "events": list(agent.audit.events(limit=1000)),

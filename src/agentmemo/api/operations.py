@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.model import access, audit, escalations, handoffs, policies, runs, state, system, webhooks
+from agentmemo.model import access, audit, escalations, handoffs, observations, policies, runs, state, system, webhooks
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
 
@@ -138,6 +138,10 @@ _RUNS = (
     ),
     _read("run.notes", "/runs/{run}/notes", "runs:read", runs.ListNotes, Page, items=runs.Note,
           summary="A run's notes"),
+    _change(
+        "run.observe", "POST /runs/{run}/observations", "runs:write", observations.ObserveCall, observations.Observed,
+        summary="Tell of a call and its result, and hear whether the run is stuck",
+    ),
     _change(
         "run.signal", "POST /runs/{run}/signals", "runs:write", runs.SendSignal, runs.Run,
         buffered=True, summary="Send a named signal; it is kept until the run waits for it",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, notifications, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing
@@ -102,6 +103,7 @@ def apply(tx: Transaction, call: Call, row: rows.EscalationRow, waiter: rows.Wai
     """The waiter's code has the answer; an implicit replay key is free again."""
     if waiter.state == model.APPLIED:
         return
+    reach("escalation.before_apply")
     key = None if waiter.implicit else waiter.key
     _set(tx, waiter, "apply", key=key)
     tx.write("escalation_touch", id=row.id, now=tx.now)

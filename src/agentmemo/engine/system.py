@@ -28,12 +28,19 @@ def status(tx: Transaction, call: Call, _request: model.GetStatus) -> model.Stat
         entries=entries[0] if entries else 0,
         bytes_on_disk=call.engine.database.size(),
         handoffs=dict(tx.all("handoff_count_by_state", workspace=call.workspace)),
+        escalations=_escalations(tx, call),
         overdue=[f"{handle} {name}" for handle, name in tx.all("run_overdue", workspace=call.workspace)]
         + [
             f"{handle} to {address}: {reason}"
             for handle, address, reason in tx.all("handoff_attention", workspace=call.workspace)
         ],
     )
+
+
+def _escalations(tx: Transaction, call: Call) -> dict[str, int]:
+    counts: dict[str, int] = dict(tx.all("escalation_count_open", workspace=call.workspace))
+    (undelivered,) = tx.one("waiter_undelivered", workspace=call.workspace) or (0,)
+    return counts | ({"undelivered": undelivered} if undelivered else {})
 
 
 def run_transaction(tx: Transaction, call: Call, request: model.RunTransaction) -> model.TransactionDone:

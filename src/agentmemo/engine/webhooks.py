@@ -103,6 +103,11 @@ def secret_of(pepper: bytes, webhook: str) -> bytes:
     return ids.keyed_hash(pepper, f"webhook {webhook}".encode())
 
 
+def person_secret_of(pepper: bytes, workspace: str, url: str) -> bytes:
+    """The same for a webhook that stands in a person's contact."""
+    return ids.keyed_hash(pepper, f"notification {workspace} {url}".encode())
+
+
 def check_url(url: str) -> None:
     """Raises InvalidInput. Where the name leads is looked at when it is called."""
     try:

@@ -23,6 +23,7 @@ class Status(Response, kw_only=True):
     entries: int
     bytes_on_disk: int
     handoffs: dict[str, int] = {}
+    escalations: dict[str, int] = {}  # undecided ones by severity, and `undelivered` answers
     overdue: list[str]
 
 

@@ -24,10 +24,11 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Outcome(NamedTuple):
-    """What came of one attempt: the status, or why there is none."""
+    """What came of one attempt: the status, or why there is none. `cause` says it without naming any address."""
 
     status: int | None
     error: str
+    cause: str = ""
     body: bytes = b""
     wait_seconds: float = 0.0
 
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - HTTP's success
 
 
-class Refused(Exception):
+class PrivateAddress(Exception):
     """An address that must not be called."""
 
 
@@ -49,8 +50,8 @@ def post(url: str, body: bytes, headers: dict[str, str], *, private: bool, secon
     try:
         addresses = _addresses(host, port, private=private)
         line = _Line(addresses, port, monotonic() + seconds)
-    except (OSError, ValueError, Refused) as error:
-        return Outcome(None, f"not reached: {error}"[:500])
+    except (OSError, ValueError, PrivateAddress) as error:
+        return Outcome(None, f"not reached: {error}"[:500], type(error).__name__)
     try:
         if secure:
             line.secure(host)
@@ -59,18 +60,20 @@ def post(url: str, body: bytes, headers: dict[str, str], *, private: bool, secon
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         trouble = "" if answer.status < 300 else f"answered {answer.status}"  # noqa: PLR2004 - as above
-        return Outcome(answer.status, trouble, answer.read(ANSWER_BYTES), _seconds(answer.getheader("retry-after")))
+        return Outcome(
+            answer.status, trouble, trouble, answer.read(ANSWER_BYTES), _seconds(answer.getheader("retry-after"))
+        )
     except OSError as error:
-        return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500])
+        return Outcome(None, f"no answer: {type(error).__name__} {error}"[:500], type(error).__name__)
     except (ValueError, http.client.HTTPException) as error:
         # Their texts may repeat the path, and in a path there may be a secret.
-        return Outcome(None, f"no answer: {type(error).__name__}")
+        return Outcome(None, f"no answer: {type(error).__name__}", type(error).__name__)
     finally:
         line.hang_up()
 
 
 def check_public(host: str) -> None:
-    """Raise Refused or OSError unless a host that somebody else will call leads to public addresses only."""
+    """Raise PrivateAddress or OSError unless a host that somebody else will call leads to public addresses only."""
     _addresses(host, 0, private=False)
 
 
@@ -143,11 +146,11 @@ class _Answer(io.RawIOBase):
 
 
 def _addresses(host: str, port: int, *, private: bool) -> list[str]:
-    """The addresses of a host, looked up once. Raises Refused when any of them is not a public one."""
+    """The addresses of a host, looked up once. Raises PrivateAddress when any of them is not a public one."""
     found = list(dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
     for address in found:
         if not private and not is_public(ipaddress.ip_address(address.partition("%")[0])):
-            raise Refused(f"{host} leads to the private address {address}")
+            raise PrivateAddress(f"{host} leads to the private address {address}")
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from agentmemo.client._async.plane import AsyncPlane, Holding, ambient
+from agentmemo.client._async.questions import AsyncQuestions
 from agentmemo.client._async.step import AsyncStepContext, current
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
@@ -17,7 +18,6 @@ from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall,
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
-from agentmemo.model.escalations import Answer, CreateEscalation, Escalation
 from agentmemo.model.values import decode_as, encode_result
 from agentmemo.model.wire import Request
 
@@ -26,7 +26,7 @@ OPEN_IT = "Open it: `with agent.run(name, key=...) as run:`."
 _UNSET = object()
 
 
-class AsyncRun:
+class AsyncRun(AsyncQuestions):
     """Opened by `with agent.run(...)`. Finished steps come from the store; their functions do not run again.
 
     A normal exit completes the run. An exception gives it back for another attempt, until `max_attempts` is spent.
@@ -40,11 +40,13 @@ class AsyncRun:
         *,
         version: str = "",
         inline: bool | None = None,
+        watch_steps: bool = False,
     ) -> None:
         self._plane = plane
         self._opening = opening
         self._inline = claimed is None if inline is None else inline
         self._version = version
+        self._watches_steps = watch_steps
         self._holding: Holding | None = None
         self._token: Token[Holding | None] | None = None
         self._occurrences: dict[str, int] = {}
@@ -237,23 +239,6 @@ class AsyncRun:
         """Note an approach that failed, so that nobody repeats it."""
         await self._note("tried", text, why_failed)
 
-    async def ask(self, request: CreateEscalation) -> Answer | Escalation:
-        """A question at this place of the run: `agent.escalate`. On replay its answer is there, and nobody is asked."""
-        self._check_open()
-        step = current.get()
-        name, key = step.place_of_question() if step else ("escalate", "")
-        key = request.key or key or self._next_occurrence("escalate")
-        request = msgspec.structs.replace(request, run=self.id, name=name, key=key)
-        if self._replaying and request.wait:
-            return msgspec.convert((await self._replayed_wait(name, key)).value, Answer)
-        while True:
-            made: Escalation = await self._plane.call(request) if self._replaying else await self._call(request)
-            if not request.wait:
-                return made
-            if made.answer is not None:
-                return made.answer
-            await self._suspend(f"{made.reason} ({made.id})")
-
     async def complete(self, result: Any = None) -> None:
         """Finish the run with a result. Again with a completed run it does nothing."""
         if self._replaying or self._finished:
@@ -304,7 +289,7 @@ class AsyncRun:
             decided = await self._from_store(call, stored) if stored else None
             if decided is not None:
                 return decode_as(encode_result(decided[0]), call.returns)
-            return await self._attempts(call, stored)
+            return await self._watched(call, stored)
         finally:
             if not keyed:
                 self._in_flight.discard(call.name)

@@ -138,9 +138,6 @@ UPDATE escalation_waiter SET state = :state, waits = :waits, attempts = :attempt
     updated_at = :now
 WHERE id = :id;
 
--- name: waiter_remove; by id
-DELETE FROM escalation_waiter WHERE id = :id;
-
 -- name: vote_put
 INSERT INTO escalation_vote (escalation, person, decision, ballot, at)
 VALUES (:escalation, :person, :decision, :ballot, :now)

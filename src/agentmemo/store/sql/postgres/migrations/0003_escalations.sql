@@ -168,6 +168,7 @@ CREATE UNIQUE INDEX policy_current ON policy (workspace, kind, name) WHERE curre
 -- What stuck detection remembers of a run, and which failures have been met in which runs.
 CREATE TABLE run_watch (
     run bigint PRIMARY KEY,
+    number bigint NOT NULL,
     memory bytea NOT NULL,
     updated_at bigint NOT NULL
 );

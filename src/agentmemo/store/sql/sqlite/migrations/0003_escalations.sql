@@ -168,6 +168,7 @@ CREATE UNIQUE INDEX policy_current ON policy (workspace, kind, name) WHERE curre
 -- What stuck detection remembers of a run, and which failures have been met in which runs.
 CREATE TABLE run_watch (
     run INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
     memory BLOB NOT NULL,
     updated_at INTEGER NOT NULL
 ) STRICT;
