@@ -392,6 +392,7 @@ MEANINGS = {
     "wait_seconds_max": "The longest long-poll; a longer `wait_seconds` is cut to this.",
     "upkeep_interval_seconds": "How often the leading process looks for overdue duties.",
     "overdue_hours": "How long an unfinished run may wait without a time of its own before it counts as overdue.",
+    "progress_seconds": "How long a holder may show no progress before its sender and the people are told; 0: never.",
     "pickup_seconds": "How long a handoff waits for its receiver before the sender and the people are told.",
     "webhook_private_addresses": "Whether webhooks may lead to private addresses, such as this machine or network.",
     "public_url": "Where people reach the console, such as https://memo.example.org: links in messages begin with it.",

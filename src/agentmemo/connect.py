@@ -151,6 +151,8 @@ class LocalPlane:
 
 # Writes after which this process must do something itself.
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
+# Of what is sent together: what may ask for a result or an acceptance to be judged first.
+JUDGED = frozenset({"handoff.create", "handoff.complete"})
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
@@ -366,8 +368,8 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
     """A denial is committed before it is answered, and a name that is new has to be asked for over the network."""
     if not engine.database.capabilities.local and not engine.names.knows(caller, getattr(request, "namespace", None)):
         return True
-    if operation.name == "handoff.complete" and engine.carried.get(request.handoff, (1, None))[0]:
-        return True  # the result is checked first, however long that takes
+    if _may_be_judged(engine, operation, request):
+        return True
     permission = operation.permission
     if permission is None:
         return False
@@ -375,6 +377,15 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
         return True
     namespace = getattr(request, "namespace", None) if permission.startswith("state:") else None
     return not allows(caller.grants, permission, namespace)
+
+
+def _may_be_judged(engine: Engine, operation: Operation, request: Any) -> bool:
+    """A result is checked first, and so is what a result must be, however long that takes."""
+    if operation.name == "handoff.complete":
+        return bool(engine.carried.get(request.handoff, (1, None))[0])
+    if getattr(request, "acceptance", None) is not None:
+        return True
+    return any(call.operation in JUDGED for call in getattr(request, "calls", ()))
 
 
 async def _once(

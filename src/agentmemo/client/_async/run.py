@@ -84,7 +84,7 @@ class AsyncRun(AsyncQuestions):
         finally:
             if self._holding is not None:
                 self._holding.live = False
-                self._plane.heart().let_go(self._holding.run)
+                self._plane.let_go(self._holding.run, self._holding.epoch)
 
     @property
     def id(self) -> str:
@@ -374,7 +374,7 @@ class AsyncRun(AsyncQuestions):
 
     async def _attempt(self, call: StepCall, attempt: int) -> Any:
         holding = self._hold()
-        self._plane.heart().at_step(self.id, f"{call.name}/{call.key}")
+        self._plane.heart().at_step(self.id, holding.epoch, f"{call.name}/{call.key}")
         started_at = self._plane.clock.now_us()
         if call.effect in model.ANNOUNCED_EFFECTS:
             # From now on the store knows more of this step than this process: the same key again must ask it.
@@ -433,6 +433,8 @@ class AsyncRun(AsyncQuestions):
             )
         )
         self._done.add((call.name, call.key))
+        if context is not None:
+            context.buffer.committed(self._plane)
         if step.paused:
             await self._suspend("The budget is spent.")
 
@@ -509,7 +511,7 @@ class AsyncRun(AsyncQuestions):
         """The run is parked. A registered task leaves; an inline one waits here and claims it again."""
         holding = self._hold()
         holding.live = False
-        self._plane.heart().let_go(self.id)
+        self._plane.let_go(self.id, holding.epoch)
         if not self._inline:
             raise Suspended
         if question:
@@ -545,13 +547,12 @@ class AsyncRun(AsyncQuestions):
             self._holding = holding
 
     def _accept(self, claimed: model.Claimed) -> None:
-        self._record = claimed.run
-        self._outcome = claimed.outcome
+        self._record, self._outcome = claimed.run, claimed.outcome
         self._replaying = claimed.outcome == "replay"
         self._unmet = claimed.stored_steps
         if claimed.outcome not in ("replay", "waiting"):
             self._holding = Holding(self._plane, claimed.run.id, claimed.run.epoch)
-            self._plane.heart().hold(claimed.run.id)
+            self._plane.heart().hold(claimed.run.id, claimed.run.epoch)
 
     async def _call(self, request: Request) -> Any:
         """An operation under this run's claim."""
