@@ -15,7 +15,21 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentmemo.clock import Clock, SystemClock
-from agentmemo.console import decide, events, handoff, handoffs, home, links, run, runs, signin, state
+from agentmemo.console import (
+    answering,
+    decide,
+    escalation,
+    events,
+    handoff,
+    handoffs,
+    home,
+    inbox,
+    links,
+    run,
+    runs,
+    signin,
+    state,
+)
 from agentmemo.console.frame import Authenticate, Console, Handler, error_page
 from agentmemo.console.live import Live
 from agentmemo.errors import Error, InvalidInput, NotFound
@@ -47,6 +61,7 @@ def create_console(
     pages = links.LinkPages(console, door)
     routes = [
         *_page(console, "/", home.home, "/home.json"),
+        *_inbox(console),
         *_page(console, "/runs", runs.runs),
         Route("/runs/{run}/live", Live(console).run),
         Route("/runs/{run}/answer", console.act(decide.answer), methods=["POST"]),
@@ -96,6 +111,27 @@ def _page(console: Console, path: str, handler: Handler, twin: str = "") -> list
     """A page and its .json twin, which comes first so that `{run}` does not take the ending for itself."""
     endpoint = console.show(handler)
     return [Route(twin or f"{path}.json", endpoint), Route(path, endpoint)]
+
+
+def _inbox(console: Console) -> list[Route]:
+    """The questions to people, and what a person does with one."""
+    acts = {
+        "answer": answering.answer,
+        "acknowledge": answering.acknowledge,
+        "release": answering.release,
+        "delegate": answering.delegate,
+        "snooze": answering.snooze,
+        "extend": answering.extend,
+        "comment": answering.comment,
+        "retry": answering.retry,
+    }
+    return [
+        *_page(console, "/inbox", inbox.inbox),
+        Route("/inbox/live", Live(console).inbox),
+        Route("/inbox/{escalation}/live", Live(console).question),
+        *(Route(f"/inbox/{{escalation}}/{name}", console.act(act), methods=["POST"]) for name, act in acts.items()),
+        *_page(console, "/inbox/{escalation}", escalation.escalation),
+    ]
 
 
 async def _refused(console: Console, request: Request, error: Exception) -> Response:

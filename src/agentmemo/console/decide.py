@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from agentmemo.console.frame import Visit, segment
-from agentmemo.console.words import NANO
+from agentmemo.console.words import NANO, is_escalation
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.handoffs import read_address
 from agentmemo.model.runs import Budget, Run
@@ -19,7 +19,7 @@ async def answer(visit: Visit) -> str:
     form = visit.form
     runs = visit.connection.runs
     run = await runs.get(visit.request.path_params["run"])
-    if run.wake != "person" or form.get("asked") != str(run.updated_at):
+    if run.wake != "person" or is_escalation(run.waiting_for) or form.get("asked") != str(run.updated_at):
         raise await answered(visit, run)
     decision = form.get("decision", "")
     if not decision:
@@ -92,6 +92,13 @@ async def requeue(visit: Visit) -> str:
 
 async def answered(visit: Visit, run: Run) -> InvalidTransition:
     """Why the answer comes too late, with the name of who was faster where that may be known."""
+    if is_escalation(run.waiting_for):
+        return InvalidTransition(
+            f"Run {run.name} asks nothing about itself: it waits for an answer from the inbox.",
+            why="A question of the inbox is answered there.",
+            next_call="Go to the question.",
+            details={"run": run.id, "escalation": run.waiting_for},
+        )
     message = (
         f"Run {run.name} asks something else by now." if run.wake == "person" else f"Run {run.name} asks nothing now."
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from agentmemo import clock
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import count, handoff_title, is_handoff, run_title, sentence
+from agentmemo.console.words import count, handoff_title, is_escalation, is_handoff, run_title, sentence
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.audit import Event
 from agentmemo.model.handoffs import RUN_NAME
@@ -54,13 +54,16 @@ async def event(visit: Visit) -> Page:
 
 
 async def names_of(visit: Visit, events: list[Event]) -> dict[str, str]:
-    """What the runs and handoffs of these events are called, as far as the person may know."""
+    """What the runs, handoffs and questions of these events are called, as far as the person may know."""
     names: dict[str, str] = {}
-    about = {event.subject.get("id", "") for event in events if event.subject.get("kind") == "handoff"}
+    about = {event.subject.get("id", "") for event in events if event.subject.get("kind") in ("handoff", "escalation")}
     for handle in ({event.run or "" for event in events} | about) - {""}:
         with contextlib.suppress(NotFound):
             if is_handoff(handle) and visit.may("handoffs:read"):
                 names[handle] = handoff_title(await visit.connection.handoff.get(handle))
+            elif is_escalation(handle):
+                if visit.may("escalations:read"):
+                    names[handle] = (await visit.connection.inbox.get(handle)).reason
             elif not is_handoff(handle) and visit.may("runs:read"):
                 run = await visit.connection.runs.get(handle)
                 names[handle] = (await names_of_work(visit, [run])).get(handle) or run_title(run)

@@ -54,7 +54,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Visit:
     """One request of a signed-in person."""
 
-    __slots__ = ("connection", "form", "identity", "now", "request", "session")
+    __slots__ = ("connection", "form", "identity", "now", "questions", "request", "session")
 
     def __init__(
         self, request: Request, session: Session, connection: AsyncConnection, identity: Identity, now: int
@@ -65,6 +65,13 @@ class Visit:
         self.identity = identity
         self.now = now
         self.form: Mapping[str, str] = {}
+        self.questions = 0
+
+    async def count_questions(self) -> None:
+        """How many open questions the navigation speaks of, where the person may see the plane's totals."""
+        if self.may("system:read") and self.may("escalations:read"):
+            known = (await self.connection.status()).escalations
+            self.questions = sum(known.get(severity, 0) for severity in words.SEVERITIES)
 
     def may(self, permission: str) -> bool:
         """Whether the person's grants cover it; asked before a part of a page that would be denied."""
@@ -101,6 +108,8 @@ class Console:
                 return self.render(request, error_page(error))
             try:
                 page = await handler(visit)
+                if not wants_json(request):
+                    await visit.count_questions()
             except Error as error:
                 page = error_page(error)
             finally:
@@ -125,7 +134,9 @@ class Console:
                 check_token(visit.form, visit.session.csrf)
                 where = await handler(visit)
             except Error as error:
-                return self.render(request, error_page(error, visit.form), visit)
+                return self.render(
+                    request, error_page(error, visit.form, back=request.url.path.rpartition("/")[0]), visit
+                )
             finally:
                 await visit.connection.close()
             return RedirectResponse(where, status_code=HTTPStatus.SEE_OTHER)
@@ -189,6 +200,7 @@ class Console:
                 "now": now,
                 "icons": Icons(),
                 "csrf": visit.session.csrf if visit else "",
+                "open_questions": visit.questions if visit else 0,
                 "who": visit.identity.actor if visit else "",
                 "workspace": visit.identity.workspace if visit else "",
                 "json_address": twin(request) if page.status == HTTPStatus.OK and visit else "",
@@ -207,6 +219,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals |= {"states": words.STATES, "questions": words.QUESTIONS, "wakes": words.WAKES}
+    made.globals |= {"severities": words.SEVERITIES}
     made.filters |= {
         "utc": _utc,
         "utc_minutes": _utc_minutes,
@@ -242,6 +255,8 @@ def environment() -> Environment:
         "option_line": notification_forms.option_line,
         "over_line": notification_forms.over_line,
         "reasons": notification_forms.reasons,
+        "is_escalation": words.is_escalation,
+        "merged": merged,
     }
     return made
 
@@ -259,6 +274,11 @@ def address(fields: Mapping[str, Any]) -> str:
 def combined(fields: Mapping[str, Any], version: int, against: int | None = None) -> dict[str, Any]:
     """An entry's address with the version to show and the one to compare it with."""
     return {**fields, "version": version, "against": against}
+
+
+def merged(*fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Several of an address's fields as one; of the same name the last one counts."""
+    return {name: value for each in fields for name, value in each.items()}
 
 
 def twin(request: Request) -> str:
@@ -313,7 +333,9 @@ def status_of(error: Error) -> int:
     return next((code for kind, code in HTTP_OF.items() if isinstance(error, kind)), 500)
 
 
-def error_page(error: Error, form: Mapping[str, str] | None = None, *, status: int | None = None) -> Page:
+def error_page(
+    error: Error, form: Mapping[str, str] | None = None, *, status: int | None = None, back: str = ""
+) -> Page:
     """What happened to your act, what is safe, what you sent, and the next step."""
     sent = {name: text for name, text in (form or {}).items() if name not in {"token", "key"} and text.strip()}
     status = status or status_of(error)
@@ -323,7 +345,7 @@ def error_page(error: Error, form: Mapping[str, str] | None = None, *, status: i
         title="Not saved" if act else "Not shown",
         section="",
         status=status,
-        data={"error": error.to_dict(), "status": status, "sent": sent, "act": act},
+        data={"error": error.to_dict(), "status": status, "sent": sent, "act": act, "back": back},
     )
 
 

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentmemo.console.events import names_of, names_of_work
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import count, handoff_look, handoff_title, is_told, sentence
+from agentmemo.console.words import count, handoff_look, handoff_title, is_escalation, is_told, sentence, then
 from agentmemo.model.audit import Event
+from agentmemo.model.escalations import Escalation
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import RUNNING, Run
 
 LOOKED_AT = 500
 LATEST = 8
+QUESTIONS_SHOWN = 20
 TOLD_SHOWN = 20
 
 
 async def home(visit: Visit) -> Page:
     runs = await visit.connection.runs.list(state="unfinished", limit=LOOKED_AT)
     unfinished = list(runs.items)
-    asking = sorted((run for run in unfinished if run.wake == "person"), key=lambda run: run.updated_at)
+    questions, more_questions = await open_questions(visit)
+    asking = sorted((run for run in unfinished if asks_itself(visit, run)), key=lambda run: run.updated_at)
     working = [run for run in unfinished if run.state == RUNNING]
     overdue = [run for run in unfinished if is_overdue(run, visit.now) and run.wake != "person"]
-    resting = [run for run in unfinished if run not in asking and run not in working and run not in overdue]
+    busy = [*asking, *working, *overdue]
+    resting = [run for run in unfinished if run not in busy and run.wake != "person"]
     totals = (await visit.connection.status()).runs if visit.may("system:read") else {}
     told, told_beyond = await told_handoffs(visit)
-    ever = any((unfinished, totals, told)) or bool((await visit.connection.runs.list(limit=1)).items)
+    ever = any((unfinished, totals, told, questions)) or bool((await visit.connection.runs.list(limit=1)).items)
     latest = await latest_events(visit)
     data = {
-        "headline": headline(asking, ever=ever),
-        "context": second(working, overdue, asking, told, ever=ever),
+        "headline": headline(asking, questions, ever=ever, more=more_questions),
+        "context": second(working, overdue, [*asking, *questions], told, ever=ever),
+        "escalations": [question_row(found) for found in questions],
+        "more_escalations": more_questions,
         "asking": [asked(run) for run in asking],
         "working": working,
         "overdue": [stuck(run) for run in overdue],
@@ -51,15 +59,37 @@ def is_overdue(run: Run, now: int) -> bool:
     return run.deadline is not None and run.deadline <= now
 
 
-def headline(asking: list[Run], *, ever: bool) -> str:
+def asks_itself(visit: Visit, run: Run) -> bool:
+    """Whether it asks something about itself; what it asks in the inbox is shown as that question, where it may be."""
+    return run.wake == "person" and not (is_escalation(run.waiting_for) and visit.may("escalations:read"))
+
+
+async def open_questions(visit: Visit) -> tuple[list[Escalation], bool]:
+    """The most urgent that nobody has put off, and whether there are more."""
+    if not visit.may("escalations:read"):
+        return [], False
+    page = await visit.connection.inbox.list(limit=QUESTIONS_SHOWN)
+    return [found for found in page.items if not found.snoozed], page.cursor is not None
+
+
+def question_row(found: Escalation) -> dict[str, object]:
+    kept = ("id", "severity", "kind", "reason", "asker", "waiting", "holder", "deadline", "lapsed_at", "run")
+    return {**{name: getattr(found, name) for name in kept}, "then": then(found)}
+
+
+def headline(asking: list[Run], questions: list[Escalation], *, ever: bool, more: bool) -> str:
     if not ever:
         return "Nothing has run here yet."
+    if questions:
+        number = len(asking) + len(questions)
+        waits = count(number, "question waits", "questions wait")
+        return sentence(("more than " if more else "") + waits) + " for you."
     if not asking:
         return "Nobody waits for you."
     return sentence(count(len(asking), "run waits", "runs wait")) + " for you."
 
 
-def second(working: list[Run], overdue: list[Run], asking: list[Run], told: list[Handoff], *, ever: bool) -> str:
+def second(working: list[Run], overdue: list[Run], asking: Sequence[object], told: list[Handoff], *, ever: bool) -> str:
     """The context: what works, what is stuck."""
     if not ever:
         return "Your first run takes a minute."

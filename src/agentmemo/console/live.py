@@ -1,4 +1,4 @@
-"""Server-sent events of one run or handoff: they say that something happened, and the page fetches itself anew."""
+"""Server-sent events: they say that something happened to a run, handoff or question, and the page fetches itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from starlette.responses import Response, StreamingResponse
 
 from agentmemo.console.frame import Console, Visit, error_page
 from agentmemo.errors import Error, NotAuthenticated
+from agentmemo.model.escalations import Escalation
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import Run
 
 WAIT_SECONDS = 10.0
 ROUNDS = 30  # then the browser comes back by itself, so that no stream outlives a server that wants to stop for long
 BATCH = 100
+OF_INBOX = ("escalation.", "inbox.")
+Find = Callable[[Visit], Awaitable[Run | Handoff | Escalation]]
 
 
 class Live:
@@ -30,7 +33,15 @@ class Live:
         """The same for a handoff."""
         return await self._follow(request, lambda visit: visit.connection.handoff.get(request.path_params["handoff"]))
 
-    async def _follow(self, request: Request, find: Callable[[Visit], Awaitable[Run | Handoff]]) -> Response:
+    async def question(self, request: Request) -> Response:
+        """The same for an escalation."""
+        return await self._follow(request, lambda visit: visit.connection.inbox.get(request.path_params["escalation"]))
+
+    async def inbox(self, request: Request) -> Response:
+        """The same for whatever happens to any escalation."""
+        return await self._follow(request, None)
+
+    async def _follow(self, request: Request, find: Find | None) -> Response:
         try:
             visit = await self._console.visit(request, touch=False)
         except NotAuthenticated:
@@ -39,16 +50,16 @@ class Live:
             return self._console.render(request, error_page(error))
         after = request.headers.get("last-event-id") or visit.asked("after") or "0"
         try:
-            found = await find(visit)
+            handle = (await find(visit)).id if find else None
         except Error as error:
             await visit.connection.close()
             return self._console.render(request, error_page(error), visit)
         if not visit.may("audit:read") or not after.isdigit():
             await visit.connection.close()
             return Response(status_code=204)
-        return StreamingResponse(self._changes(visit, found.id, int(after)), media_type="text/event-stream")
+        return StreamingResponse(self._changes(visit, handle, int(after)), media_type="text/event-stream")
 
-    async def _changes(self, visit: Visit, handle: str, after: int) -> AsyncIterator[bytes]:
+    async def _changes(self, visit: Visit, handle: str | None, after: int) -> AsyncIterator[bytes]:
         connection = visit.connection
         try:
             yield b"retry: 1000\n\n"
@@ -60,8 +71,10 @@ class Live:
                     await (await self._console.visit(visit.request, touch=False)).connection.close()
                     continue
                 after = page.items[-1].revision
-                data = msgspec.json.encode({"new": len(page.items), "revision": after}).decode()
-                yield f"id: {after}\nevent: change\ndata: {data}\n\n".encode()
+                new = sum(handle is not None or event.operation.startswith(OF_INBOX) for event in page.items)
+                data = msgspec.json.encode({"new": new, "revision": after}).decode()
+                change = f"event: change\ndata: {data}\n" if new else ""  # the browser keeps an id alone, and is still
+                yield f"id: {after}\n{change}\n".encode()
         except Error:
             yield b"event: end\ndata: {}\n\n"
         finally:

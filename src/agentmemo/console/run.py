@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import run_title
+from agentmemo.console.words import is_escalation, run_title, said, then
 from agentmemo.model.audit import Event
+from agentmemo.model.escalations import UNDECIDED
 from agentmemo.model.runs import CANCELLED, COMPLETED, FINISHED, IN_DOUBT, Explanation, Note, Run, Step
 
 STEPS = 200
@@ -30,17 +31,18 @@ async def run(visit: Visit) -> Page:
     explanation = await runs.explain(found.id)
     notes = list((await runs.notes(found.id)).items)
     turns, events = await trail(visit, found.id)
-    said = last_words(found, turns)
+    quoted = last_words(found, turns)
     data = {
         "run": found,
         "explanation": explanation,
-        "why": why(found, explanation, said),
-        "said": said,
+        "why": why(found, explanation, quoted),
+        "said": quoted,
         "steps": rows(found, listed, turns, visit.now),
         "last_turn": last_turn(listed, turns) if steps.cursor is None else None,
         "steps_done": sum(step.state == COMPLETED for step in listed),
         "more_steps": steps.cursor,
         "span": span(found, visit.now),
+        "asks": await asks(visit, found),
         "question": question(visit, found, explanation.in_doubt, listed, turns),
         "notes": [note_row(note) for note in notes],
         "events": events,
@@ -72,12 +74,12 @@ def last_words(found: Run, turns: list[Event]) -> dict[str, str] | None:
     return {"text": found.reason, "author": by, "trust": "verified" if by.startswith("person:") else "agent"}
 
 
-def why(found: Run, explanation: Explanation, said: dict[str, str] | None) -> str:
+def why(found: Run, explanation: Explanation, quoted: dict[str, str] | None) -> str:
     """The plane's explanation, without the title above it and without the words that are quoted below it."""
     title = f"{found.name}{'/' + found.key if found.key else ''} is {found.state}."
     text = explanation.text.removeprefix(title)
-    if said:
-        text = text.replace(said["text"], "")
+    if quoted:
+        text = text.replace(quoted["text"], "")
     if found.state in FINISHED:
         text = f"It is {found.state}. {text}"
     return " ".join(text.split())
@@ -125,7 +127,7 @@ def question(
     visit: Visit, found: Run, in_doubt: list[str], steps: list[Step], turns: list[Event]
 ) -> dict[str, Any] | None:
     """What a person must decide, about which step, since when; None when the run asks nothing."""
-    if found.wake != "person":
+    if found.wake != "person" or is_escalation(found.waiting_for):
         return None
     ask = next((event for event in turns if event.operation == "run.ask"), None)
     named = ask.step if ask and ask.step else (in_doubt[0] if len(in_doubt) == 1 else None)
@@ -140,6 +142,25 @@ def question(
         "since": ask.at if ask else found.updated_at,
         "asked": found.updated_at,
         "may_decide": visit.may("runs:decide"),
+    }
+
+
+async def asks(visit: Visit, found: Run) -> dict[str, Any] | None:
+    """The question of the inbox whose answer it waits for, or has not gone on with yet."""
+    if not is_escalation(found.waiting_for):
+        return None
+    handle = found.waiting_for or ""
+    if not visit.may("escalations:read"):
+        return {"id": handle, "reason": "", "undecided": found.wake == "person"}
+    asked = await visit.connection.inbox.get(handle)
+    kept = ("id", "reason", "severity", "asker", "deadline", "lapsed_at", "holder")
+    answer = asked.answer
+    return {
+        **{name: getattr(asked, name) for name in kept},
+        "undecided": asked.state in UNDECIDED,
+        "then": then(asked),
+        "said": said(asked, answer.decision, answer.choice) if answer else asked.state,
+        "by": answer.by if answer else "",
     }
 
 

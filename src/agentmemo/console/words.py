@@ -10,7 +10,9 @@ import msgspec
 from markupsafe import Markup, escape
 
 from agentmemo import clock
+from agentmemo.model import escalations as escalation_model
 from agentmemo.model import handoffs as handoff_model
+from agentmemo.model.escalations import Escalation
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import Run, Step
 
@@ -53,12 +55,51 @@ STATES: dict[str, tuple[str, str, str]] = {
     "declined": ("failed", "declined", "Declined"),
     "dead": ("failed", "dead", "Dead"),
     "expired": ("failed", "expired", "Expired"),
+    "approved": ("completed", "completed", "Approved"),
+    "edited": ("completed", "completed", "Edited"),
+    "chosen": ("completed", "completed", "Chosen"),
+    "answered": ("completed", "completed", "Answered"),
+    "rejected": ("pending", "failed", "Rejected"),
+    "stopped": ("pending", "dead", "Stopped"),
+    "defaulted": ("waiting", "expired", "Defaulted"),
+    "auto_decided": ("running", "replay", "By rule"),
+    "withdrawn": ("pending", "declined", "Withdrawn"),
+    "superseded": ("pending", "replay", "Replaced"),
+    "unanswered": ("waiting", "waiting", "Waits"),
+    "ready": ("waiting", "pending", "Not resumed yet"),
+    "leased": ("running", "running", "Resuming"),
+    "unresumed": ("failed", "high", "Not resumed"),
+    "applied": ("completed", "completed", "Has the answer"),
+    "gone": ("pending", "low", "Ended before"),
 }
+SEVERITIES = {"critical": "Critical", "high": "High", "medium": "Medium", "low": "Low"}
 QUESTIONS = {
     "in_doubt": "Did it happen?",
     "mismatch": "Keep the stored result, or do it again?",
     "budget": "Raise the budget?",
     "takeovers": "Let it go on?",
+}
+DECIDED_LOOKS = {
+    "approve": "approved",
+    "edit": "edited",
+    "choose": "chosen",
+    "answer": "answered",
+    "reject": "rejected",
+    "abort": "stopped",
+}
+DECISIONS = {
+    "approve": "approved",
+    "edit": "approved with changes",
+    "answer": "answered",
+    "reject": "rejected",
+    "abort": "stopped",
+    "skip": "skipped",
+}
+FALLBACKS = {
+    "deny": "refuse",
+    "skip": "skip it",
+    "abort": "stop what asked",
+    "pause": "go on waiting, and do nothing",
 }
 WAKES = {
     "lease": "held by a worker",
@@ -222,6 +263,32 @@ def handoff_look(handoff: Handoff) -> str:
 def is_handoff(handle: str) -> bool:
     """Whether a handle is a handoff's: events and entries name what they were made under, a run or a handoff."""
     return handle.startswith("hof_")
+
+
+def is_escalation(handle: str | None) -> bool:
+    """Whether what a run waits for is a question in the inbox, and no question about the run itself."""
+    return handle is not None and handle.startswith("esc_")
+
+
+def escalation_look(found: Escalation) -> str:
+    """Which of STATES an ended escalation shows: what was said, or how it ended without a word."""
+    if found.state == escalation_model.DECIDED and found.answer:
+        return DECIDED_LOOKS.get(found.answer.decision, "answered")
+    return found.state
+
+
+def then(found: Escalation) -> str:
+    """What happens when nobody answers in time."""
+    if found.default in FALLBACKS:
+        return FALLBACKS[found.default]
+    return next((action.label for action in found.suggested_actions if action.id == found.default), found.default)
+
+
+def said(found: Escalation, decision: str, choice: str | None) -> str:
+    """A decision by the words it was offered with."""
+    if choice is not None:
+        return next((action.label for action in found.suggested_actions if action.id == choice), choice)
+    return DECISIONS.get(decision, decision)
 
 
 def handoff_title(handoff: Handoff) -> str:

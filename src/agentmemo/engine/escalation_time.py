@@ -165,7 +165,7 @@ def release(tx: Transaction, call: Call, row: rows.EscalationRow, reason: str) -
         tx, call, "escalation.release", {"kind": "escalation", "id": row.handle}, stream=row.handle, reason=reason
     )
     opened = row._replace(
-        state=state, holder=None, held_at=None, hold_until=None, extended=row.extended & ~1, climb_at=tx.now
+        state=state, holder=None, held_at=None, hold_until=None, extended=row.extended & ~rules.OF_HOLD, climb_at=tx.now
     )
     opened = change(tx, call, opened)
     told_all(tx, call, opened, f"released {opened.revision}")

@@ -8,7 +8,7 @@ from agentmemo import ids
 from agentmemo.engine import notifications
 from agentmemo.engine.call import Call, not_found
 from agentmemo.model import escalations as model
-from agentmemo.model.escalation_rules import Policy, needs_of
+from agentmemo.model.escalation_rules import DEADLINE_EXTENDED, SNOOZED, Policy, needs_of
 from agentmemo.store import blobs
 from agentmemo.store import escalations as rows
 from agentmemo.store.blobs import Packed
@@ -103,6 +103,8 @@ def view(
         next_told_at=row.climb_at,
         holder=_name(tx, call, row.holder),
         hold_until=row.hold_until,
+        snoozed=bool(row.extended & SNOOZED),
+        extended=bool(row.extended & DEADLINE_EXTENDED),
         assignee=_name(tx, call, row.assignee),
         occurrences=row.occurrences,
         last_at=row.last_at,

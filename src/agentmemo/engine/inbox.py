@@ -25,8 +25,6 @@ from agentmemo.store.database import Transaction
 
 SECTIONS = ("open", "mine", "snoozed", "undelivered", "done")
 COMMENTS_MAX = 1000
-# Bits of `extended`: the hold was prolonged by doing something; the deadline was moved.
-HOLD_EXTENDED, DEADLINE_EXTENDED = 1, 2
 SNOOZE_PERCENT = 80
 # An approval for the whole run may be used as often as the same action comes again in it.
 USES = {"once": 1, "run": 1000, "rule": 1}
@@ -118,7 +116,7 @@ def _hold(tx: Transaction, call: Call, row: rows.EscalationRow, until: int, act:
         holder=call.actor,
         held_at=tx.now,
         hold_until=until,
-        extended=row.extended & ~HOLD_EXTENDED,
+        extended=(row.extended & ~rules.OF_HOLD) | (rules.SNOOZED if act == "snooze" else 0),
         # Waiting for the climb is over: it goes on from here when the hold ends.
         climb_at=None,
     )
@@ -161,7 +159,10 @@ def delegate(tx: Transaction, call: Call, request: model.DelegateEscalation) -> 
     handed = row._replace(assignee=person)
     if row.holder == call.actor:
         state = model.next_state(row.state, "release", row.handle)
-        handed = handed._replace(state=state, holder=None, held_at=None, hold_until=None, climb_at=tx.now)
+        extended = row.extended & ~rules.OF_HOLD
+        handed = handed._replace(
+            state=state, holder=None, held_at=None, hold_until=None, extended=extended, climb_at=tx.now
+        )
     handed = escalation_time.change(tx, call, handed)
     told = policies.reach(tx, call, name, row.severity)
     notifications.enqueue(tx, call, row.id, f"delegated {handed.revision}", told)
@@ -172,7 +173,7 @@ def extend(tx: Transaction, call: Call, request: model.ExtendEscalation) -> mode
     """Move the deadline once, by as much as it had at the start."""
     row = existing(tx, call, request.escalation)
     _check_undecided(tx, call, row)
-    if row.extended & DEADLINE_EXTENDED:
+    if row.extended & rules.DEADLINE_EXTENDED:
         raise InvalidTransition(
             f"The deadline of {row.handle} was moved before.",
             why="It can be moved once.",
@@ -187,7 +188,7 @@ def extend(tx: Transaction, call: Call, request: model.ExtendEscalation) -> mode
         stream=row.handle,
         reason=request.comment,
     )
-    moved = row._replace(deadline=deadline, extended=row.extended | DEADLINE_EXTENDED, lapsed_at=None, warned=0)
+    moved = row._replace(deadline=deadline, extended=row.extended | rules.DEADLINE_EXTENDED, lapsed_at=None, warned=0)
     escalation_time.change(tx, call, moved)
     return changed(tx, call, row)
 
@@ -306,12 +307,12 @@ def _decide(
 
 def _prolong(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
     """Doing something prolongs one's hold, once; in any case the question has changed for who looks at it."""
-    holds = row.state == model.ACKNOWLEDGED and row.holder == call.actor and not row.extended & HOLD_EXTENDED
+    holds = row.state == model.ACKNOWLEDGED and row.holder == call.actor and not row.extended & rules.HOLD_EXTENDED
     if not holds:
         tx.write("escalation_touch", id=row.id, now=tx.now)
         return
     until = max(row.hold_until or 0, tx.now + round(policy_of(row).hold_seconds * SECOND))
-    escalation_time.change(tx, call, row._replace(hold_until=until, extended=row.extended | HOLD_EXTENDED))
+    escalation_time.change(tx, call, row._replace(hold_until=until, extended=row.extended | rules.HOLD_EXTENDED))
 
 
 def _check_undecided(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
@@ -332,11 +333,7 @@ def _check_undecided(tx: Transaction, call: Call, row: rows.EscalationRow) -> No
 
 def _check_person(call: Call, row: rows.EscalationRow, question: model.Question) -> None:
     """Four eyes: nobody approves what they asked for, or what their agent did, where the question says so."""
-    excluded = set(question.needs.exclude)
-    if "owner" in excluded:
-        excluded |= set(question.on_behalf_of)
-    name = call.caller.name
-    if name in excluded or call.caller.actor in excluded:
+    if rules.is_excluded(call.caller.actor, question.needs, question.on_behalf_of):
         raise PermissionDenied(
             f"{call.caller.actor} may not answer {row.handle}.",
             why="It needs the eyes of somebody else.",

@@ -21,6 +21,9 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 YEAR = round(366 * DAY) * SECOND
 WARNINGS = (50, 80)
 OCCURRENCES_TOLD = (10, 100, 1000)
+# Bits of `extended`: the hold was prolonged by doing something; the deadline was moved; the hold puts it off.
+HOLD_EXTENDED, DEADLINE_EXTENDED, SNOOZED = 1, 2, 4
+OF_HOLD = HOLD_EXTENDED | SNOOZED
 FIELDS_MAX = 30
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 
@@ -202,6 +205,12 @@ def needs_of(question: model.Question, policy: Policy) -> model.Needs:
     if policy.count <= needs.count:
         return needs
     return msgspec.structs.replace(needs, count=policy.count, deny=policy.deny)
+
+
+def is_excluded(person: str, needs: model.Needs, on_behalf_of: list[str]) -> bool:
+    """Whether this person (`person:ada`) may not answer: named by the question, or the owner of what asked."""
+    excluded = {*needs.exclude, *(on_behalf_of if "owner" in needs.exclude else ())}
+    return person in excluded or person.partition(":")[2] in excluded
 
 
 def tally(votes: list[model.Vote], needs: model.Needs) -> model.Vote | None:

@@ -54,7 +54,7 @@ WHERE workspace = :workspace AND ended_at IS NULL
     AND (asker = :asker OR :asker IS NULL)
     AND (run = :run OR :run IS NULL)
     AND (holder = :person OR assignee = :person OR :person IS NULL)
-    AND (hold_until > :snoozed OR :snoozed IS NULL)
+    AND ((hold_until > :snoozed AND extended >= 4) OR :snoozed IS NULL)
 ORDER BY rank, deadline, id LIMIT :limit;
 
 -- name: inbox_done
