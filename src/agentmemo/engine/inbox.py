@@ -9,7 +9,7 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import answer_links, audit, escalation_delivery, escalation_time
+from agentmemo.engine import answer_links, audit, escalation_delivery, escalation_time, notifications, policies
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing, policy_of, question_of, view, votes_by_person
 from agentmemo.engine.state import check_limit
@@ -162,7 +162,9 @@ def delegate(tx: Transaction, call: Call, request: model.DelegateEscalation) -> 
     if row.holder == call.actor:
         state = model.next_state(row.state, "release", row.handle)
         handed = handed._replace(state=state, holder=None, held_at=None, hold_until=None, climb_at=tx.now)
-    escalation_time.change(tx, call, handed)
+    handed = escalation_time.change(tx, call, handed)
+    told = policies.reach(tx, call, name, row.severity)
+    notifications.enqueue(tx, call, row.id, f"delegated {handed.revision}", told)
     return changed(tx, call, row)
 
 

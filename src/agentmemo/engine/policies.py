@@ -141,6 +141,16 @@ def recipients(
     contacts = {ruled.name: ruled.document for ruled in all_of(tx, call.workspace, model.CONTACT)}
     found = route_of(tx, call.workspace, route)
     people = _people(tx, call.workspace, found.steps[step % len(found.steps)], now) if found else list(contacts)
+    return _channels_of(contacts, people, severity)
+
+
+def reach(tx: Transaction, call: Call, person: str, severity: str) -> list[model.Recipient]:
+    """Where one person is told, whatever the routes say."""
+    found = current(tx, call.workspace, model.CONTACT, person)
+    return _channels_of({person: found.document}, [person], severity) if found else []
+
+
+def _channels_of(contacts: dict[str, model.Contact], people: list[str], severity: str | None) -> list[model.Recipient]:
     told = [
         model.Recipient(person, channel.kind, channel.address, contacts[person].sensitivity)
         for person in people

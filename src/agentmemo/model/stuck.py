@@ -105,7 +105,7 @@ def observe(memory: Memory, call: Call, rules: Rules = RULES) -> tuple[Memory, V
 
 def blocked(memory: Memory, call: Call) -> Verdict | None:
     """The verdict that refuses this call, or None if it may be made. A declared wait may be."""
-    exact = likeness.identity(call.tool, call.arguments).exact
+    exact = likeness.call_digest(call.tool, call.arguments)
     if call.wait is not None or exact not in memory.blocked:
         return None
     text = f"{_named(call.tool)} is blocked: it gave the same again and again. {_ADVICE[stuck_signals.REPEAT][0]}"
@@ -144,7 +144,7 @@ def _climb(memory: Memory, finding: Finding, mark: Mark) -> tuple[Memory, Verdic
 
 
 def _ignored_block(memory: Memory, call: Call, finding: Finding | None = None) -> Verdict:
-    key = likeness.identity(call.tool, call.arguments).exact
+    key = likeness.call_digest(call.tool, call.arguments)
     back = finding.back if finding else tuple(
         distance for distance, mark in enumerate(reversed(memory.marks), 1) if mark.call == key
     )  # fmt: skip
