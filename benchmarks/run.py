@@ -18,6 +18,7 @@ from types import ModuleType
 from harness import QUICK, REPETITIONS, SECONDS, Row, figure, time_left
 from subjects import (
     bytes_stored,
+    escalations,
     fsyncs,
     handoffs,
     handoffs_fairness,
@@ -58,6 +59,7 @@ SUBJECTS = (
     handoffs_idle,
     handoffs_fairness,
     handoffs_recovery,
+    escalations,
 )
 LATEST = Path(__file__).parent / "latest.json"
 HEADINGS = ("subject", "unit", "ours", "peer", "", "ratio", "target", "met")

@@ -23,11 +23,13 @@ from agentmemo.clock import Clock, SystemClock
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
+from agentmemo.engine.notification_messages import compose
 from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
+from agentmemo.notify.people import PeopleSender
 from agentmemo.notify.webhooks import WebhookSender
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
 from agentmemo.store.blobs import INLINE_BYTES_MAX
@@ -127,7 +129,8 @@ class LocalPlane:
         self.settings = settings
         self.engine = Engine(database, settings)
         self.webhooks = WebhookSender(self.engine)
-        self.upkeep = Upkeep(self.engine, self.webhooks.start_due)
+        self.people = PeopleSender(self.engine, compose)
+        self.upkeep = Upkeep(self.engine, self._send_due)
         self.users = 0
         # A server keeps its plane until it stops, whoever comes and goes.
         self.kept = False
@@ -137,11 +140,19 @@ class LocalPlane:
     def close(self) -> None:
         self.upkeep.stop()
         self.webhooks.close()
+        self.people.close()
         self.engine.close()
+
+    def _send_due(self) -> None:
+        """Begin to send what upkeep put into the outboxes."""
+        self.webhooks.start_due()
+        self.people.start_due()
 
 
 # Writes after which this process must do something itself.
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
+# Of what is sent together: what may ask for a result or an acceptance to be judged first.
+JUDGED = frozenset({"handoff.create", "handoff.complete"})
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
@@ -357,8 +368,8 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
     """A denial is committed before it is answered, and a name that is new has to be asked for over the network."""
     if not engine.database.capabilities.local and not engine.names.knows(caller, getattr(request, "namespace", None)):
         return True
-    if operation.name == "handoff.complete" and engine.carried.get(request.handoff, (1, None))[0]:
-        return True  # the result is checked first, however long that takes
+    if _may_be_judged(engine, operation, request):
+        return True
     permission = operation.permission
     if permission is None:
         return False
@@ -366,6 +377,15 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
         return True
     namespace = getattr(request, "namespace", None) if permission.startswith("state:") else None
     return not allows(caller.grants, permission, namespace)
+
+
+def _may_be_judged(engine: Engine, operation: Operation, request: Any) -> bool:
+    """A result is checked first, and so is what a result must be, however long that takes."""
+    if operation.name == "handoff.complete":
+        return bool(engine.carried.get(request.handoff, (1, None))[0])
+    if getattr(request, "acceptance", None) is not None:
+        return True
+    return any(call.operation in JUDGED for call in getattr(request, "calls", ()))
 
 
 async def _once(

@@ -24,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upkeep_interval_seconds: float = 0.5
     overdue_hours: float = 24.0
     pickup_seconds: float = 3600.0
+    progress_seconds: float = 3600.0
     handoff_hops_max: int = 16
     webhook_private_addresses: bool = False
     public_url: str = ""

@@ -18,6 +18,7 @@ DESIGN_1, STATE, RUNS, AUDIT, ACCESS, API = "promises", "state", "runs and steps
 HANDOFFS = "handoffs"
 POLICIES = "policies"
 ESCALATIONS = "escalations"
+REPORTS = "reports"
 
 PROMISES = {
     "article.state": Promise("The article's state calls run as written.", API),
@@ -137,6 +138,16 @@ PROMISES = {
     "policy.contact": Promise("Addresses of persons are shown to persons only.", POLICIES),
     "policy.silence": Promise("What is critical is silenced only by two persons.", POLICIES),
     "policy.calendar": Promise("A schedule takes its shifts from a calendar, and needs it no more.", POLICIES),
+    "report.attention": Promise("What asking people cost is counted, by person, asker and question.", REPORTS),
+    "report.window": Promise("A report counts its window and nothing outside of it.", REPORTS),
+    "report.reflex": Promise("Who approves nearly everything, or faster than anybody reads, is named.", REPORTS),
+    "report.often": Promise(
+        "A question that is asked again and again is shown, with a rule where one would do.", REPORTS
+    ),
+    "oversight.lines": Promise(
+        "Each requirement says how the plane is configured for it and what is missing.", REPORTS
+    ),
+    "oversight.part": Promise("What the oversight report calls the plane's part is kept.", REPORTS),
     "briefing.parts": Promise("The briefing tells goal, done, tried, decisions, budget and the next call.", RUNS),
     "briefing.short": Promise("A briefing has at most about 300 tokens.", RUNS),
     "briefing.fence": Promise("Text by other agents is fenced as data, with author and trust.", RUNS),
@@ -181,4 +192,8 @@ PROMISES = {
     "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
     "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
     "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
+    "stuck.ladder": Promise("A run in circles is told so, then refused, then put before a person.", ESCALATIONS),
+    "stuck.replay": Promise("What is told again after a restart is no repetition.", ESCALATIONS),
+    "stuck.steps": Promise("A run may have its steps watched.", ESCALATIONS),
+    "stuck.failures": Promise("The same failure in three runs is one question.", ESCALATIONS),
 }

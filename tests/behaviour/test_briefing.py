@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentmemo import InvalidInput
+from agentmemo.clock import SECOND, iso
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
@@ -119,3 +120,21 @@ def test_a_waiting_run_says_what_for(surface, agent):
     told = agent.briefing()
     assert run.id in str(told)
     assert told.data["runs"][0]["state"] == "pending"
+
+
+@promise("briefing.parts")
+def test_a_claim_that_was_forgotten_is_told(surface, agent):
+    task = surface.connect("lead").handoff.create(to_agent="agent", goal="Mend the login", progress_seconds=900)
+    claimed = agent.handoff.claim(heartbeat=False)
+    surface.plane.advance(100)
+    briefing = surface.connect("agent").briefing()
+    (held,) = briefing.data["held"]
+    assert (held["handoff"], held["epoch"], held["since"]) == (task.id, 1, iso(claimed.claimed_at))
+    assert held["progress_by"] == iso(claimed.claimed_at + 900 * SECOND)
+    assert 0 < held["lease_seconds_left"] <= surface.plane.settings.unattended_lease_seconds
+    told = str(briefing)
+    assert f'You hold {task.id} <agent:lead, trust: agent>: "Mend the login", since ' in told
+    assert f"handoff.complete('{task.id}', result, epoch=1)" in told
+    assert "No unfinished" not in told
+    agent.handoff.complete(task.id, 1)
+    assert agent.briefing().data["held"] == []

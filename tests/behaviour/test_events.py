@@ -13,7 +13,7 @@ from agentmemo.api.operations import BY_NAME, OPERATIONS
 from agentmemo.clock import SECOND
 from agentmemo.engine import handlers
 from agentmemo.errors import Error
-from agentmemo.model import access, audit, escalations, handoffs, policies, runs, state, system, webhooks
+from agentmemo.model import access, audit, escalations, handoffs, observations, policies, runs, state, system, webhooks
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.testing import ManualPlane
 
@@ -277,6 +277,10 @@ SCENARIOS = {
     "webhook.delete": (
         of("webhook.delete", lambda _w, f: webhooks.DeleteWebhook(id=f), World.webhook),
         ["webhook.delete"],
+    ),
+    "run.observe": (
+        under_claim("run.observe", lambda r: observations.ObserveCall(run=r, number=1, tool="ls")),
+        ["run.observe"],
     ),
     "step.start": (
         under_claim("step.start", lambda r: runs.StartStep(run=r, name="s", key="1", effect="write")),

@@ -125,14 +125,14 @@ def test_a_large_verification_lies_in_blobs(surface, sender, receiver):
 
 
 @promise("handoff.transaction")
-def test_what_is_created_and_completed_at_once_is_verified_too(sender, receiver):
+def test_what_is_created_and_completed_at_once_is_verified_too(surface, sender, receiver):
     large = ["x" * 50] * 200
     with receiver.transaction() as tx:
-        tx.handoff.create(to_agent="receiver", context=large, acceptance={"verifier": "judge"}, key="k")
-    made = sender.handoff.find("k")
-    with receiver.transaction() as tx:
-        tx.handoff.complete(made.id, large)
-    assert sender.handoff.get(made.id).state == "submitted"
+        made = tx.handoff.create(to_agent="receiver", context=large, acceptance={"verifier": "judge"})
+        tx.handoff.complete(made, large)
+    assert sender.handoff.get(made).state == "submitted"
+    asked = surface.connect("judge").handoff.claim()
+    assert (asked.context["context"], asked.context["result"]) == (large, large)
 
 
 @promise("handoff.capability")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agentmemo import InvalidInput, InvalidTransition, NotFound, PermissionDenied
+from agentmemo import InvalidInput, InvalidTransition, LeaseLost, NotFound, PermissionDenied
 from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
 from agentmemo.engine.audit import _filter
@@ -179,6 +179,30 @@ def test_more_bad_input_is_refused(surface, sender):
     assert list(sender.handoff.list()) == []
 
 
+@promise("handoff.lineage")
+def test_handing_over_under_a_claim_that_was_made_by_hand(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", goal="all", budget={"tokens": 100})
+    claimed = receiver.handoff.claim()
+    part = receiver.handoff.create(to_agent="other", under=claimed)
+    assert (part.parent, part.root, part.budget.tokens) == (task.id, task.id, 100)
+    assert part.on_behalf_of == ["agent:sender", "agent:receiver"]
+    receiver.handoff.release(task.id, "later", attempted=False)
+    with pytest.raises(LeaseLost):
+        receiver.handoff.create(to_agent="other", under=claimed)
+
+
+@promise("handoff.list")
+def test_a_brief_list_reads_no_packages(surface, sender, receiver):
+    sender.handoff.create(to_agent="receiver", goal="look", workflow="scan", context={"a": 1}, constraints=["none"])
+    task = receiver.handoff.claim()
+    receiver.handoff.complete(task.id, "done")
+    (full,), (brief,) = sender.handoff.list(), sender.handoff.list(brief=True)
+    assert (full.context, full.constraints, full.result) == ({"a": 1}, ["none"], "done")
+    assert (brief.context, brief.constraints, brief.result) == (None, [], None)
+    told = ("id", "state", "to_agent", "from_agent", "goal", "workflow", "updated_at", "ended_at", "holder")
+    assert [getattr(brief, name) for name in told] == [getattr(full, name) for name in told]
+
+
 @promise("input.refused")
 def test_a_cursor_that_was_made_up_is_refused(sender):
     sender.handoff.create(to_agent="sender")
@@ -188,7 +212,7 @@ def test_a_cursor_that_was_made_up_is_refused(sender):
                 ask(cursor=make_cursor(f"handoff.{operation}", None, position))
     for position in (-1, "x", [1]):
         with pytest.raises(InvalidInput, match="not one of ours"):
-            sender.handoff.list(cursor=make_cursor("handoff.list", [None] * 4, position))
+            sender.handoff.list(cursor=make_cursor("handoff.list", [None] * 4 + [False], position))
 
 
 @promise("trail.private")

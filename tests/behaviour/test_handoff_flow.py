@@ -508,3 +508,22 @@ def test_one_handoff_that_cannot_be_dealt_with_keeps_no_other(surface, sender, m
     surface.plane.advance(1)
     assert sender.handoff.get(good.id).escalated_at is not None
     assert bad.id in caplog.text
+
+
+@promise("handoff.clocks")
+def test_the_progress_clock_has_a_default_and_hears_the_steps_of_a_run(surface, sender, receiver):
+    seconds = surface.plane.settings.progress_seconds
+    task = sender.handoff.create(to_agent="receiver")
+    stepped = []
+
+    def work(handoff, run):
+        for number in range(3):
+            surface.plane.advance(seconds * 0.7)
+            run.step("scan", lambda: 1, key=str(number))
+        stepped.extend(events(sender, task.id))
+        surface.plane.advance(seconds * 0.7)
+        surface.plane.advance(seconds * 0.7)
+
+    receiver.handoff.work(work, until_idle=True)
+    assert "stall" not in stepped
+    assert events(sender, task.id).count("stall") == 1

@@ -495,3 +495,21 @@ def test_who_claims_what_was_escalated_takes_it_off_the_list(surface, sender, re
     assert task.id in " ".join(sender.status().overdue)
     receiver.handoff.claim()
     assert sender.status().overdue == []
+
+
+@promise("handoff.unattended")
+def test_every_claim_without_heartbeats_lasts_while_its_holder_calls(surface, sender):
+    """Claims with leases of their own stand for several workers of one agent, and a heartbeat is no call of theirs."""
+    tasks = [sender.handoff.create(to_agent="model") for _ in range(2)]
+    model = surface.connect("model")
+    for seconds in (60, 90):
+        model.handoff.claim(lease_seconds=seconds)
+    for _ in range(4):
+        surface.plane.advance(45)
+        model.handoff.list()
+        sender.state.set("n", "k", 1)  # behind the renewal, which nobody waits for
+    assert {sender.handoff.get(task.id).state for task in tasks} == {"claimed"}
+    model.run("job", key="1").__enter__()  # from now on this connection has a heart
+    surface.plane.advance(55)
+    surface.plane.advance(60)
+    assert {sender.handoff.get(task.id).state for task in tasks} == {"pending"}

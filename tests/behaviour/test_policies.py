@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentmemo import Conflict, InvalidInput, LimitExceeded, NotFound, PermissionDenied, VersionConflict
+from agentmemo import Conflict, Grant, InvalidInput, LimitExceeded, NotFound, PermissionDenied, VersionConflict
 from agentmemo.model.access import AGENT_DEFAULT
 from agentmemo.model.policies import EXAMPLES, Route, Step
 
@@ -198,6 +198,32 @@ def test_agents_see_no_addresses(surface, ana, ben):
     for found in seen:
         assert found.document == {"channels": [{"kind": "email", "address": "(shown to persons only)"}]}
         assert found.digest == made.digest
+
+
+@promise("policy.contact")
+def test_a_persons_webhook_has_a_secret_that_is_shown_to_its_person(surface, ana):
+    url = "https://example.org/told"
+    contact = {"channels": [{"kind": "webhook", "address": url}, {"kind": "email", "address": "ana@example.org"}]}
+    assert ana.policies.set("contact", "ana", contact).webhook_secrets == {}
+    found = ana.policies.get("contact", "ana").webhook_secrets
+    assert list(found) == [url]
+    assert found[url].startswith("whsec_")
+    assert ana.policies.get("contact", "ana").webhook_secrets == found
+    other = surface.connect(person="ben", grants=[Grant(permissions=("policies:*",))])
+    assert other.policies.get("contact", "ana").webhook_secrets == {}
+    assert surface.connect("worker").policies.get("contact", "ana").webhook_secrets == {}
+    assert ana.policies.list()[0].webhook_secrets == {}
+
+
+@promise("policy.contact")
+def test_nobody_is_reached_where_another_says(surface, ana):
+    other = surface.connect(person="ben", grants=[Grant(permissions=("policies:*",))])
+    with pytest.raises(PermissionDenied):
+        other.policies.set("contact", "ana", CONTACT)
+    ana.policies.set("contact", "ana", CONTACT)
+    with pytest.raises(PermissionDenied):
+        other.policies.delete("contact", "ana")
+    assert other.policies.set("contact", "ben", CONTACT).version == 1
 
 
 @promise("policy.silence")

@@ -65,6 +65,28 @@ def test_a_handoff_from_its_creation_to_its_result(sender, taker, agent):
     assert agent.handoff.get(made["id"]).received_at is not None
 
 
+def test_handing_over_under_a_claim_carries_what_belongs_to_it(agent, taker, claimed):
+    made = taker("create", "--under", claimed[:14], "--epoch", "1", "--to-agent", "other", "--json").json
+    assert (made["parent"], made["root"]) == (claimed, claimed)
+    assert made["on_behalf_of"] == ["agent:worker", "agent:taker"]
+    assert [each.id for each in agent.handoff.lineage(claimed)] == [claimed, made["id"]]
+    assert taker("create", "--under", claimed, "--epoch", "7", "--to-agent", "other").status == 4
+    assert "go together" in taker("create", "--under", claimed, "--to-agent", "other").err
+
+
+def test_a_list_reads_no_packages_unless_they_are_asked_for(agent, taker):
+    agent.handoff.create(to_agent="taker", goal="look", context={"large": "x" * 10_000})
+    agent.handoff.create(to_agent="taker", context={"no": "goal"}, key="k-1")
+    shown = taker("list").out
+    assert "look" in shown
+    assert "key k-1" in shown
+    assert "large" not in shown
+    full, brief = taker("list", "--json").json["items"], taker("list", "--json", "--brief").json["items"]
+    assert full[1]["context"]["large"]
+    assert [each["context"] for each in brief] == [None, None]
+    assert [each["goal"] for each in brief] == ["", "look"]
+
+
 def test_a_claim_outlives_its_process_and_carries_its_own_lease(agent, taker, cli, claimed):
     held = agent.handoff.get(claimed)
     assert (held.state, held.holder, held.attempt) == ("claimed", "agent:taker", 1)

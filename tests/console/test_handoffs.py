@@ -6,6 +6,8 @@ import msgspec
 import pytest
 from playwright.sync_api import expect
 
+from agentmemo import current_step
+from agentmemo.engine.upkeep.outbox import fill_outbox
 from agentmemo.model.access import Grant
 
 GOAL = "Is the signature reuse exploitable?"
@@ -519,3 +521,53 @@ def test_typed_words_stay_when_something_happens(busy, live):
 def test_the_stream_is_refused_without_a_session(busy, open_tab):
     answer = open_tab().context.request.get(f"{busy.url}/handoffs/{busy.asked}/live?after=0", timeout=5000)
     assert answer.status == 204
+
+
+def ladder(tab):
+    return [" ".join(row.split()) for row in tab.page.locator("#p-ladder tbody tr").all_inner_texts()]
+
+
+def test_the_ladder_of_pickup_is_drawn_and_told(busy, person):
+    person.go(f"/handoffs/{busy.tests}")
+    assert ladder(person) == [
+        "Announced in the briefing of queue browser-tests 14:13:20 yes",
+        "Waiters of queue browser-tests are answered 14:13:20 yes",
+        "Webhook none was told never no",
+        "Fallback ci 14:14:20 yes",
+        "Escalated its sender and the people 14:15:20 yes",
+    ]
+    drawing = person.page.get_by_role("region", name="Diagram: pickup ladder")
+    assert "Reached: announced, waiters, fallback, escalated." in drawing.locator("title").text_content()
+    assert (drawing.locator("circle.c-1").count(), drawing.locator("circle.c-open").count()) == (4, 1)
+    person.go(f"/handoffs/{busy.asked}")
+    assert "claimed after 1 min" in person.text("#p-ladder .stay")
+    assert [row.rsplit(" ", 1)[1] for row in ladder(person)] == ["yes", "yes", "needed", "needed"]
+
+
+def test_the_webhook_stands_on_the_ladder(world, tab):
+    world.other("docs").webhooks.create("http://127.0.0.1:9/")
+    made = world.agent.handoff.create(to_agent="docs", goal="Write it")
+    world.later(1)
+    fill_outbox(world.plane.engine)
+    tab.go(f"/handoffs/{made.id}")
+    assert "Webhook is tried again 14:02:01 no" in ladder(tab)
+    (sent,) = world.admin.webhooks.deliveries(subject=made.id)
+    world.plane.engine.database.write(
+        lambda tx: tx.write("delivery_end", id=sent.id, state="delivered", status=200, error="", now=tx.now), lane=1
+    )
+    tab.go(f"/handoffs/{made.id}")
+    assert "Webhook answered 14:02:01 yes" in ladder(tab)
+    other = world.agent.handoff.create(to_agent="other", goal="Another")
+    assert list(world.admin.webhooks.deliveries(subject=other.id)) == []
+
+
+def test_what_was_spent_under_it_is_told(world, tab):
+    budget = {"nanousd": 500_000_000}
+    made = world.agent.handoff.create(to_agent="docs", goal="Write it", budget=budget)
+
+    def write(_, run):
+        run.step("ask", lambda: current_step().charge(tokens=1200, nanousd=37_000_000))
+
+    world.other("docs").handoff.work(write, until_idle=True)
+    tab.go(f"/handoffs/{made.id}")
+    assert "Spent $0.037 of $0.500, 1,200 tokens, one step" in " ".join(tab.text("#p-about").split())

@@ -16,11 +16,6 @@ from agentmemo.store.queries import Query, load
 from agentmemo.testing import ManualPlane
 
 HOUR = 3600.0
-ASK = """
-INSERT INTO escalation (id, handle, workspace, digest, state, kind, severity, rank, reason, asker, irreversible, policy,
-    fallback, deadline, due_at, last_at, created_at, updated_at)
-VALUES (7, 'esc_0000000000000007', 1, '', 'open', 'question', 'high', 1, 'Roll back?', 1, 0, '{}', 'deny', :now, :now,
-    :now, :now, :now)"""
 HELD = "SELECT hash, code, misses, used_at FROM answer_link"
 
 
@@ -28,19 +23,22 @@ class Desk:
     def __init__(self, plane):
         self.plane = plane
         self.engine = plane.engine
-        plane.connect("agent").state.set("n", "k", 1)
+        agent = plane.connect("agent")
+        self.question = agent.escalations.create(severity="high", reason="Roll back?", wait=False).id
         self.call = self.engine.system_calls({1})[1]
         self.engine.pepper()
-        self.write(lambda tx: tx.run("test_ask", now=tx.now))
+        (self.number, *_) = self.engine.database.read(
+            lambda tx: tx.one("escalation_get", workspace=1, handle=self.question)
+        )
 
     def write(self, work):
         return self.engine.database.write(work, lane=1)
 
-    def link(self, hours=1.0, escalation=7):
+    def link(self, hours=1.0):
         deadline = self.plane.clock.now_us() + round(hours * HOUR * 1_000_000)
         return self.write(
             lambda tx: answer_links.make_link(
-                tx, self.call, escalation=escalation, notification="ntf_1", person="maria", deadline=deadline
+                tx, self.call, escalation=self.number, notification="ntf_1", person="maria", deadline=deadline
             )
         )
 
@@ -56,14 +54,15 @@ class Desk:
         caller = Caller(kind="person", name=person, door="link", link=link)
         return Call(self.engine, caller, 1, self.engine.names.actor(1, "person", person))
 
-    def use(self, caller, *, guarded=True, escalation=7):
+    def use(self, caller, *, guarded=True, escalation=None):
+        escalation = escalation or self.number
         return self.write(lambda tx: answer_links.use(tx, caller, escalation=escalation, guarded=guarded))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def desk(request, tmp_path):
     place = tmp_path / "plane.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    load(request.param).update({"test_ask": Query(ASK), "test_held": Query(HELD)})
+    load(request.param).update({"test_held": Query(HELD)})
     plane = ManualPlane(place, settings=Settings(postgres_allow_lossy=True))
     yield Desk(plane)
     plane.close()
@@ -78,9 +77,8 @@ def test_a_link_answers_once_with_its_code(desk):
     assert len(link.token) == 43
     assert len(link.code) == 4
     found = desk.look(link.token)
-    assert (found.handle, found.person_kind, found.person_name, found.used_at) == (
-        "esc_0000000000000007", "person", "maria", None,
-    )  # fmt: skip
+    assert (found.handle, found.person_kind, found.person_name) == (desk.question, "person", "maria")
+    assert found.used_at is None
     assert desk.check(link.token, link.code)[0] == found
     caller = desk.caller(link.token, link.code)
     assert link.token not in repr(caller.caller)
@@ -186,7 +184,7 @@ def test_no_other_token_leads_anywhere(desk):
         with pytest.raises(NotFound):
             desk.check(token, link.code)
     with pytest.raises(NotFound):
-        desk.use(desk.caller(link.token, link.code), escalation=8)
+        desk.use(desk.caller(link.token, link.code), escalation=desk.number + 1)
     with pytest.raises(NotFound):
         desk.use(desk.caller(link.token, link.code, person="otto"))
 
@@ -196,7 +194,7 @@ def test_a_use_that_is_undone_leaves_the_link(desk):
     caller = desk.caller(link.token, link.code)
 
     def answer_that_fails(tx):
-        answer_links.use(tx, caller, escalation=7, guarded=True)
+        answer_links.use(tx, caller, escalation=desk.number, guarded=True)
         raise LookupError
 
     with pytest.raises(LookupError):

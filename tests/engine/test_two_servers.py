@@ -154,3 +154,22 @@ def test_nothing_stays_open_in_the_database_while_a_step_works(postgres_url, one
     with one.run("r", key="1") as run:
         run.step("before", lambda: 1)
         assert run.step("model call", look) == []
+
+
+def test_a_claim_without_heartbeats_lasts_wherever_its_holder_calls(planes):
+    sender = planes[0].connect("sender")
+    task = sender.handoff.create(to_agent="model")
+    first, second = (plane.connect("model") for plane in planes)
+    first.handoff.claim(lease_seconds=60)
+    planes[1].upkeep()  # the other server learns of it
+    written = []
+    for number in range(12):
+        planes[0].clock.advance(15)
+        second.state.set("n", "k", number)
+        written.append(planes[0].engine.database.read(lambda tx: tx.all("worker_unattended_all"))[0][4])
+        planes[0].upkeep()
+        planes[1].upkeep()
+    assert sender.handoff.get(task.id).state == "claimed"
+    assert len(set(written)) == 1 + 6, "at the claim, and then at most once per third of the lease"
+    planes[0].advance(61)
+    assert sender.handoff.get(task.id).state == "pending"

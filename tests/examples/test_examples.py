@@ -169,6 +169,17 @@ def test_work_that_lost_its_holder_is_taken_over_and_answered(shell):
     ]
 
 
+def test_a_killed_agent_gets_its_answer_in_another_process(shell):
+    choices = ["Rollback deploy", "Patch immediately", "Notify team"]
+    assert shell.run("escalation.py") == [
+        "agent: scanned",
+        "the agent was killed while it waited",
+        f"ana: high: Security vulnerability found in production; {choices}",
+        "agent: person:ana chose rollback-deploy",
+        "asked 1 time, answer applied",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "last"),
     [

@@ -27,7 +27,6 @@ MODULES = {
         "anyio._backends._asyncio",
     ],
 }
-CHECKS = ["jsonschema_rs"]  # imported when the first acceptance is met
 STEPS = {
     "researcher": ["read", "locate", "hand over", "conclude"],
     "engineer": ["plan", "change", "test", "hand on"],
@@ -53,7 +52,7 @@ class Nursery:
             reading = os.open(orders, os.O_RDONLY | os.O_NONBLOCK)
             self._orders = os.open(orders, os.O_WRONLY)
             os.set_blocking(reading, True)
-            command = [python, Path(__file__).with_name("nursery.py"), FOLDER / f"{name}.py", *MODULES[name], *CHECKS]
+            command = [python, Path(__file__).with_name("nursery.py"), FOLDER / f"{name}.py", *MODULES[name]]
             self._starting = subprocess.Popen(command, stdin=reading)
             os.close(reading)
 

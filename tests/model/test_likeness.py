@@ -52,27 +52,41 @@ def test_what_says_something_is_not_left_out(one, other):
 
 
 def test_a_call_is_its_tool_and_its_arguments():
-    assert likeness.identity("a", {"x": 1}) != likeness.identity("b", {"x": 1})
-    assert likeness.identity("a", {"x": 1}).exact != likeness.identity("a", {"x": 2}).exact
-    assert likeness.identity("a", {"x": 1}).loose == likeness.identity("a", {"x": 2}).loose
-    assert likeness.identity("a", {"x": "e1"}).loose == likeness.identity("a", {"x": "e2"}).loose
-    assert likeness.identity("a", {"x": "f1.py"}).loose != likeness.identity("a", {"x": "f2.py"}).loose
-    assert likeness.identity("a", {"x": True}).loose != likeness.identity("a", {"x": False}).loose
-    assert likeness.identity("a", {"trace_id": "1"}) == likeness.identity("a", {"trace_id": "2"})
+    digest = likeness.call_digest
+    assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
+    assert digest("a", {"trace_id": "1"}) == digest("a", {"trace_id": "2"})
+    assert len({digest("a", {"x": 1}), digest("b", {"x": 1}), digest("a", {"x": 2}), digest("a", "x")}) == 4
+
+
+def test_a_call_without_its_numbers_and_references():
+    def loose(arguments, tool="a"):
+        return likeness.features(tool, arguments).loose
+
+    assert loose({"x": 1}) == loose({"x": 2})
+    assert loose({"x": "e1"}) == loose({"x": "e2"})
+    assert loose({"x": 1}) != loose({"x": 1}, "b")
+    for one, other in (("f1.py", "f2.py"), (True, False), ([1], [2]), ("a", "b")):
+        assert loose({"x": one}) != loose({"x": other})
+        assert loose(one) != loose(other)
+
+
+def test_of_many_fields_none_is_left_out():
+    many = {f"field{n}": 0 for n in range(likeness.FIELDS_COMPARED)}
+    assert likeness.features("a", many | {"z": 1}).loose != likeness.features("a", many | {"z": 2}).loose
 
 
 def test_targets_are_what_a_text_is_about():
     def targets(text):
-        return likeness.identity("shell", {"command": text}).targets
+        return likeness.features("shell", {"command": text}).targets
 
     assert targets("please read the file a.py now") == targets("now read a.py, and quickly.")
     assert targets("please read the file a.py now") != targets("please read the file b.py now")
-    assert likeness.identity("t", "read a.py").targets != likeness.identity("t", "read b.py").targets
+    assert likeness.features("t", "read a.py").targets != likeness.features("t", "read b.py").targets
 
 
 def test_of_long_texts_the_ends_are_compared():
     words = [chr(97 + n // 26) + chr(97 + n % 26) for n in range(500)]
-    sketch = likeness.identity("t", {"text": " ".join(words)}).sketch
+    sketch = likeness.features("t", {"text": " ".join(words)}).sketch
     assert len(sketch) == likeness.WORDS_COMPARED
 
 

@@ -203,6 +203,19 @@ def test_slack_buttons_carry_values_and_no_address():
     assert ["confirm" in button for button in actions["elements"]] == [False, True, False]
 
 
+def test_what_is_approved_is_shown_exactly_and_whole():
+    action = 'run {\n  "text": "two  spaces \u202e"\n}'
+    text = forms.plain_text(msgspec.structs.replace(MESSAGE, action=action))
+    assert '    "text": "two  spaces \ufffd"\n' in text
+    for long in ("x" * 501, "line\n" * 21, "x" * 400 + ("\n" + "x" * 400) * 6, "&" * 499 + "\n" + "&" * 30):
+        options = (Option(decision="approve", label="Approve"), *OPTIONS)
+        message = msgspec.structs.replace(MESSAGE, action=long, options=options)
+        (actions,) = [block for block in forms.slack(message)["blocks"] if block["type"] == "actions"]
+        decisions = [json.loads(button["value"])["decision"] for button in actions["elements"]]
+        assert "approve" not in decisions
+        assert "reject" in decisions
+
+
 def test_ntfy_only_leads_to_a_page():
     body = forms.ntfy(MESSAGE, "topic")
     assert [action["action"] for action in body["actions"]] == ["view"]

@@ -13,10 +13,12 @@ from aiosmtpd.smtp import AuthResult
 
 
 class Receiver:
-    """Keeps what it is sent and answers as told: 200, or one of `answers` a call: a status, or (status, body)."""
+    """Keeps what it is sent and answers as told, with one of `answers` a call or the standing one: a status, or
+    (status, body)."""
 
     def __init__(self):
         self.answers = []
+        self.standing_answer = 200
         self.headers = {}
         self.got = []
         receiver = self
@@ -25,7 +27,7 @@ class Receiver:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.got.append((self.path, {name.lower(): text for name, text in self.headers.items()}, body))
-                answer = receiver.answers.pop(0) if receiver.answers else 200
+                answer = receiver.answers.pop(0) if receiver.answers else receiver.standing_answer
                 status, content = answer if isinstance(answer, tuple) else (answer, b"")
                 self.send_response(status)
                 self.send_header("location", "http://127.0.0.1:9/elsewhere")

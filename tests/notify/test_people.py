@@ -8,23 +8,16 @@ import msgspec
 import pytest
 
 from agentmemo.engine import notifications
+from agentmemo.engine.notification_messages import compose
 from agentmemo.engine.notifications import Recipient
-from agentmemo.model.notifications import PAUSES_SECONDS, Message, Option, Over
+from agentmemo.model.notifications import PAUSES_SECONDS
 from agentmemo.notify.channels import NotSent
 from agentmemo.notify.people import PeopleSender
 from agentmemo.settings import Settings
-from agentmemo.store.queries import Query, load
 from agentmemo.testing import ManualPlane
 
 MARIA = Recipient("maria", "email", "maria@example.org")
 OTTO = Recipient("otto", "slack", "U0")
-ASK = """
-INSERT INTO escalation (id, handle, workspace, digest, state, kind, severity, rank, reason, asker, irreversible, policy,
-    fallback, deadline, due_at, last_at, created_at, updated_at)
-VALUES (:id, :handle, 1, '', 'open', 'question', 'high', 1, 'Roll back?', 1, 0, '{}', 'deny', :deadline, :now, :now,
-    :now, :now)"""
-END = "UPDATE escalation SET state = 'decided', due_at = NULL, ended_at = :now WHERE id = :id"
-SEEN = "SELECT state, attempts, next_at, provider, error FROM notification WHERE person = :person"
 
 
 class Outbox:
@@ -50,30 +43,17 @@ class Outbox:
         return provider
 
 
-def compose(tx, call, due):
-    over = Over(state="decided", label="yes", by="person:maria", at=tx.now) if due.ended_at else None
-    return Message(
-        id=due.id, escalation=due.handle, workspace="default", person=due.person, occasion=due.occasion, at=tx.now,
-        question="Roll back?", severity="high", why="because", options=(Option(decision="approve", label="Approve"),),
-        deadline=tx.now + 3_600_000_000, guarded=True, over=over,
-    )  # fmt: skip
-
-
 class Desk:
     """A plane with one question, and what people are told of it."""
 
     def __init__(self, plane):
         self.plane = plane
         self.engine = plane.engine
-        plane.connect("agent").state.set("n", "k", 1)
+        self.agent = plane.connect("agent")
+        self.question = self.agent.escalations.create(severity="high", reason="Roll back?", wait=False)
         self.call = self.engine.system_calls({1})[1]
         self.outbox = Outbox()
         self.sender = self.new_sender()
-        self.write(
-            lambda tx: tx.run(
-                "test_ask", id=7, handle="esc_0000000000000007", deadline=tx.now + 3_600_000_000, now=tx.now
-            )
-        )
 
     def new_sender(self):
         made = PeopleSender(self.engine, compose)
@@ -83,28 +63,29 @@ class Desk:
     def write(self, work):
         return self.engine.database.write(work, lane=1)
 
-    def tell(self, *recipients, occasion="step 1"):
-        return self.write(lambda tx: notifications.enqueue(tx, self.call, 7, occasion, recipients))
-
-    def end(self):
+    def tell(self, *recipients, occasion="extra"):
         def work(tx):
-            tx.run("test_end", id=7, now=tx.now)
-            return notifications.outdated(tx, 7)
+            (number, *_) = tx.one("escalation_get", workspace=1, handle=self.question.id)
+            return notifications.enqueue(tx, self.call, number, occasion, recipients)
 
         return self.write(work)
 
+    def end(self):
+        self.agent.escalations.withdraw(self.question.id, "solved itself")
+
     def seen(self, person="maria"):
-        return self.engine.database.read(lambda tx: tx.one("test_seen", person=person))
+        """The newest message to a person, as it stands with its question."""
+        found = [told for told in self.agent.escalations.get(self.question.id).told if told.person == person]
+        return found[-1] if found else None
 
     def trail(self):
-        events = self.plane.connect("agent").audit.events()
+        events = self.agent.audit.events()
         return [event for event in events if event.operation.startswith("notification.")]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def desk(request, tmp_path):
     place = tmp_path / "plane.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    load(request.param).update({"test_ask": Query(ASK), "test_end": Query(END), "test_seen": Query(SEEN)})
     settings = Settings(postgres_allow_lossy=True, public_url="https://memo.example.org/")
     plane = ManualPlane(place, settings=settings)
     yield Desk(plane)
@@ -117,12 +98,11 @@ def test_each_occasion_reaches_each_address_once(desk):
     assert desk.sender.send_due() == 2
     assert desk.sender.send_due() == 0
     assert desk.tell(MARIA) == 0
-    assert desk.tell(MARIA, occasion="50 %") == 1
+    assert desk.tell(MARIA, occasion="another") == 1
     assert desk.sender.send_due() == 1
     assert [address for _, address in desk.outbox.sent] == ["maria@example.org", "U0", "maria@example.org"]
-    state, attempts, next_at, provider, error = desk.seen("otto")
-    assert (state, attempts, next_at, error) == ("sent", 0, None, "")
-    assert provider.startswith("provider of ntf_")
+    seen = desk.seen("otto")
+    assert (seen.state, seen.attempts, seen.error, seen.sent_at) == ("sent", 0, "", desk.plane.clock.now_us())
 
 
 def test_the_trail_says_who_was_told_and_not_where(desk):
@@ -134,10 +114,10 @@ def test_the_trail_says_who_was_told_and_not_where(desk):
         "notification.fail", "failed", "the recipient is refused",
     )  # fmt: skip
     assert sent.operation == "notification.send"
-    assert sent.stream == "esc_0000000000000007"
+    assert sent.stream == desk.question.id
     assert (sent.subject["channel"], sent.subject["person"], sent.subject["state"]) == ("slack", "otto", "sent")
     assert "example.org" not in str(msgspec.to_builtins(failed))
-    assert desk.plane.connect("agent").audit.verify().intact
+    assert desk.agent.audit.verify().intact
 
 
 def test_what_fails_is_tried_again_with_pauses_and_given_up(desk):
@@ -146,10 +126,11 @@ def test_what_fails_is_tried_again_with_pauses_and_given_up(desk):
     for attempt in range(1, len(PAUSES_SECONDS) + 1):
         assert desk.sender.send_due() == 1
         assert desk.sender.send_due() == 0, "it pauses first"
-        assert desk.seen()[:2] == ("queued" if attempt < len(PAUSES_SECONDS) else "failed", attempt)
+        seen = desk.seen()
+        assert (seen.state, seen.attempts) == ("queued" if attempt < len(PAUSES_SECONDS) else "failed", attempt)
         desk.plane.clock.advance(PAUSES_SECONDS[-1] * 1.5)
     assert desk.sender.send_due() == 0
-    assert desk.seen()[4] == "down"
+    assert desk.seen().error == "down"
     assert [event.operation for event in desk.trail()] == ["notification.fail"]
 
 
@@ -161,7 +142,7 @@ def test_a_channel_that_says_when_is_not_asked_before(desk):
     assert desk.sender.send_due() == 0
     desk.plane.clock.advance(1)
     assert desk.sender.send_due() == 1
-    assert desk.seen()[0] == "sent"
+    assert desk.seen().state == "sent"
 
 
 def test_two_servers_do_not_both_send(desk):
@@ -183,28 +164,34 @@ def test_a_server_that_dies_while_it_sends_leaves_the_message(desk):
     assert desk.sender.send_due() == 0
     desk.plane.clock.advance(61)
     assert desk.sender.send_due() == 1
-    assert desk.seen()[0] == "sent"
+    assert desk.seen().state == "sent"
 
 
 def test_after_the_decision_everybody_who_was_told_hears_of_it(desk):
     desk.tell(MARIA, OTTO)
     desk.sender.send_due()
     desk.plane.clock.advance(1)
-    assert desk.end() == 2
+    desk.end()
     assert desk.sender.send_due() == 2
     assert desk.sender.send_due() == 0
-    assert {message.over.by for _, message, _ in desk.outbox.updated} == {"person:maria"}
+    assert {message.over.state for _, message, _ in desk.outbox.updated} == {"withdrawn"}
     assert all(provider == f"provider of {message.id}" for provider, message, _ in desk.outbox.updated)
     assert all(not message.answer_url for _, message, _ in desk.outbox.updated)
-    assert desk.seen()[:3] == desk.seen("otto")[:3] == ("expired", 0, None)
+    assert desk.seen().state == desk.seen("otto").state == "expired"
 
 
 def test_who_was_not_told_before_the_decision_is_not_told_at_all(desk):
     desk.tell(MARIA)
-    assert desk.end() == 0
+    desk.end()
     assert desk.sender.send_due() == 0
     assert desk.outbox.sent == []
-    assert desk.seen()[0] == "expired"
+    assert desk.seen().state == "expired"
+
+
+def test_what_is_over_is_told_to_nobody_new(desk):
+    desk.end()
+    assert desk.tell(MARIA) == 0
+    assert desk.seen() is None
 
 
 def test_a_decision_while_a_message_is_on_its_way_follows_it(desk):
@@ -215,7 +202,7 @@ def test_a_decision_while_a_message_is_on_its_way_follows_it(desk):
     desk.sender.send_due()
     ((_, message, _),) = desk.outbox.updated
     assert message.over is not None
-    assert desk.seen()[0] == "expired"
+    assert desk.seen().state == "expired"
 
 
 def test_an_update_that_fails_is_tried_again(desk):
@@ -224,11 +211,10 @@ def test_an_update_that_fails_is_tried_again(desk):
     desk.end()
     desk.outbox.refusals = [NotSent("down")]
     desk.sender.send_due()
-    assert desk.seen()[0] == "sent"
+    assert desk.seen().state == "sent"
     desk.plane.clock.advance(60)
     desk.sender.send_due()
-    assert desk.seen()[0] == "expired"
-    desk.end()
+    assert desk.seen().state == "expired"
     assert desk.sender.send_due() == 0
 
 
@@ -242,9 +228,9 @@ def test_a_message_that_cannot_be_written_does_not_stop_the_others(desk, caplog)
     desk.tell(MARIA, OTTO)
     desk.sender.start_due()
     desk.sender.close()
-    assert desk.seen("otto")[0] == "sent"
-    assert desk.seen()[:2] == ("queued", 1)
-    assert desk.seen()[4] == "could not be written: ValueError"
+    assert desk.seen("otto").state == "sent"
+    assert (desk.seen().state, desk.seen().attempts) == ("queued", 1)
+    assert desk.seen().error == "could not be written: ValueError"
 
 
 def test_secrets_are_never_logged(desk, caplog, monkeypatch):
@@ -258,9 +244,7 @@ def test_secrets_are_never_logged(desk, caplog, monkeypatch):
     ((message, _),) = desk.outbox.sent
     token = message.answer_url.rpartition("/")[2]
     assert len(token) == 43
-    everything = desk.engine.database.read(
-        lambda tx: [tx.all("notification_of", escalation=7), tx.all("event_leaves", low=0, high=1 << 60, limit=1000)]
-    )
+    everything = [desk.agent.escalations.get(desk.question.id), list(desk.agent.audit.events())]
     for text in (caplog.text, str(everything)):
         for secret in (token, "hidden", message.answer_url):
             assert secret not in text

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
+import ipaddress
 import json
+import socket
+import threading
 
 import pytest
 
 from agentmemo import Grant, InvalidInput, NotFound, PermissionDenied
+from agentmemo.clock import monotonic
+from agentmemo.engine.upkeep import outbox
 from agentmemo.model.webhooks import PAUSES_SECONDS
+from agentmemo.notify import webhooks
+from agentmemo.notify.outgoing import Outcome, is_public, post
 from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
 
@@ -22,6 +30,29 @@ def plane(request, tmp_path):
     made = ManualPlane(place, settings=SETTINGS)
     yield made
     made.close()
+
+
+class Dripper:
+    """Answers with a header that never ends, a byte at a time."""
+
+    def __init__(self):
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}/"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._drip)
+        self._thread.start()
+
+    def _drip(self):
+        line, _ = self._server.accept()
+        with line, contextlib.suppress(OSError):
+            line.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+            while not self._stop.wait(0.05):
+                line.sendall(b"x")
+
+    def close(self):
+        self._stop.set()
+        self._thread.join()
+        self._server.close()
 
 
 def send(plane):
@@ -72,14 +103,137 @@ def test_a_sender_is_told_of_ends_and_escalations(plane, receiver):
     assert send(plane) == 0
 
 
-def test_work_for_a_capability_is_told_to_whoever_announced_it(plane, receiver):
+def test_work_for_a_capability_is_told_to_whoever_announced_it_also_when_it_waited_before(plane, receiver):
     agent = plane.connect("receiver")
     agent.webhooks.create(receiver.url)
-    plane.connect("sender").handoff.create(to_capability="translate")
+    waiting = plane.connect("sender").handoff.create(to_capability="translate")
     assert send(plane) == 0
     agent.handoff.announce(capabilities=["translate"])
-    plane.connect("sender").handoff.create(to_capability="translate")
     assert send(plane) == 1
+    later = plane.connect("sender").handoff.create(to_capability="translate")
+    assert send(plane) == 1
+    assert [body["data"]["handoff"] for body in receiver.bodies] == [waiting.id, later.id]
+
+
+def test_who_declined_is_not_told_when_it_is_offered_to_the_others_again(plane, receiver):
+    first, second = plane.connect("first"), plane.connect("second")
+    for name, agent in (("first", first), ("second", second)):
+        agent.handoff.announce(capabilities=["translate"])
+        agent.webhooks.create(f"{receiver.base}/{name}")
+    assert send(plane) == 0
+    task = plane.connect("sender").handoff.create(to_capability="translate")
+    first.handoff.decline(task.id, "not me")
+    assert send(plane) == 1
+    second.handoff.claim(task.id)
+    second.handoff.release(task.id, "later", attempted=False)
+    assert send(plane) == 1
+    first.webhooks.create(f"{receiver.base}/first/anew")
+    assert send(plane) == 0
+    assert [path for path, _, _ in receiver.got] == ["/second", "/second"]
+
+
+def test_a_new_webhook_is_told_what_waits_already(plane, receiver):
+    agent, sender = plane.connect("receiver"), plane.connect("sender")
+    offered = sender.handoff.create(to_agent="receiver")
+    done = agent.handoff.create(to_agent="sender")
+    sender.handoff.complete(done.id)
+    agent.webhooks.create(receiver.url)
+    assert send(plane) == 2
+    assert [(body["type"], body["data"]["handoff"]) for body in receiver.bodies] == [
+        ("handoff.offered", offered.id),
+        ("handoff.told", done.id),
+    ]
+    assert send(plane) == 0
+
+
+def test_a_disabled_agent_is_told_nothing_until_it_is_enabled(plane, receiver):
+    agent, sender, person = plane.connect("receiver"), plane.connect("sender"), plane.connect(person="admin")
+    agent.webhooks.create(receiver.url)
+    sender.handoff.create(to_agent="receiver", goal="before")
+    plane.upkeep()  # it lies in the outbox
+    person.keys.disable("receiver")
+    sender.handoff.create(to_agent="receiver", goal="meanwhile")
+    assert send(plane) == 0
+    assert receiver.got == []
+    person.keys.enable("receiver")
+    send(plane)
+    assert [body["data"]["goal"] for body in receiver.bodies] == ["before", "meanwhile"]
+
+
+def test_who_is_far_behind_is_told_what_waits_now(plane, receiver, monkeypatch):
+    monkeypatch.setattr(outbox, "FAR_BEHIND", 10)
+    agent, sender = plane.connect("receiver"), plane.connect("sender")
+    agent.webhooks.create(receiver.url)
+    send(plane)
+    first, second = (sender.handoff.create(to_agent="receiver") for _ in range(2))
+    agent.handoff.complete(first.id)
+    for number in range(20):
+        sender.state.set("n", "k", number)
+    assert send(plane) == 1
+    assert receiver.bodies[0]["data"]["handoff"] == second.id
+
+
+def test_the_trail_is_looked_through_once_and_the_writer_gets_only_what_was_found(plane, monkeypatch):
+    """Webhooks that nothing was found for are moved on together, once they are far enough behind."""
+    agents = [plane.connect(f"agent-{number}") for number in range(5)]
+    for agent in agents:
+        agent.webhooks.create("http://127.0.0.1:9/")
+    plane.upkeep()
+    written = []
+    keep = outbox._keep
+    monkeypatch.setattr(outbox, "_keep", lambda *given: written.append(given[1]) or keep(*given))
+    agents[0].state.set("n", "k", 1)
+    plane.upkeep()
+    assert written == []
+    agents[0].handoff.create(to_agent="agent-1")
+    plane.upkeep()
+    (look,) = written
+    assert (len(look.messages), len(look.moves), look.all_to) == (1, 1, None)
+    monkeypatch.setattr(outbox, "LOOKED_AT", 10)
+    for number in range(25):
+        agents[0].state.set("n", "k", number)
+    written.clear()
+    plane.upkeep()
+    assert [look.all_to is not None for look in written] == [True, True]
+
+
+def test_a_webhook_that_hangs_keeps_one_thread_from_the_others(plane, receiver, monkeypatch):
+    begun, go_on, told = threading.Event(), threading.Event(), threading.Event()
+
+    def post(url, *_, **__):
+        if "slow" in url:
+            begun.set()
+            assert go_on.wait(20)
+        else:
+            told.set()
+        return Outcome(200, "")
+
+    monkeypatch.setattr(webhooks, "post", post)
+    slow, quick, sender = plane.connect("slow"), plane.connect("quick"), plane.connect("sender")
+    slow.webhooks.create("http://127.0.0.1:9/slow")
+    quick.webhooks.create("http://127.0.0.1:9/quick")
+    for _ in range(webhooks.BATCH + 10):
+        sender.handoff.create(to_agent="slow")
+    sender.handoff.create(to_agent="quick")
+    plane.upkeep()
+    try:
+        plane.local.webhooks.start_due()
+        assert begun.wait(20)
+        assert told.wait(20)
+    finally:
+        plane.local.webhooks._closing = True
+        go_on.set()
+
+
+def test_a_server_that_drips_does_not_hold_the_sender():
+    """Each byte comes in time, and the whole does not."""
+    drip = Dripper()
+    begun = monotonic()
+    outcome = post(drip.url, b"{}", {}, private=True, seconds=0.5)
+    drip.close()
+    assert monotonic() - begun < 5
+    assert outcome.status is None
+    assert "no answer" in outcome.error
 
 
 def test_what_is_offered_again_is_told_again_and_nothing_twice(plane, receiver):
@@ -171,6 +325,21 @@ def test_private_addresses_are_refused_unless_allowed(tmp_path, receiver):
     assert all("private address" in delivery.error for delivery in found)
     assert receiver.got == []
     closed.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True), ("2606:4700:4700::1111", True), ("64:ff9b::808:808", True),
+        ("10.0.0.1", False), ("100.64.0.1", False), ("192.0.2.1", False), ("224.0.0.1", False), ("0.1.2.3", False),
+        ("::", False), ("::1", False), ("fe80::1", False), ("fec0::1", False), ("fd00::1", False), ("ff0e::1", False),
+        ("::ffff:10.0.0.1", False), ("::ffff:8.8.8.8", False), ("::8.8.8.8", False),
+        ("64:ff9b::a00:1", False), ("64:ff9b::a9fe:a9fe", False), ("64:ff9b:1::1", False),
+        ("2002:a00:1::", False), ("2002:808:808::", False), ("2001:0:808:808::1", False), ("2001:db8::1", False),
+    ],
+)  # fmt: skip
+def test_an_address_is_public_only_where_nothing_private_hides_in_it(address, public):
+    assert is_public(ipaddress.ip_address(address)) is public
 
 
 def test_bad_addresses_and_strangers_are_refused(plane):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
+from agentmemo.engine import answer_links
 from agentmemo.model.access import EVERYTHING, Caller
 from agentmemo.model.state import SetEntry
 from agentmemo.settings import Settings
@@ -29,6 +30,7 @@ def fill(plane):
     fill_handoffs(plane, agent)
     fill_policies(plane.connect(person="ana"))
     fill_escalations(plane, agent, plane.connect(person="ana"))
+    fill_notifications(plane, agent)
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -61,6 +63,7 @@ def fill_runs(plane, agent):
         run.step("first", lambda: {"result": LARGE})
         run.decide("use it", because=WORDS)
         run.finding("it works")
+        run.observe("read", {"path": WORDS}, LARGE)
         run.tried("something", why_failed="it did not")
         run.progress(50.5, "half")
         run.complete("whole")
@@ -133,6 +136,19 @@ def fill_policies(person):
     person.policies.set("contact", "ana", {"channels": [{"kind": "slack", "address": WORDS}]})
     person.policies.set("rules", "old", {"rules": []})
     person.policies.delete("rules", "old")
+
+
+def fill_notifications(plane, agent):
+    """A message to the person on the route, and a link to answer by."""
+    asked = agent.escalations.create(severity="high", reason=WORDS, context={"words": WORDS}, wait=False)
+    call = plane.engine.system_calls({1})[1]
+    plane.engine.pepper()
+
+    def link(tx):
+        (number, *_) = tx.one("escalation_get", workspace=1, handle=asked.id)
+        answer_links.make_link(tx, call, escalation=number, notification="ntf_1", person="ana", deadline=None)
+
+    plane.engine.database.write(link, lane=1)
 
 
 def view(plane):

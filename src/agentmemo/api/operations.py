@@ -6,7 +6,19 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.model import access, audit, escalations, handoffs, policies, runs, state, system, webhooks
+from agentmemo.model import (
+    access,
+    audit,
+    escalations,
+    handoffs,
+    observations,
+    policies,
+    reports,
+    runs,
+    state,
+    system,
+    webhooks,
+)
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
 
@@ -138,6 +150,10 @@ _RUNS = (
     ),
     _read("run.notes", "/runs/{run}/notes", "runs:read", runs.ListNotes, Page, items=runs.Note,
           summary="A run's notes"),
+    _change(
+        "run.observe", "POST /runs/{run}/observations", "runs:write", observations.ObserveCall, observations.Observed,
+        summary="Tell of a call and its result, and hear whether the run is stuck",
+    ),
     _change(
         "run.signal", "POST /runs/{run}/signals", "runs:write", runs.SendSignal, runs.Run,
         buffered=True, summary="Send a named signal; it is kept until the run waits for it",
@@ -293,6 +309,13 @@ _POLICIES = (
             policies.Policy, summary="Rule it no longer; its versions stay (a person's call)"),
 )  # fmt: skip
 
+_REPORTS = (
+    _read("report.attention", "/reports/attention", "escalations:read", reports.GetAttention, reports.Attention,
+          summary="What asking people cost: how often, how fast, how many approved, who is asked too much"),
+    _read("report.oversight", "/reports/oversight", "policies:read", reports.GetOversight, reports.Oversight,
+          summary="Requirements of human oversight, and how the plane is configured for each"),
+)  # fmt: skip
+
 _AUDIT = (
     _read("audit.events", "/events", "audit:read", audit.ListEvents, Page, items=audit.Event, watch=True,
           summary="The trail, filtered"),
@@ -324,7 +347,7 @@ _SYSTEM = (
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (
-    _STATE + _RUNS + _HANDOFFS + _ESCALATIONS + _INBOX + _WEBHOOKS + _POLICIES + _AUDIT + _ACCESS + _SYSTEM
+    _STATE + _RUNS + _HANDOFFS + _ESCALATIONS + _INBOX + _WEBHOOKS + _POLICIES + _REPORTS + _AUDIT + _ACCESS + _SYSTEM
 )
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 # Each operation has a request type of its own, so the request says which operation is meant.

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import unquote
 
+import msgspec
 from cyclopts import Parameter
 
 from agentmemo.cli.options import Nanousd, Seconds, Steps, Tokens, budget_of, flag
 from agentmemo.cli.values import read_time, read_value
+from agentmemo.client._sync.connection import Connection
 from agentmemo.client.given import as_struct
 from agentmemo.errors import InvalidInput
-from agentmemo.model.handoffs import Acceptance, Reference, Tried
+from agentmemo.model.handoffs import Acceptance, Handoff, Reference, Tried
 from agentmemo.model.runs import Budget, Retry
 
 _REFERENCE = re.compile(r"(?P<namespace>.+)/(?P<key>[^/]+?)(?:@(?P<version>[0-9]{1,18}))?\Z", re.DOTALL)
@@ -149,6 +151,29 @@ class Course:
     @property
     def budget(self) -> Budget | None:
         return budget_of(self.steps, self.seconds, self.tokens, self.nanousd)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Under:
+    """The claim that the work belongs to, both or neither."""
+
+    under: Annotated[
+        str | None, Parameter(help="A handoff you hold: this is part of it, with its lineage, budget and on-behalf-of.")
+    ] = None
+    epoch: Annotated[int | None, Parameter(help="With --under: the epoch that its claim was answered with.")] = None
+
+    def claimed(self, plane: Connection) -> Handoff | None:
+        """The handoff as this claim holds it. Raises InvalidInput for one without the other."""
+        if (self.under is None) != (self.epoch is None):
+            raise InvalidInput(
+                "--under and --epoch go together.",
+                why="The epoch proves the claim.",
+                next_call="agentmemo handoff create --under HANDOFF --epoch N --to-agent NAME",
+            )
+        if self.under is None or self.epoch is None:
+            return None
+        return msgspec.structs.replace(plane.handoff.get(self.under), epoch=self.epoch)
 
 
 def read_reference(text: str) -> Reference:

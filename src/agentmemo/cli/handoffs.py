@@ -8,9 +8,10 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from agentmemo.cli import exits
-from agentmemo.cli.handoff_package import AHEAD, Course, Package, Receiver
+from agentmemo.cli.handoff_package import AHEAD, Course, Package, Receiver, Under
 from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Json, Limit, flag, group_of_commands
-from agentmemo.cli.output import brief, pretty, stamp, stamp_ago
+from agentmemo.cli.output import brief as shortened
+from agentmemo.cli.output import pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_time, read_value
 from agentmemo.clock import SystemClock, monotonic
 from agentmemo.errors import InvalidInput, NotFound
@@ -24,7 +25,7 @@ Epoch = Annotated[int, Parameter(help="The epoch that the claim was answered wit
 Wait = Annotated[float, flag("Wait so long for it.")]
 CALL_SECONDS = 60.0
 T = TypeVar("T")
-NOBODY, NOTHING, USUAL = Receiver(), Package(), Course()
+NOBODY, NOTHING, USUAL, NO_CLAIM = Receiver(), Package(), Course(), Under()
 
 
 @app.command
@@ -33,6 +34,7 @@ def create(
     receiver: Receiver = NOBODY,
     package: Package = NOTHING,
     course: Course = USUAL,
+    under: Under = NO_CLAIM,
     handoff_key: Annotated[str | None, Parameter(help="Names this work: a second create changes nothing.")] = None,
     common: Common = EVERYWHERE,
 ) -> None:
@@ -65,6 +67,7 @@ def create(
             max_attempts=course.max_attempts,
             retry=course.pauses,
             budget=course.budget,
+            under=under.claimed(plane),
         )
     _changed(common, made, f"Handed over; {_where(made)}.")
     if not made.known:
@@ -84,20 +87,23 @@ def list_(
     to: Annotated[str | None, Parameter(help="Only to this agent, or capability:NAME, queue:NAME.")] = None,
     sender: Annotated[str | None, Parameter(help="Only from this agent.")] = None,
     root: Annotated[str | None, Parameter(help="Only what came of this first handoff.")] = None,
+    brief: Annotated[bool, flag("With --json: without packages, results and earlier attempts.")] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
     common: Common = EVERYWHERE,
 ) -> None:
     """List handoffs, newest first."""
     with common.connect() as plane:
-        page = plane.handoff.list(state=state, to=to, sender=sender, root=root, limit=limit, cursor=cursor)
+        page = plane.handoff.list(
+            state=state, to=to, sender=sender, root=root, brief=brief or not common.json, limit=limit, cursor=cursor
+        )
     if common.json:
         common.out.page(page.items, page.cursor)
         return
     rows = [
-        (each.id, each.state, each.to, stamp(each.updated_at), each.wake or "", _title(each)) for each in page.items
+        (each.id, each.state, each.to, stamp(each.updated_at), each.wake or "", _subject(each)) for each in page.items
     ]
-    common.out.table(("handoff", "state", "to", "updated", "moves by", "what…"), rows, empty="No handoffs.")
+    common.out.table(("handoff", "state", "to", "since", "moves by", "what…"), rows, empty="No handoffs.")
     common.out.more(page.cursor)
 
 
@@ -504,7 +510,12 @@ def _changed(common: Common, found: Handoff, text: str) -> None:
 
 
 def _title(found: Handoff) -> str:
-    return found.goal or found.workflow or brief(found.context)
+    return found.goal or found.workflow or shortened(found.context)
+
+
+def _subject(found: Handoff) -> str:
+    """Of a handoff that was listed without its package."""
+    return found.goal or found.workflow or (f"key {found.key}" if found.key else "")
 
 
 def _where(found: Handoff) -> str:
@@ -522,7 +533,7 @@ def _reference(found: Reference) -> str:
 def _acceptance(found: Acceptance | None) -> str:
     if found is None:
         return ""
-    parts = [f"schema {brief(found.schema)}"] if found.schema is not None else []
+    parts = [f"schema {shortened(found.schema)}"] if found.schema is not None else []
     parts += [f"check {check}" for check in found.checks]
     parts += [f"verifier {found.verifier}"] if found.verifier else []
     return "\n".join(parts)

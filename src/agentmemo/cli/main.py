@@ -34,9 +34,13 @@ COMMANDS = {
     "state": "state:app",
     "runs": "runs:app",
     "handoff": "handoffs:app",
+    "inbox": "inbox:app",
+    "escalate": "escalations:escalate",
+    "escalation": "escalations:app",
     "work": "work:work",
     "webhook": "webhooks:app",
     "policy": "policies:app",
+    "report": "reports:app",
     "events": "events:app",
     "keys": "keys:app",
     "backup": "plane:backup",
@@ -45,6 +49,8 @@ COMMANDS = {
     "migrate": "moving:migrate",
     "doctor": "plane:doctor",
 }
+# A noun that does something by itself.
+ALONE = frozenset({"inbox"})
 WITH_VALUE = ("--url", "--data", "--database", "--workspace", "--agent", "--person", "--key", "--key-file")
 
 
@@ -137,7 +143,7 @@ def options_last(given: Sequence[str]) -> list[str]:
         takes = 2 if rest[0] in WITH_VALUE else 1
         leading += rest[:takes]
         del rest[:takes]
-    if not rest or (len(rest) == 1 and COMMANDS.get(rest[0], "").endswith(":app")):
+    if not rest or (len(rest) == 1 and rest[0] not in ALONE and COMMANDS.get(rest[0], "").endswith(":app")):
         return rest  # a noun alone asks for its help, which takes no options
     end = rest.index("--") if "--" in rest else len(rest)
     return [*rest[:end], *leading, *rest[end:]]

@@ -61,6 +61,7 @@ def delete(webhook: str, /, *, common: Common = EVERYWHERE) -> None:
 @app.command
 def deliveries(
     *,
+    subject: Annotated[str | None, Parameter(help="Only about this handoff.")] = None,
     webhook: Annotated[str | None, Parameter(help="Only to this webhook.")] = None,
     state: Annotated[str | None, Parameter(help="sending, delivered or failed.")] = None,
     limit: Limit = 100,
@@ -69,7 +70,7 @@ def deliveries(
 ) -> None:
     """List what was or is to be sent, newest first, with what the other side answered."""
     with common.connect() as plane:
-        page = plane.webhooks.deliveries(webhook=webhook, state=state, limit=limit, cursor=cursor)
+        page = plane.webhooks.deliveries(subject=subject, webhook=webhook, state=state, limit=limit, cursor=cursor)
     if common.json:
         common.out.page(page.items, page.cursor)
         return

@@ -23,18 +23,17 @@ class Heart:
         self._transport = transport
         self._worker = worker
         self._interval = lease_seconds / BEATS_PER_LEASE
-        self._steps: dict[str, str] = {}
-        self._lost: set[str] = set()
+        # By claim: what is done under it. Claims of one handle are told apart: an old one ends and the new one lives.
+        self._steps: dict[tuple[str, int], str] = {}
         self._owed: dict[str, tuple[ReleaseRun, Claim]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def hold(self, run: str) -> None:
+    def hold(self, handle: str, epoch: int) -> None:
         with self._lock:
-            self._steps[run] = ""
-            self._lost.discard(run)
-            self._owed.pop(run, None)
+            self._steps[handle, epoch] = ""
+            self._owed.pop(handle, None)
             self._start()
 
     def owe(self, release: ReleaseRun, claim: Claim, failure: Error) -> None:
@@ -48,18 +47,20 @@ class Heart:
             self._owed[release.run] = (release, claim)
             self._start()
 
-    def at_step(self, run: str, step: str) -> None:
+    def at_step(self, handle: str, epoch: int, step: str) -> None:
         """What the run is doing, shown to others with the next beat."""
-        if run in self._steps:
-            self._steps[run] = step
-
-    def let_go(self, run: str) -> None:
         with self._lock:
-            self._steps.pop(run, None)
+            if (handle, epoch) in self._steps:
+                self._steps[handle, epoch] = step
 
-    def has_lost(self, run: str) -> bool:
-        """True once a beat was told that the run is cancelled or held by another."""
-        return run in self._lost
+    def let_go(self, handle: str, epoch: int) -> None:
+        with self._lock:
+            self._steps.pop((handle, epoch), None)
+
+    def holds(self) -> list[tuple[str, int]]:
+        """The claims it beats for: (handle, epoch)."""
+        with self._lock:
+            return [*self._steps]
 
     def stop(self) -> None:
         self._stop.set()
@@ -90,12 +91,20 @@ class Heart:
             self._give_back()
             with self._lock:
                 steps = dict(self._steps)
-            if not steps:
-                continue
-            beat = Heartbeat(worker=self._worker, steps=steps, holds=[*steps])
-            try:
-                answer = self._transport.call(_HEARTBEAT, beat)
-                self._lost.update(answer.lost, answer.cancelled)
-            except Error as error:
-                # The lease may run out; the next write of the run then says so.
-                _log.warning("heartbeat failed: %s", error.message)
+            if steps:
+                self._beat_for(steps)
+
+    def _beat_for(self, steps: dict[tuple[str, int], str]) -> None:
+        now = {handle: step for (handle, _), step in sorted(steps.items())}
+        try:
+            answer = self._transport.call(_HEARTBEAT, Heartbeat(worker=self._worker, steps=now, holds=[*now]))
+        except Error as error:
+            # The lease may run out; the next write of the run then says so.
+            _log.warning("heartbeat failed: %s", error.message)
+            return
+        gone = {*answer.lost, *answer.cancelled}
+        with self._lock:
+            # Only what this beat was about: the same may have been claimed again since.
+            for handle, epoch in steps:
+                if handle in gone:
+                    self._steps.pop((handle, epoch), None)

@@ -24,6 +24,7 @@ from agentmemo.console import (
     handoffs,
     home,
     inbox,
+    links,
     run,
     runs,
     signin,
@@ -46,14 +47,18 @@ HEADERS = {
 }
 
 
-def create_console(authenticate: Authenticate, *, clock: Clock | None = None) -> Starlette:
+def create_console(
+    authenticate: Authenticate, *, clock: Clock | None = None, door: links.Door | None = None
+) -> Starlette:
     """The console as an ASGI application, to be mounted at "/".
 
     `authenticate(key)` returns a connection that acts as that key's caller or raises NotAuthenticated. It is called
     in a thread at each request, so a revoked key ends its sessions at once; the connection is closed afterwards.
+    `door` answers one-time links; without it there are none.
     """
     console = Console(authenticate, clock or SystemClock())
-    door = signin.SignIn(console)
+    entrance = signin.SignIn(console)
+    pages = links.LinkPages(console, door)
     routes = [
         *_page(console, "/", home.home, "/home.json"),
         *_inbox(console),
@@ -72,9 +77,11 @@ def create_console(authenticate: Authenticate, *, clock: Clock | None = None) ->
         *_page(console, "/state", state.state),
         *_page(console, "/events", events.events),
         *_page(console, "/events/{event}", events.event),
-        Route("/sign-in", door.form, methods=["GET"]),
-        Route("/sign-in", door.sign_in, methods=["POST"]),
-        Route("/sign-out", door.sign_out, methods=["POST"]),
+        Route("/answer/{link}", pages.show, methods=["GET"]),
+        Route("/answer/{link}", pages.act, methods=["POST"]),
+        Route("/sign-in", entrance.form, methods=["GET"]),
+        Route("/sign-in", entrance.sign_in, methods=["POST"]),
+        Route("/sign-out", entrance.sign_out, methods=["POST"]),
         Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
     ]
 

@@ -79,7 +79,7 @@ def options(found: Escalation) -> list[dict[str, Any]]:
     ]
     if found.action is not None:
         made.append(option("approve", "Approve", "It runs exactly as shown.", "a", reversible=found.action.reversible))
-        made.append(option("edit", "Approve with changes", "It runs with other arguments, see below.", "e"))
+        made.append(option("edit", "Approve with changes", "With other arguments, see below.", "e"))
     elif found.kind in ("approval", "risk") or not (found.suggested_actions or found.response_schema):
         made.append(option("approve", "Approve", "Whoever asked goes ahead.", "a"))
     if found.response_schema is not None or found.action is None:

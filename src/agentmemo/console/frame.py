@@ -23,6 +23,7 @@ from agentmemo.console import waiting, words
 from agentmemo.console.icons import Icons
 from agentmemo.console.sessions import Session, Sessions, same
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, NotAuthenticated, PermissionDenied
+from agentmemo.model import notification_forms
 from agentmemo.model.access import Identity, allows
 
 Authenticate = Callable[[str], AsyncConnection]
@@ -251,6 +252,9 @@ def environment() -> Environment:
         "byline": words.byline,
         "drawing": waiting.drawing,
         "is_handoff": words.is_handoff,
+        "option_line": notification_forms.option_line,
+        "over_line": notification_forms.over_line,
+        "reasons": notification_forms.reasons,
         "is_escalation": words.is_escalation,
         "merged": merged,
     }
@@ -325,12 +329,16 @@ def check_token(form: Mapping[str, str], expected: str) -> None:
         )
 
 
+def status_of(error: Error) -> int:
+    return next((code for kind, code in HTTP_OF.items() if isinstance(error, kind)), 500)
+
+
 def error_page(
     error: Error, form: Mapping[str, str] | None = None, *, status: int | None = None, back: str = ""
 ) -> Page:
     """What happened to your act, what is safe, what you sent, and the next step."""
     sent = {name: text for name, text in (form or {}).items() if name not in {"token", "key"} and text.strip()}
-    status = status or next((code for kind, code in HTTP_OF.items() if isinstance(error, kind)), 500)
+    status = status or status_of(error)
     act = form is not None
     return Page(
         template="error.html",

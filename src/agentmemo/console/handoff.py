@@ -7,6 +7,7 @@ from typing import Any
 
 from agentmemo import clock
 from agentmemo.console.frame import Page, Visit
+from agentmemo.console.ladder import drawing, rungs, said
 from agentmemo.console.words import between, handoff_look, handoff_title, is_told, receiver, trust_of
 from agentmemo.errors import NotFound
 from agentmemo.model.audit import Event
@@ -25,11 +26,13 @@ from agentmemo.model.handoffs import (
     Handoff,
 )
 from agentmemo.model.runs import Run
+from agentmemo.model.webhooks import Delivery
 
 EVENTS = 20
 TURNS = 200
 MOMENTS = 30
 FAMILY = 100
+DELIVERIES = 100
 # operation -> (icon, what it says; {who} did it and {to} is who it is for from then on)
 TOLD: dict[str, tuple[str, str]] = {
     "handoff.create": ("out", "{who} handed it to {to}"),
@@ -65,6 +68,7 @@ async def handoff(visit: Visit) -> Page:
     found = await visit.connection.handoff.get(visit.request.path_params["handoff"])
     turns, events = await trail(visit, found.id)
     family, more = await lineage(visit, found)
+    ladder = rungs(found, turns, await told_by_webhook(visit, found.id))
     verification = next((each for each in reversed(family) if each.verifies == found.id), None)
     data = {
         "handoff": found,
@@ -80,6 +84,9 @@ async def handoff(visit: Visit) -> Page:
         "more_family": more,
         "verification": verification.id if verification else None,
         "run": await run_of(visit, found),
+        "ladder": ladder,
+        "ladder_said": said(found, ladder),
+        "ladder_drawn": drawing(ladder, visit.now),
         "events": events,
         "newest": events[0].revision if events else 0,
         "pruned": any(event.operation == "handoff.prune" for event in turns),
@@ -99,6 +106,10 @@ async def trail(visit: Visit, handle: str) -> tuple[list[Event], list[Event] | N
     turns = await audit.events(run=handle, type="handoff.*", newest_first=True, limit=TURNS)
     events = await audit.events(run=handle, newest_first=True, limit=EVENTS)
     return list(turns.items), list(events.items)
+
+
+async def told_by_webhook(visit: Visit, handle: str) -> list[Delivery]:
+    return list((await visit.connection.webhooks.deliveries(subject=handle, limit=DELIVERIES)).items)
 
 
 async def lineage(visit: Visit, found: Handoff) -> tuple[list[Handoff], bool]:

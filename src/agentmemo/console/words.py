@@ -171,12 +171,18 @@ def money(nanousd: int) -> str:
 
 def time_tag(at_us: int, now_us: int, *, seconds: bool = True) -> Markup:
     """An absolute UTC time; the date is left out today."""
+    text = time_text(at_us, now_us, seconds=seconds)
+    return Markup('<time datetime="{}">{}</time>').format(clock.iso(at_us), text)
+
+
+def time_text(at_us: int, now_us: int, *, seconds: bool = True) -> str:
+    """The same where there can be no mark-up."""
     moment, today = clock.utc(at_us), clock.utc(now_us)
     text = f"{moment:%H:%M:%S}" if seconds else f"{moment:%H:%M}"
     if moment.date() != today.date():
         year = "" if moment.year == today.year else f" {moment.year}"
         text = f"{moment.day} {moment:%b}{year} {text}"
-    return Markup('<time datetime="{}">{}</time>').format(clock.iso(at_us), text)
+    return text
 
 
 def with_times(text: str, now_us: int) -> Markup:

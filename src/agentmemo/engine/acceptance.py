@@ -1,6 +1,7 @@
 """What a result must be: JSON Schema and CEL expressions, checked by the libraries of the extra `checks`.
 
-They are imported when the first acceptance is met: most planes never need them.
+Both may take long, and more memory than there is, whatever is refused beforehand: `judge` runs this where that is
+bounded. Only what needs no library is done by whoever imports it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import msgspec
 
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import handoffs as model
+from agentmemo.model.values import encode
 
 PROBLEMS_SHOWN = 5
-# Expressions hold the interpreter while they run, so one may go through one list.
+# Lists inside lists take time that grows with the product of their lengths.
 LOOPS_MAX = 1
+SCHEMA_BYTES_MAX = 64 * 1024
 _LOOPS = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
 _SHOWN = 300
 # What a verifier answers with.
@@ -29,16 +32,30 @@ VERDICT = model.Acceptance(
 )
 
 
+def needs_judge(acceptance: model.Acceptance) -> bool:
+    """Whether a library is needed to say what a result is."""
+    return acceptance != VERDICT and (acceptance.schema is not None or bool(acceptance.checks))
+
+
+def check_bounds(acceptance: model.Acceptance) -> None:
+    """Raises InvalidInput or LimitExceeded for what is refused unread."""
+    if len(acceptance.checks) > model.CHECKS_MAX:
+        raise InvalidInput(f"More than {model.CHECKS_MAX} checks.", next_call="Join some of them with &&.")
+    if acceptance.schema is not None and len(encode(acceptance.schema)) > SCHEMA_BYTES_MAX:
+        raise InvalidInput(
+            f"acceptance.schema has more than {SCHEMA_BYTES_MAX} bytes.",
+            next_call="Check the parts that matter, or let a verifier look at the result.",
+        )
+    if acceptance.verifier is not None:
+        model.check_receiver(acceptance.verifier)
+
+
 def check_definition(acceptance: model.Acceptance) -> None:
     """Raises InvalidInput for a schema that is none, or an expression that cannot be read."""
     if acceptance.schema is not None:
         _validator(_text(acceptance.schema))
-    if len(acceptance.checks) > model.CHECKS_MAX:
-        raise InvalidInput(f"More than {model.CHECKS_MAX} checks.", next_call="Join some of them with &&.")
     for check in acceptance.checks:
         _program(check)
-    if acceptance.verifier is not None:
-        model.check_receiver(acceptance.verifier)
 
 
 def verification(handle: str, verifier: str, package: model.Package, result: Any) -> model.CreateHandoff:
@@ -53,8 +70,6 @@ def verification(handle: str, verifier: str, package: model.Package, result: Any
 
 def problems(acceptance: model.Acceptance, result: Any, context: Any) -> list[str]:
     """Why a result is not accepted; empty when it is."""
-    if acceptance == VERDICT:
-        return _verdict_problems(result)
     found = []
     if acceptance.schema is not None:
         for error in _validator(_text(acceptance.schema)).iter_errors(result):
@@ -69,7 +84,7 @@ def problems(acceptance: model.Acceptance, result: Any, context: Any) -> list[st
     return found
 
 
-def _verdict_problems(result: Any) -> list[str]:
+def verdict_problems(result: Any) -> list[str]:
     """A verdict is checked without any library, so that every plane can have verifiers."""
     if not isinstance(result, dict) or not isinstance(result.get("accepted"), bool):
         return ["result: a verdict is {'accepted': true} or {'accepted': false, 'reason': '...'}"]

@@ -7,19 +7,16 @@ answer it gives, so that both happen or none does.
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
-from agentmemo.engine.call import Call
+from agentmemo.engine.call import Call, EngineContext
 from agentmemo.errors import NotFound, PermissionDenied
 from agentmemo.model import notifications as model
 from agentmemo.model.access import LinkUse
 from agentmemo.store.access import add_actor, find_actor
 from agentmemo.store.database import Transaction
-
-if TYPE_CHECKING:
-    from agentmemo.engine.dispatch import Engine
 
 TOKEN_CHARACTERS = 43  # 256 bits
 HOUR_US = 3600 * SECOND
@@ -77,7 +74,7 @@ def look(tx: Transaction, pepper: bytes, token: str) -> LinkRow | None:
     return LinkRow(*row) if row else None
 
 
-def check(engine: Engine, token: str, code: str, *, guarded: bool) -> tuple[LinkRow, LinkUse]:
+def check(engine: EngineContext, token: str, code: str, *, guarded: bool) -> tuple[LinkRow, LinkUse]:
     """Whether a link may answer now. A wrong code counts, in a commit of its own, and after a few the link is dead.
 
     Raises NotFound for what is no link, and PermissionDenied for one that must not be used.
@@ -85,14 +82,14 @@ def check(engine: Engine, token: str, code: str, *, guarded: bool) -> tuple[Link
     pepper = engine.pepper()
     found = engine.database.read(lambda tx: look(tx, pepper, token), snapshot=False)
     if found is None:
-        raise _no_link()
-    _check_alive(found, engine.clock.now_us())
+        raise no_link()
+    check_alive(found, engine.clock.now_us())
     if code:
         # Compared and counted one by one: many guesses at once are as many guesses.
         found, fits = engine.database.write(lambda tx: _try(tx, pepper, token, code), lane=found.workspace)
         if not fits:
             raise _wrong_code(found.misses)
-        _check_alive(found, engine.clock.now_us())
+        check_alive(found, engine.clock.now_us())
     elif guarded:
         # A form that was sent without one is no guess, but what a scanner does.
         raise _wrong_code(found.misses)
@@ -110,8 +107,8 @@ def use(tx: Transaction, call: Call, *, escalation: int, guarded: bool) -> None:
     row = tx.one("answer_link_get", hash=link.hash)
     found = LinkRow(*row) if row else None
     if found is None or (found.workspace, found.escalation, found.person) != (call.workspace, escalation, call.actor):
-        raise _no_link()
-    _check_alive(found, tx.now)
+        raise no_link()
+    check_alive(found, tx.now)
     if guarded and not link.coded:
         raise _wrong_code(found.misses)
     if not tx.run("answer_link_use", hash=link.hash, most=model.MISSES_MAX, now=tx.now):
@@ -122,7 +119,7 @@ def _try(tx: Transaction, pepper: bytes, token: str, code: str) -> tuple[LinkRow
     """The link after one guess, and whether it was right."""
     found = look(tx, pepper, token)
     if found is None:
-        raise _no_link()
+        raise no_link()
     if ids.same_bytes(_code_hash(pepper, token, code).encode(), found.code.encode()):
         return found, True
     tx.run("answer_link_miss", hash=_hash(pepper, token), most=model.MISSES_MAX)
@@ -137,7 +134,8 @@ def _code_hash(pepper: bytes, token: str, code: str) -> str:
     return ids.keyed_hash(pepper, f"answer code {token} {code}".encode()).hex()
 
 
-def _check_alive(found: LinkRow, now: int) -> None:
+def check_alive(found: LinkRow, now: int) -> None:
+    """Raise PermissionDenied for a link that can answer no more."""
     if found.used_at is not None:
         raise _used()
     if found.misses >= model.MISSES_MAX:
@@ -154,7 +152,7 @@ def _check_alive(found: LinkRow, now: int) -> None:
         )
 
 
-def _no_link() -> NotFound:
+def no_link() -> NotFound:
     return NotFound(
         "This is no link to a question.",
         why="It was cut, mistyped, or is older than what is kept.",

@@ -56,6 +56,7 @@ def get(tx: Transaction, call: Call, request: model.GetBriefing) -> model.Briefi
 def _handoffs(tx: Transaction, call: Call, name: str, agent: int | None) -> dict[str, Any]:
     """What is offered to the agent, and what it handed over and has not heard of yet. Reading this receives nothing."""
     offered, told = [], []
+    held: list[dict[str, Any]] = []
     if call.may("handoffs:read"):
         addresses = [f"agent:{name.removeprefix('agent:')}"]
         if agent is not None:
@@ -64,14 +65,50 @@ def _handoffs(tx: Transaction, call: Call, name: str, agent: int | None) -> dict
                 "handoff_notices", workspace=call.workspace, sender=agent, at=0, after=0, limit=HANDOFFS_SHOWN + 1
             )
             told = [handoff_view(tx, call, handoff_rows.HandoffRow(*row)) for row in found]
+            held = _held(tx, call, agent)
         waiting = handoff_rows.offered(tx, call.workspace, addresses, agent or NOBODY, HANDOFFS_SHOWN + 1)
         offered = [handoff_view(tx, call, row) for row in waiting]
     return {
+        "held": held[:HANDOFFS_SHOWN],
+        "more_held": len(held) > HANDOFFS_SHOWN,
         "handoffs": [_offer(handoff) for handoff in offered[:HANDOFFS_SHOWN]],
         "more_handoffs": len(offered) > HANDOFFS_SHOWN,
         "notices": [_notice(handoff) for handoff in told[:HANDOFFS_SHOWN]],
         "more_notices": len(told) > HANDOFFS_SHOWN,
     }
+
+
+def _held(tx: Transaction, call: Call, agent: int) -> list[dict[str, Any]]:
+    """What the agent holds, longest first. A claim that somebody forgot is found here."""
+    found = tx.all("handoff_held", workspace=call.workspace, actor=agent, limit=HANDOFFS_SHOWN + 1)
+    clock_ = call.engine.clock
+    held = []
+    for handle, boot_id, lease_until in found:
+        row = handoff_rows.get(tx, call.workspace, handle)
+        if row is not None:
+            left = (lease_until - clock_.boot_us()) / clock.SECOND if boot_id == clock_.boot_id else 0.0
+            silent_at = row.progress_at + row.progress_us if row.progress_at and row.progress_us else None
+            held.append(_claim(handoff_view(tx, call, row), max(0.0, left), silent_at))
+    return held
+
+
+def _claim(handoff: Handoff, lease_left: float, silent_at: int | None) -> dict[str, Any]:
+    return {
+        "handoff": handoff.id,
+        "from": handoff.from_agent,
+        "trust": trust_of_actor(handoff.from_agent.partition(":")[0]),
+        "goal": _goal(handoff),
+        "epoch": handoff.epoch,
+        "since": clock.iso(handoff.claimed_at or 0),
+        "lease_seconds_left": round(lease_left, 1),
+        "percent": handoff.percent,
+        "progress_by": clock.iso(silent_at) if silent_at is not None else None,
+        "next_call": f"handoff.complete('{handoff.id}', result, epoch={handoff.epoch}), or handoff.release",
+    }
+
+
+def _goal(handoff: Handoff) -> str:
+    return handoff.goal or handoff.workflow or encode_sorted(handoff.context).decode()
 
 
 def _offer(handoff: Handoff) -> dict[str, Any]:
@@ -80,7 +117,7 @@ def _offer(handoff: Handoff) -> dict[str, Any]:
         "from": handoff.from_agent,
         "trust": trust_of_actor(handoff.from_agent.partition(":")[0]),
         "to": handoff.to,
-        "goal": handoff.goal or handoff.workflow or encode_sorted(handoff.context).decode(),
+        "goal": _goal(handoff),
         "attempt": f"{handoff.attempt} of {handoff.max_attempts}",
         "since": clock.iso(handoff.available_at),
         "next_call": f"handoff.claim('{handoff.id}')",
@@ -158,7 +195,7 @@ def _next_call(run: model.Run, *, held: bool) -> str:
 
 def _text(data: dict[str, Any]) -> str:
     lines = [f"Briefing for {data['agent']} at {data['at'][:19]}Z."]
-    if not data["runs"] and not data["handoffs"] and not data["notices"]:
+    if not any(data[part] for part in ("runs", "held", "handoffs", "notices")):
         lines.append("No unfinished runs, no handoffs, no answers waiting. Start with agent.run(name, key=...).")
     lines += _handoff_lines(data)
     for run in data["runs"]:
@@ -171,7 +208,10 @@ def _text(data: dict[str, Any]) -> str:
 
 
 def _handoff_lines(data: dict[str, Any]) -> list[str]:
-    lines = [
+    lines = [_held_line(each) for each in data["held"]]
+    if data["more_held"]:
+        lines.append("You hold more: handoff.list(to=..., state='claimed').")
+    lines += [
         f"Handed to you ({each['handoff']}) <{each['from']}, trust: {each['trust']}>: "
         f'"{_short(each["goal"])}", since {each["since"][:19]}Z. Next: {each["next_call"]}.'
         for each in data["handoffs"]
@@ -187,6 +227,15 @@ def _handoff_lines(data: dict[str, Any]) -> list[str]:
     if data["more_notices"]:
         lines.append("More came of what you handed over: handoff.notices().")
     return lines
+
+
+def _held_line(each: dict[str, Any]) -> str:
+    asked = f", progress is asked for by {each['progress_by'][:19]}Z" if each["progress_by"] else ""
+    return (
+        f"You hold {each['handoff']} <{each['from']}, trust: {each['trust']}>: "
+        f'"{_short(each["goal"])}", since {each["since"][:19]}Z, lease left {each["lease_seconds_left"]:.0f} s{asked}. '
+        f"Next: {each['next_call']}."
+    )
 
 
 def _run_lines(run: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from agentmemo.clock import Clock
+from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.presence import Presence
 from agentmemo.errors import InvalidInput, NotFound
@@ -30,9 +31,10 @@ class EngineContext(Protocol):
     settings: Settings
     names: Names
     presence: Presence
+    judge: Judge
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
-    unattended: dict[int, str]
+    unattended: dict[int, frozenset[str]]
     carried: dict[str, tuple[int, Package | None]]
     receiving: dict[int, list[str]]
     met: set[tuple[int, str]]
@@ -48,11 +50,23 @@ class Call:
     """What every handler gets beside the transaction and the request. `events` counts what it recorded.
 
     `replayed` is True where the answer was stored by an earlier request with the same request id. `renewed` holds
-    leases written by the transaction, believed only once it has committed. `problems` holds, by handoff, what is wrong
-    with a result that was checked before the transaction, and `verifications` what its verifier is to get.
+    leases written by the transaction, believed only once it has committed. `drafts` holds, by handle, what handoffs
+    that this call creates ask of a result; `problems`, by handoff, what is wrong with a result, and `verifications`
+    what its verifier is to get. All three are known before the transaction.
     """
 
-    __slots__ = ("actor", "caller", "engine", "events", "problems", "renewed", "replayed", "verifications", "workspace")
+    __slots__ = (
+        "actor",
+        "caller",
+        "drafts",
+        "engine",
+        "events",
+        "problems",
+        "renewed",
+        "replayed",
+        "verifications",
+        "workspace",
+    )
 
     def __init__(self, engine: EngineContext, caller: Caller, workspace: int, actor: int) -> None:
         self.engine = engine
@@ -62,6 +76,7 @@ class Call:
         self.events = 0
         self.replayed = False
         self.renewed: list[tuple[str, Renewal]] = []
+        self.drafts: dict[str, Package] = {}
         self.problems: dict[str, list[str]] = {}
         self.verifications: dict[str, Packed] = {}
 

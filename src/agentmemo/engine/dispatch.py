@@ -17,6 +17,7 @@ from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
 from agentmemo.engine.foresight import foresee
 from agentmemo.engine.handlers import DIRECT, HANDLERS, PEEKS, is_ready
+from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
@@ -33,6 +34,7 @@ SYSTEM = Caller(kind="service", name="agentmemo", grants=(Grant(permissions=("*"
 Done = Callable[[Any, BaseException | None], None]
 # Its answer repeats the value of its request, which a repeated request brings along: it is not stored twice.
 REPEATS_ITS_VALUE = "state.set"
+HEARTBEAT = "worker.heartbeat"
 # The hot ones carry the epoch in the WHERE of their first write; for all others the claim is looked at first.
 SELF_FENCED = frozenset({"step.start", "step.complete", "step.fail"})
 
@@ -47,10 +49,11 @@ class Engine:
         self.names = Names(database)
         self.incarnation = ids.mint("wrk", self.clock.now_us())
         self.presence = Presence(database.capabilities.beside)
+        self.judge = Judge()
         self.denials = access.Denials(self)
         self.renewals: dict[tuple[int, str], Renewal] = {}
-        # By actor: the worker that stands for it where it claimed without one of its own.
-        self.unattended: dict[int, str] = {}
+        # By actor: the workers that stand for it where it claimed without one of its own, here or at another server.
+        self.unattended: dict[int, frozenset[str]] = {}
         # Of handoffs claimed here: whether results are checked, and the package if it is small. Both are fixed.
         self.carried: dict[str, tuple[int, Package | None]] = {}
         # By actor: where it took work from the last time. Receivers that somebody has called as: (workspace, address).
@@ -65,7 +68,7 @@ class Engine:
         self._pepper: bytes | None = None
         self._streams: dict[int, str] = {}
         self._closed = threading.Event()
-        self.refresh_disabled()
+        self.refresh()
 
     def call(self, operation: Operation, caller: Caller, request: Any, *, seen: list[Call] | None = None) -> Any:
         """Perform an operation; with `wait_seconds` in the request, wait until there is something to say.
@@ -144,15 +147,15 @@ class Engine:
 
     def _keep_alive(self, call: Call) -> None:
         """A read is a sign of life as well, of a caller that holds something and has no heartbeat."""
-        worker = self.unattended.get(call.actor)
-        if worker is None or not liveness.is_renewal_due(call, worker):
+        workers_ = self.unattended.get(call.actor, ())
+        if not any(liveness.is_renewal_due(call, worker) for worker in workers_):
             return
 
         def renewed(_: Any, error: BaseException | None) -> None:
             if error is None:
                 self._believe(call)
 
-        self.database.submit(lambda tx: liveness.renew(tx, call, worker), renewed, lane=call.workspace)
+        self.database.submit(lambda tx: liveness.sign_of_life(tx, call), renewed, lane=call.workspace)
 
     def _believe(self, call: Call) -> None:
         """The leases that the commit of a call renewed."""
@@ -166,6 +169,11 @@ class Engine:
             self.refresh_disabled()
         elif operation.name == "worker.stop":
             self.presence.forget(request.worker)
+
+    def refresh(self) -> None:
+        """Learn what other processes did that this one must heed; done at the start and by upkeep, whoever leads."""
+        self.refresh_disabled()
+        liveness.read_unattended(self)
 
     def refresh_disabled(self) -> None:
         """Read the kill switches again; done at the start, after each use of one, and by upkeep."""
@@ -231,6 +239,7 @@ class Engine:
             finally:
                 self.database.close()
                 self.presence.close()
+                self.judge.close()
 
     def _work(self, operation: Operation, call: Call, request: Any) -> Callable[[Transaction], Any]:
         prepared = prepare(call, request)
@@ -246,8 +255,9 @@ class Engine:
             return _whole(operation, request, answered)
         if call.caller.claim and operation.name not in SELF_FENCED:
             _fence(tx, call, call.caller.claim)
-        if worker := call.caller.worker or self.unattended.get(call.actor):
-            liveness.renew(tx, call, worker)
+        # A heart beats by itself, whatever became of who claimed something without one.
+        if operation.name != HEARTBEAT:
+            liveness.sign_of_life(tx, call)
         before = tx.changes()
         response = HANDLERS[operation.name](tx, call, request)
         if call.events == 0 and not operation.liveness and tx.changes() != before:

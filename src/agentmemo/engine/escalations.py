@@ -19,7 +19,7 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import NAME_MAX, RUN_KEY_MAX, check_choice
 from agentmemo.model.state import check_name
 from agentmemo.store import escalations as rows
-from agentmemo.store.blobs import Packed
+from agentmemo.store.blobs import PLAIN, Packed
 from agentmemo.store.database import Transaction
 
 NEWEST = 1 << 60
@@ -38,6 +38,17 @@ def create(tx: Transaction, call: Call, request: model.CreateEscalation) -> mode
     _wait(tx, call, request, row, key)
     reach("escalation.after_create")
     return changed(tx, call, row)
+
+
+def raise_for(
+    tx: Transaction, call: Call, request: model.CreateEscalation, question: model.Question
+) -> rows.EscalationRow:
+    """Ask in the plane's own name what it noticed; nobody waits for it. While it is open, the same is one question."""
+    content = msgspec.json.encode(question)
+    asked = msgspec.structs.replace(request, context=Packed(len(content), PLAIN, content, None, content, question))
+    collapse = rules.collapse_key(asked, question, "service:agentmemo")
+    same = rows.same(tx, call.workspace, collapse)
+    return _join(tx, call, asked, same) if same else _add(tx, call, asked, collapse)
 
 
 def _question(request: model.CreateEscalation) -> model.Question:

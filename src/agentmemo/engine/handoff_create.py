@@ -78,6 +78,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
         msgspec.json.decode(parent.budget, type=run_model.Budget) if parent and parent.budget else None
     )
     acceptance_ = request.acceptance
+    progress_seconds = request.progress_seconds or call.engine.settings.progress_seconds
     return rows.HandoffRow(
         id=0,
         handle=handle,
@@ -104,7 +105,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
         rung=0,
         due_at=None,
         complete_by=request.complete_by,
-        progress_us=round(request.progress_seconds * SECOND) if request.progress_seconds else None,
+        progress_us=round(progress_seconds * SECOND) or None,
         progress_at=None,
         late=0,
         percent=None,
@@ -253,7 +254,7 @@ def _check_seconds(request: model.CreateHandoff) -> None:
     if request.progress_seconds is not None:
         seconds["progress_seconds"] = request.progress_seconds
         if request.progress_seconds == 0:
-            raise InvalidInput("progress_seconds is above 0.", next_call="Leave it out for no progress clock.")
+            raise InvalidInput("progress_seconds is above 0.", next_call="Leave it out for the plane's own.")
     if request.retry is not None:
         seconds["retry.first_delay_seconds"] = request.retry.first_delay_seconds
         seconds["retry.max_delay_seconds"] = request.retry.max_delay_seconds

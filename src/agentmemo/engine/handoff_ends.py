@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentmemo import ids
-from agentmemo.engine import audit, claims, escalation_delivery, handoff_moves, waits
+from agentmemo.engine import audit, claims, escalation_delivery, handoff_moves, observations, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.handoff_moves import free_token, offer, package_of, pause_seconds, record
 from agentmemo.model import handoffs as model
@@ -141,6 +141,8 @@ def end_run(
     )
     if ids.is_handle(run.waiting_for or "", "esc"):
         escalation_delivery.run_ended(tx, call, run)
+    if state == run_model.FAILED and error:
+        observations.failed(tx, call, run, error)
     if run.parent:
         waits.child_ended(tx, call, run.parent, run.handle)
     if handoff := model.handoff_of_run(run.name, run.key):

@@ -9,7 +9,7 @@ from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.handoff_create import is_known
 from agentmemo.engine.handoff_moves import existing
-from agentmemo.engine.handoff_views import view
+from agentmemo.engine.handoff_views import brief_view, view
 from agentmemo.engine.handoffs import addresses_of
 from agentmemo.engine.state import check_limit, entry_view
 from agentmemo.errors import PermissionDenied
@@ -46,14 +46,15 @@ def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
     sender = call.engine.names.find_actor(tx, call.workspace, request.sender) if request.sender else None
     if request.sender and sender is None:
         return Page(items=[])
-    bound = [request.state, request.to, request.sender, request.root]
+    bound = [request.state, request.to, request.sender, request.root, request.brief]
     before = read_cursor(request.cursor, "handoff.list", bound, NEWEST)
     filters = {"before": before, "address": address, "sender": sender, "root": request.root, "limit": limit + 1}
     if request.state == "escalated":
         found = tx.all("handoff_list_escalated", workspace=call.workspace, **filters)
     else:
         found = tx.all("handoff_list", workspace=call.workspace, state=request.state, **filters)
-    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.list", bound, row.id))
+    show = brief_view if request.brief else view
+    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.list", bound, row.id), show)
 
 
 def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
@@ -118,7 +119,14 @@ def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffR
     return sorted((row for row in found if row is not None), key=lambda row: row.id)
 
 
-def _page(tx: Transaction, call: Call, found: list[Any], limit: int, cursor: Callable[[rows.HandoffRow], str]) -> Page:
+def _page(
+    tx: Transaction,
+    call: Call,
+    found: list[Any],
+    limit: int,
+    cursor: Callable[[rows.HandoffRow], str],
+    show: Callable[[Transaction, Call, rows.HandoffRow], model.Handoff] = view,
+) -> Page:
     kept = [rows.HandoffRow(*row) for row in found[:limit]]
-    items = [view(tx, call, row) for row in kept]
+    items = [show(tx, call, row) for row in kept]
     return Page(items=items, cursor=cursor(kept[-1]) if len(found) > limit else None)

@@ -8,6 +8,7 @@ from agentmemo.engine.call import Call
 from agentmemo.engine.handoff_moves import ESCALATE, record
 from agentmemo.model import handoffs as model
 from agentmemo.store import handoffs as rows
+from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
 
 
@@ -52,9 +53,19 @@ def _climb(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     record(tx, call, row, "readdress", reason=waited, about={"to": address})
 
 
+def _went_on(tx: Transaction, call: Call, row: rows.HandoffRow) -> bool:
+    """What its run has done counts as progress. It is looked at when the clock rings, so that no step writes twice."""
+    run = run_rows.get(tx, call.workspace, row.run) if row.run else None
+    if run is None or run.updated_at <= (row.progress_at or 0):
+        return False
+    due_at = handoff_moves.next_due(row._replace(progress_at=run.updated_at))
+    tx.write("handoff_saw_progress", id=row.id, epoch=row.epoch, progress_at=run.updated_at, due_at=due_at)
+    return True
+
+
 def _worked(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     if row.complete_by is not None and row.complete_by <= tx.now and not row.late:
         handoff_ends.tell(tx, call, row, "overdue", f"it is {row.state} and should be completed by now")
-    else:
+    elif not _went_on(tx, call, row):
         silent = (row.progress_us or 0) / SECOND
         handoff_ends.tell(tx, call, row, "stall", f"its holder lives, and showed no progress for {silent:g} s")

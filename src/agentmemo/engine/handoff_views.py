@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from agentmemo.clock import SECOND
 from agentmemo.engine.call import Call
-from agentmemo.engine.handoff_moves import existing, name_of, package_of
+from agentmemo.engine.handoff_moves import existing, ladder_of, name_of, package_of
 from agentmemo.model import handoffs as model
 from agentmemo.model.runs import Budget
 from agentmemo.model.values import decode
@@ -32,6 +33,7 @@ def view(
     package: blobs.Packed | None = None,
     result: blobs.Packed | None = None,
     known: bool = True,
+    history: bool = True,
 ) -> model.Handoff:
     """The handoff as its readers see it; a package or result that is at hand is not read again."""
     carried = package_of(tx, row, package)
@@ -60,7 +62,7 @@ def view(
         epoch=row.epoch,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
-        attempts=_attempts(tx, call, row) if _has_history(row) else [],
+        attempts=_attempts(tx, call, row) if history and _has_history(row) else [],
         holder=name_of(tx, call, row.holder) if row.holder is not None else None,
         worker=row.worker,
         run=row.run,
@@ -74,7 +76,10 @@ def view(
         root=row.root,
         hops=len(_chain_decoder.decode(row.path)) - 1,
         verifies=row.verifies,
+        ladder=[model.rung_of(after / SECOND, address) for after, address in ladder_of(row)],
+        rung=row.rung,
         available_at=row.available_at,
+        offered_at=row.offered_at,
         due_at=row.due_at,
         complete_by=row.complete_by,
         claimed_at=row.claimed_at,
@@ -85,6 +90,13 @@ def view(
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+def brief_view(tx: Transaction, call: Call, row: rows.HandoffRow) -> model.Handoff:
+    """The handoff as its row tells it; nothing else is read."""
+    told = model.Package(goal=row.goal, workflow=row.workflow)
+    package = msgspec.structs.replace(blobs.NOTHING, original=told)
+    return view(tx, call, row, package=package, result=blobs.NOTHING, history=False)
 
 
 def _has_history(row: rows.HandoffRow) -> bool:

@@ -24,13 +24,13 @@ from agentmemo.engine.handoff_moves import (
 )
 from agentmemo.engine.handoff_views import changed, view
 from agentmemo.engine.workers import LEASE_SECONDS_MAX
-from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
+from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied, Unavailable
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
-from agentmemo.model.values import encode, encode_result, encode_sorted
+from agentmemo.model.values import encode, encode_sorted
 from agentmemo.store import handoffs as rows
 from agentmemo.store import runs as run_rows
-from agentmemo.store.blobs import NOTHING, PLAIN, Packed
+from agentmemo.store.blobs import NOTHING, Packed
 from agentmemo.store.database import Transaction
 
 PERCENT_MAX = 100
@@ -113,7 +113,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteHandoff) -> mod
         return view(tx, call, row)
     row = _claim_now(tx, call, row) if request.epoch is None else handoff_moves.is_held(tx, call, row, request.epoch)
     if row.checked:
-        _check_result(tx, call, row, packed)
+        _check_result(call, row)
     reach("handoff.before_complete")
     if packed is NOTHING and row.epoch > 1:
         tx.write("handoff_remove_result", handoff=row.id)  # of an attempt that was rejected
@@ -413,11 +413,15 @@ def _check_addressed(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     )
 
 
-def _check_result(tx: Transaction, call: Call, row: rows.HandoffRow, packed: Packed) -> None:
+def _check_result(call: Call, row: rows.HandoffRow) -> None:
+    """The result was looked at before the transaction: others wait for this one."""
     found = call.problems.get(row.handle)
     if found is None:
-        package = handoff_moves.package_of(tx, row)
-        found = acceptance.problems(package.acceptance or model.Acceptance(), packed.original, package.context)
+        raise Unavailable(
+            f"The result of {row.handle} was not checked: the handoff came into being meanwhile.",
+            next_call="Complete it again.",
+            retry_safe=True,
+        )
     if found:
         raise InvalidInput(
             f"The result of {row.handle} is not what was asked for: {'; '.join(found)}",
@@ -486,7 +490,7 @@ def _submit(
     tx.write("handoff_submit", expect=1, id=row.id, epoch=row.epoch, due_at=due, now=tx.now)
     record(tx, call, row, "submit", contents=contents, about={"verifier": verifier})
     request = acceptance.verification(row.handle, verifier, handoff_moves.package_of(tx, row), packed.original)
-    asked = call.verifications.get(row.handle) or _packed_here(request)
+    asked = call.verifications[row.handle]
     digest = hashlib.sha256(asked.source).hexdigest()
     verification = new_row(tx, call, request, f"agent:{verifier}", digest)
     path = encode([*msgspec.json.decode(row.path), verification.address]).decode()
@@ -499,9 +503,3 @@ def _submit(
     )  # fmt: skip
     insert(tx, call, verification, asked, [])
     return existing(tx, call, row.handle)
-
-
-def _packed_here(request: model.CreateHandoff) -> Packed:
-    """Of what was created and completed in one transaction, nothing could be stored before."""
-    content = encode_result(model.package_of(request))
-    return Packed(len(content), PLAIN, content, None, content, None)

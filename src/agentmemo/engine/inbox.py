@@ -9,7 +9,7 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, escalation_time
+from agentmemo.engine import answer_links, audit, escalation_delivery, escalation_time, notifications, policies
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing, policy_of, question_of, view, votes_by_person
 from agentmemo.engine.state import check_limit
@@ -17,6 +17,7 @@ from agentmemo.errors import InvalidInput, InvalidTransition, LimitExceeded, Per
 from agentmemo.model import escalation_rules as rules
 from agentmemo.model import escalations as model
 from agentmemo.model.access import check_actor
+from agentmemo.model.notifications import is_guarded
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import check_choice
 from agentmemo.store import escalations as rows
@@ -29,6 +30,8 @@ SNOOZE_PERCENT = 80
 USES = {"once": 1, "run": 1000, "rule": 1}
 NEWEST = 1 << 60
 _START: dict[str, list[int]] = {"done": [NEWEST, NEWEST], "undelivered": [NEWEST]}
+# Doors that know a person without a key: by a link of their own, or by their Slack account.
+ASSURED_DOORS = frozenset({"link", "slack"})
 
 
 def list_(tx: Transaction, call: Call, request: model.ListInbox) -> Page:
@@ -160,7 +163,9 @@ def delegate(tx: Transaction, call: Call, request: model.DelegateEscalation) -> 
         handed = handed._replace(
             state=state, holder=None, held_at=None, hold_until=None, extended=extended, climb_at=tx.now
         )
-    escalation_time.change(tx, call, handed)
+    handed = escalation_time.change(tx, call, handed)
+    told = policies.reach(tx, call, name, row.severity)
+    notifications.enqueue(tx, call, row.id, f"delegated {handed.revision}", told)
     return changed(tx, call, row)
 
 
@@ -222,6 +227,8 @@ def answer(tx: Transaction, call: Call, request: model.AnswerEscalation) -> mode
             details={"seen": request.seen, "current": row.action_digest or row.digest},
         )
     rules.check_answer(request, question)
+    guarded = is_guarded(row.severity, irreversible=bool(row.irreversible))
+    answer_links.use(tx, call, escalation=row.id, guarded=guarded)
     vote = model.Vote(
         person=call.caller.actor,
         decision=request.decision,
@@ -337,4 +344,4 @@ def _check_person(call: Call, row: rows.EscalationRow, question: model.Question)
 
 def _via(call: Call) -> str:
     """How the person was known: by a key, a session of the console, or only by the operating system."""
-    return call.caller.door if call.caller.key else "os-user"
+    return call.caller.door if call.caller.key or call.caller.door in ASSURED_DOORS else "os-user"

@@ -40,6 +40,30 @@ def is_renewal_due(call: Call, worker: str) -> bool:
     return known is None or call.engine.clock.boot_us() - known.written_at >= known.lease_us // RENEWALS_PER_LEASE
 
 
+def sign_of_life(tx: Transaction, call: Call) -> None:
+    """A call renews the worker that it names, and whatever its caller holds without one."""
+    if call.caller.worker:
+        renew(tx, call, call.caller.worker)
+    for worker in call.engine.unattended.get(call.actor, ()):
+        renew(tx, call, worker)
+
+
+def read_unattended(engine: EngineContext) -> None:
+    """Learn from the store who holds something without heartbeats, wherever it was claimed.
+
+    Each server then renews it when its holder calls there, and knows what the others have renewed meanwhile.
+    """
+    found: dict[int, frozenset[str]] = {}
+    rows_ = engine.database.read(lambda tx: tx.all("worker_unattended_all"), snapshot=False)
+    for worker, actor, boot_id, lease_us, lease_until in rows_:
+        found[actor] = found.get(actor, frozenset()) | {worker}
+        written_at = lease_until - lease_us
+        known = engine.renewals.get((actor, worker))
+        if boot_id == engine.clock.boot_id and (known is None or known.written_at < written_at):
+            engine.renewals[actor, worker] = Renewal(written_at, lease_us)
+    engine.unattended = found
+
+
 def unattended(tx: Transaction, call: Call, lease_seconds: float | None) -> str:
     """The worker that stands for a caller without heartbeats; its lease lasts so long after the caller's last call."""
     seconds = lease_seconds or call.engine.settings.unattended_lease_seconds
@@ -52,7 +76,8 @@ def unattended(tx: Transaction, call: Call, lease_seconds: float | None) -> str:
         worker = ids.mint("wrk", tx.now)
         add(tx, call, worker, lease_us, host=UNATTENDED, process=0)
         call.renewed.append((worker, Renewal(call.engine.clock.boot_us(), lease_us)))
-    call.engine.unattended[call.actor] = worker
+    # Also where this transaction comes to nothing: the next look at the store forgets it.
+    call.engine.unattended[call.actor] = call.engine.unattended.get(call.actor, frozenset()) | {worker}
     return worker
 
 

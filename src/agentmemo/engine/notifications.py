@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
-from agentmemo.engine import audit
+from agentmemo.engine import audit, policies
 from agentmemo.engine.call import Call
 from agentmemo.model import notifications as model
+from agentmemo.model import policies as policy_model
 from agentmemo.store.database import Row, Transaction
 
 # A process that dies while it sends leaves the message to others after this.
@@ -57,7 +58,10 @@ class Due(NamedTuple):
 
 
 def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipients: Iterable[Addressed]) -> int:
-    """Have people told, in the transaction in which the occasion comes about. What was enqueued before is nothing."""
+    """Have people told, in the transaction in which the occasion comes about.
+
+    What was enqueued before is nothing, and so is what is over: of the end, those hear who were told of the question.
+    """
     return sum(
         tx.run(
             "notification_add",
@@ -153,20 +157,17 @@ def told(tx: Transaction, escalation: int) -> list[Row]:
 
 
 def person_at(tx: Transaction, workspace: int, channel: str, address: str) -> str | None:
-    """Whose address it is, as far as messages were sent there."""
-    row = tx.one("notification_person", workspace=workspace, channel=channel, address=address)
-    return row[0] if row else None
+    """Whose address it is by the contacts in force."""
+    for ruled in policies.all_of(tx, workspace, policy_model.CONTACT):
+        if any((known.kind, known.address) == (channel, address) for known in ruled.document.channels):
+            return ruled.name
+    return None
 
 
 def prune(tx: Transaction, workspace: int, before: int, limit: int) -> int:
     """Remove what is older than retention, and links that have long expired."""
     done = tx.run("notification_remove_old", workspace=workspace, before=before, limit=limit)
     return done + tx.run("answer_link_remove_old", workspace=workspace, before=before, limit=limit)
-
-
-def webhook_secret(pepper: bytes, workspace: str, address: str) -> bytes:
-    """With which a person's webhook checks what it is sent. Made anew each time, so that the store holds none."""
-    return ids.keyed_hash(pepper, f"notification {workspace} {address}".encode())
 
 
 def _end(tx: Transaction, taken: Due, act: str, error: str = "") -> bool:

@@ -11,12 +11,14 @@ from agentmemo.clock import SECOND, iso
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.state import check_limit
-from agentmemo.errors import Conflict, InvalidInput, LimitExceeded, VersionConflict
+from agentmemo.engine.webhooks import person_secret_of
+from agentmemo.errors import Conflict, InvalidInput, LimitExceeded, PermissionDenied, VersionConflict
 from agentmemo.model import policies as model
 from agentmemo.model import schedules
 from agentmemo.model.documents import misfit
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode, encode_result, encode_sorted
+from agentmemo.model.webhooks import secret_text
 from agentmemo.store import policies as rows
 from agentmemo.store.database import Transaction
 
@@ -36,6 +38,7 @@ class Ruled(NamedTuple):
 def set_(tx: Transaction, call: Call, request: model.SetPolicy) -> model.Policy:
     model.check_kind(request.kind)
     model.check_name(request.kind, request.name)
+    _check_contact(call, request)
     content = _canonical(request.document)
     document = model.document_of(request.kind, decode(content))
     before = rows.current(tx, call.workspace, request.kind, request.name)
@@ -61,7 +64,8 @@ def get(tx: Transaction, call: Call, request: model.GetPolicy) -> model.Policy:
         row = rows.version(tx, call.workspace, request.kind, request.name, request.version)
     if row is None:
         raise not_found("policy", f"{request.kind}/{request.name}")
-    return _view(tx, call, row)
+    made = _view(tx, call, row)
+    return msgspec.structs.replace(made, webhook_secrets=_webhook_secrets(call, row)) if row.live else made
 
 
 def list_(tx: Transaction, call: Call, request: model.ListPolicies) -> Page:
@@ -87,6 +91,7 @@ def versions(tx: Transaction, call: Call, request: model.ListPolicyVersions) -> 
 
 def delete(tx: Transaction, call: Call, request: model.DeletePolicy) -> model.Policy:
     model.check_kind(request.kind)
+    _check_contact(call, request)
     before = rows.current(tx, call.workspace, request.kind, request.name)
     _check_version(before, request)
     if before is None or not before.live:
@@ -136,6 +141,16 @@ def recipients(
     contacts = {ruled.name: ruled.document for ruled in all_of(tx, call.workspace, model.CONTACT)}
     found = route_of(tx, call.workspace, route)
     people = _people(tx, call.workspace, found.steps[step % len(found.steps)], now) if found else list(contacts)
+    return _channels_of(contacts, people, severity)
+
+
+def reach(tx: Transaction, call: Call, person: str, severity: str) -> list[model.Recipient]:
+    """Where one person is told, whatever the routes say."""
+    found = current(tx, call.workspace, model.CONTACT, person)
+    return _channels_of({person: found.document}, [person], severity) if found else []
+
+
+def _channels_of(contacts: dict[str, model.Contact], people: list[str], severity: str | None) -> list[model.Recipient]:
     told = [
         model.Recipient(person, channel.kind, channel.address, contacts[person].sensitivity)
         for person in people
@@ -221,6 +236,16 @@ def _canonical(document: Any) -> bytes:
     return content
 
 
+def _check_contact(call: Call, request: model.SetPolicy | model.DeletePolicy) -> None:
+    """Where a person is reached is also who answers in their name: from a link, or by a button."""
+    if request.kind == model.CONTACT and call.caller.name != request.name and not call.may("access:admin"):
+        raise PermissionDenied(
+            f"{call.caller.actor} may not change the contact of person:{request.name}.",
+            why="Whoever gets a person's messages can answer in that person's name.",
+            next_call="Have them change it themselves, or somebody with access:admin.",
+        )
+
+
 def _check_version(before: rows.PolicyRow | None, request: model.SetPolicy | model.DeletePolicy) -> None:
     found = before.version if before and before.live else 0
     if request.if_version is not None and request.if_version != found:
@@ -277,6 +302,19 @@ def _view(tx: Transaction, call: Call, row: rows.PolicyRow) -> model.Policy:
         comment=row.comment,
         at=row.at,
     )
+
+
+def _webhook_secrets(call: Call, row: rows.PolicyRow) -> dict[str, str]:
+    """With what a person's webhooks check what they are sent."""
+    own = call.caller.kind == "person" and (call.caller.name == row.name or call.may("access:admin"))
+    if row.kind != model.CONTACT or not own:
+        return {}
+    contact: model.Contact = _ruled(row).document
+    return {
+        channel.address: secret_text(person_secret_of(call.engine.pepper(), call.caller.workspace, channel.address))
+        for channel in contact.channels
+        if channel.kind == "webhook"
+    }
 
 
 def _shown(call: Call, row: rows.PolicyRow) -> Any:

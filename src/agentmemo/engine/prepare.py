@@ -23,7 +23,6 @@ from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import decode, encode, encode_result, encode_sorted
 from agentmemo.model.wire import Request, as_request
 from agentmemo.store import blobs
-from agentmemo.store import handoffs as handoff_rows
 from agentmemo.store.database import Transaction
 
 if TYPE_CHECKING:
@@ -65,9 +64,13 @@ def prepare(call: Call, request: Request) -> Request:
 
 def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
     """Everything the receiver gets to know as one value. What can be refused is refused here."""
-    if request.acceptance is not None:
-        acceptance.check_definition(request.acceptance)
     package = handoffs.package_of(request)
+    if request.acceptance is not None:
+        acceptance.check_bounds(request.acceptance)
+        if acceptance.needs_judge(request.acceptance):
+            call.engine.judge.check_definition(request.acceptance)
+    if request.id is not None:
+        call.drafts[request.id] = package
     encode(request.context)  # names the path of what JSON cannot say
     encode(request.artifacts)
     try:
@@ -103,18 +106,25 @@ def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) ->
     if call.engine.carried.get(request.handoff, (1, None))[0] == 0:
         return
 
-    def look(tx: Transaction) -> tuple[handoff_rows.HandoffRow, handoffs.Package] | None:
+    def look(tx: Transaction) -> tuple[str, handoffs.Package] | None:
         row = find(tx, call, request.handoff)
-        return (row, package_of(tx, row)) if row is not None and row.checked else None
+        return (row.handle, package_of(tx, row)) if row is not None and row.checked else None
 
-    found = call.engine.database.read(look)
+    draft = call.drafts.get(request.handoff)
+    found = (request.handoff, draft) if draft is not None else call.engine.database.read(look)
     if found is None or (wanted := found[1].acceptance) is None:
         return
-    row, package = found
-    call.problems[row.handle] = acceptance.problems(wanted, result, package.context)
-    if wanted.verifier is not None and not call.problems[row.handle]:
-        asked = handoffs.package_of(acceptance.verification(row.handle, wanted.verifier, package, result))
-        call.verifications[row.handle] = _stored(call, encode_result(asked), asked, "package")
+    handle, package = found
+    call.problems[handle] = _problems(call, wanted, result, package.context)
+    if wanted.verifier is not None and not call.problems[handle]:
+        asked = handoffs.package_of(acceptance.verification(handle, wanted.verifier, package, result))
+        call.verifications[handle] = _stored(call, encode_result(asked), asked, "package")
+
+
+def _problems(call: Call, wanted: handoffs.Acceptance, result: Any, context: Any) -> list[str]:
+    if wanted == acceptance.VERDICT:
+        return acceptance.verdict_problems(result)
+    return call.engine.judge.problems(wanted, result, context) if acceptance.needs_judge(wanted) else []
 
 
 def pack(call: Call, value: Any, field: str) -> blobs.Packed:

@@ -18,6 +18,8 @@ from agentmemo.store.access import add_actor, find_actor
 from agentmemo.store.database import Row, Transaction
 
 NEWEST = "~"
+# Before every event: a new webhook is told what waits already.
+SEEN_NOTHING = 0
 
 
 def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.Webhook:
@@ -34,9 +36,7 @@ def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.W
         raise InvalidInput(f"{agent[:128]!r} is not an agent's name.", next_call="Name an agent.")
     actor = find_actor(tx, call.workspace, "agent", agent) or add_actor(tx, call.workspace, "agent", agent)
     handle = ids.mint("whk", tx.now)
-    position = audit.record(
-        tx, call, "webhook.create", {"kind": "webhook", "id": handle, "agent": agent}, reason=request.url
-    )
+    audit.record(tx, call, "webhook.create", {"kind": "webhook", "id": handle, "agent": agent}, reason=request.url)
     tx.write(
         "webhook_add",
         id=handle,
@@ -44,7 +44,7 @@ def create(tx: Transaction, call: Call, request: model.CreateWebhook) -> model.W
         actor=actor,
         url=request.url,
         label=request.label,
-        position=position,
+        position=SEEN_NOTHING,
         now=tx.now,
     )
     return model.Webhook(
@@ -80,16 +80,15 @@ def delete(tx: Transaction, call: Call, request: model.DeleteWebhook) -> model.W
 
 def deliveries(tx: Transaction, call: Call, request: model.ListDeliveries) -> Page:
     limit = check_limit(request.limit)
-    bound = [request.webhook, request.state]
+    bound = [request.subject, request.webhook, request.state]
     before = read_cursor(request.cursor, "webhook.deliveries", bound, NEWEST)
-    found = tx.all(
-        "delivery_list",
-        workspace=call.workspace,
-        before=before,
-        webhook=request.webhook,
-        state=request.state,
-        limit=limit + 1,
-    )
+    filters = {"webhook": request.webhook, "state": request.state, "before": before, "limit": limit + 1}
+    if request.subject is None:
+        found = tx.all("delivery_list", workspace=call.workspace, **filters)
+    else:
+        # What a message is about begins with its subject, so that each webhook's are found where they lie.
+        subject = {"subject": request.subject, "end": request.subject + NEWEST}
+        found = tx.all("delivery_of_subject", workspace=call.workspace, **subject, **filters)
     items = [model.Delivery(**dict(zip(model.Delivery.__struct_fields__, row, strict=True))) for row in found[:limit]]
     cursor = make_cursor("webhook.deliveries", bound, found[limit - 1][0]) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
@@ -102,6 +101,11 @@ def _is(call: Call, agent: str) -> bool:
 def secret_of(pepper: bytes, webhook: str) -> bytes:
     """Made anew each time from the plane's secret, so that the store holds none."""
     return ids.keyed_hash(pepper, f"webhook {webhook}".encode())
+
+
+def person_secret_of(pepper: bytes, workspace: str, url: str) -> bytes:
+    """The same for a webhook that stands in a person's contact."""
+    return ids.keyed_hash(pepper, f"notification {workspace} {url}".encode())
 
 
 def check_url(url: str) -> None:

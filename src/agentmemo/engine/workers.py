@@ -81,7 +81,7 @@ def retire(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bool)
     """End an incarnation and give its runs and handoffs back. Returns their handles."""
     tx.write("worker_stop", id=worker, now=tx.now)
     # Whoever calls as this worker again must renew on disk, not in memory.
-    for known in [key for key in call.engine.renewals if key[1] == worker]:
+    for known in [key for key in list(call.engine.renewals) if key[1] == worker]:
         call.engine.renewals.pop(known, None)
     audit.record(tx, call, "worker.stop", {"kind": "worker", "id": worker}, reason=reason)
     freed = handoff_ends.of_worker(tx, call, worker, reason, lost=lost)

@@ -114,6 +114,11 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     to_queue: str | None = None
     escalate: bool = False
 
+    @property
+    def to(self) -> str:
+        """The receiver as `kind:name`; only of a rung that has one."""
+        return address_of(self.to_agent, self.to_capability, self.to_queue)
+
 
 class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the receiver gets to know; fixed when the handoff is created."""
@@ -143,7 +148,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handoff(Response, kw_only=True):
-    """A handoff as its sender and its receiver see it. Exactly one `to_` is set; `wake` is None once it has ended."""
+    """A handoff as its sender and its receiver see it. Exactly one `to_` is set; `wake` is None once it has ended.
+
+    `rung` counts the rungs of `ladder` that were climbed since it was offered last, at `offered_at`.
+    """
 
     id: str
     key: str | None
@@ -182,7 +190,10 @@ class Handoff(Response, kw_only=True):
     root: str | None = None
     hops: int = 0
     verifies: str | None = None
+    ladder: list[Rung] = []
+    rung: int = 0
     available_at: int = 0
+    offered_at: int | None = None
     due_at: int | None = None
     complete_by: int | None = None
     claimed_at: int | None = None
@@ -245,13 +256,16 @@ class GetHandoff(Request, kw_only=True):
 class ListHandoffs(Request, kw_only=True):
     """Newest first. `state` is one of the nine, `unfinished` or `escalated` (somebody should look); `to` an address.
 
-    An address is `agent:name`, `capability:name` or `queue:name`; a name alone is an agent's.
+    An address is `agent:name`, `capability:name` or `queue:name`; a name alone is an agent's. With `brief` what was
+    given along is left out, but for the goal and the workflow, and so are results and earlier attempts: nothing is read
+    for them.
     """
 
     state: str | None = None
     to: str | None = None
     sender: str | None = None
     root: str | None = None
+    brief: bool = False
     cursor: str | None = None
     limit: int = 100
 
@@ -452,6 +466,19 @@ def next_state(state: str, act: str, handoff: str) -> str:
             next_call=f"See handoff.get('{handoff}').",
             details={"handoff": handoff, "state": state, "act": act},
         ) from None
+
+
+def rung_of(after_seconds: float, address: str) -> Rung:
+    """A rung as its sender would give it; an empty address escalates."""
+    kind, _, name = address.partition(":")
+    if not address:
+        return Rung(after_seconds=after_seconds, escalate=True)
+    return Rung(
+        after_seconds=after_seconds,
+        to_agent=name if kind == "agent" else None,
+        to_capability=name if kind == "capability" else None,
+        to_queue=name if kind == "queue" else None,
+    )
 
 
 def address_of(to_agent: str | None, to_capability: str | None, to_queue: str | None) -> str:

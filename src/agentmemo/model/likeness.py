@@ -101,28 +101,32 @@ def _without_uuids(text: bytes) -> bytes:
     return b"#".join([*kept, text[begin:]]) if kept else text
 
 
-class Identity(NamedTuple):
-    """A call three ways: `exact`; `loose`, without numbers and element references; its `targets` and its `words`."""
+def call_digest(tool: str, arguments: Any) -> int:
+    """Equal for the same call: the same tool with the same arguments, but for volatile ones."""
+    return digest(plain(tool), plain(_without_volatile(arguments)))
 
-    exact: int
+
+class Features(NamedTuple):
+    """A call without what may vary: `loose` without numbers and references; its `targets`; a `sketch` of its words."""
+
     loose: int
     targets: int
     sketch: frozenset[int]
 
 
-def identity(tool: str, arguments: Any) -> Identity:
+NO_FEATURES = Features(0, 0, frozenset())
+
+
+def features(tool: str, arguments: Any) -> Features:
     arguments = _without_volatile(arguments)
-    name, text = plain(tool), plain(arguments)
-    exact = digest(name, text)
-    if isinstance(arguments, str):
-        about, words = _targets_and_words([text])
-        return Identity(exact, exact, zlib.crc32(about), _sketch(words))
+    name = plain(tool)
     if not isinstance(arguments, dict):
-        return Identity(exact, exact, exact, frozenset())
+        text = plain(arguments)
+        about, words = _targets_and_words([text]) if isinstance(arguments, str) else (text, [])
+        return Features(zlib.crc32(name + b"\0" + text), zlib.crc32(about), _sketch(words))
     loose: list[bytes] = [name]
     prose: list[bytes] = []
     targets: list[bytes] = []
-    is_loose = False
     for field in sorted(arguments, key=str)[:FIELDS_COMPARED]:
         value = arguments[field]
         if isinstance(value, str):
@@ -134,15 +138,11 @@ def identity(tool: str, arguments: Any) -> Identity:
         else:
             content, named = plain(value), True
             targets.append(content)
-        is_loose = is_loose or not named
         loose.append(content if named else b"")
+    if len(arguments) > FIELDS_COMPARED:
+        loose.append(plain(arguments))  # many fields are compared as they are
     about, words = _targets_and_words(prose) if prose else (b"", [])
-    return Identity(
-        exact,
-        zlib.crc32(b"\0".join(loose)) if is_loose else exact,
-        zlib.crc32(b"\0".join([*targets, about])),
-        _sketch(words),
-    )
+    return Features(zlib.crc32(b"\0".join(loose)), zlib.crc32(b"\0".join([*targets, about])), _sketch(words))
 
 
 def _targets_and_words(texts: list[bytes]) -> tuple[bytes, list[bytes]]:

@@ -18,6 +18,7 @@ TEXT_MAX = 4000
 LINES_MAX = 20
 LINE_MAX = 500
 SLACK_SECTION_MAX = 2900
+SLACK_ACTION_MAX = 2500  # so that with its title it fits into a section
 SLACK_BUTTON_MAX = 70
 SLACK_COMMENT = "comment"
 SLACK_DECIDE = "decide"
@@ -52,14 +53,14 @@ def plain_text(message: Message) -> str:
     """The whole message, readable in any program."""
     paragraphs = [one_line(message.question, LINE_MAX)]
     if message.over:
-        return "\n\n".join([_over_line(message.over), *paragraphs, *_answering(message)]) + "\n"
+        return "\n\n".join([over_line(message.over), *paragraphs, *_answering(message)]) + "\n"
     if message.severity:
         paragraphs.insert(0, _byline(message))
     if message.consequence:
         paragraphs.append(_consequence(message))
     if message.options:
-        paragraphs.append("\n".join(["You can:", *(f"- {_option_line(option)}" for option in message.options)]))
-    for title, lines in _reasons(message):
+        paragraphs.append("\n".join(["You can:", *(f"- {option_line(option)}" for option in message.options)]))
+    for title, lines in reasons(message):
         paragraphs.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
     paragraphs += _answering(message)
     return "\n\n".join(paragraphs) + "\n"
@@ -79,15 +80,15 @@ def slack(message: Message) -> dict[str, Any]:
     """Text for the notification itself, and blocks. Buttons carry values; no address in it decides anything."""
     blocks = [_section(f"*{_mrkdwn(one_line(message.question, LINE_MAX))}*")]
     if message.over:
-        blocks.insert(0, _section(_mrkdwn(_over_line(message.over))))
+        blocks.insert(0, _section(_mrkdwn(over_line(message.over))))
         return {"text": _mrkdwn(subject(message)), "blocks": blocks}
     if message.severity:
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": _mrkdwn(_byline(message))}]})
     if message.consequence:
         blocks.append(_section(_mrkdwn(_consequence(message))))
     if message.options:
-        blocks.append(_section("\n".join(f"• {_mrkdwn(_option_line(option))}" for option in message.options)))
-    for title, lines in _reasons(message):
+        blocks.append(_section("\n".join(f"• {_mrkdwn(option_line(option))}" for option in message.options)))
+    for title, lines in reasons(message):
         blocks.append(_section(f"*{_mrkdwn(title)}*\n" + "\n".join(f"> {_mrkdwn(line)}" for line in lines)))
     if message.options:
         blocks += _slack_answer(message)
@@ -115,6 +116,21 @@ def webhook(message: Message) -> bytes:
     """The message as data, in the envelope of Standard Webhooks."""
     kind = "escalation.over" if message.over else "escalation.asked"
     return msgspec.json.encode({"type": kind, "timestamp": iso(message.at), "data": message})
+
+
+def reasons(message: Message) -> list[tuple[str, list[str]]]:
+    """What the asker gives as reasons, under titles that say whose words they are."""
+    told = []
+    if message.action:
+        told.append(("What will happen", _code_lines(message.action)))
+    if message.why:
+        title = one_line(f"Why, in the words of {message.asker or 'who asks'}", LINE_MAX)
+        told.append((title, _lines(message.why)))
+    if message.evidence:
+        told.append(("Evidence", [line for text in message.evidence for line in _lines(text)][:LINES_MAX]))
+    if message.run:
+        told.append(("Run", [message.run + (f", step {message.step}" if message.step else "")]))
+    return told
 
 
 def one_line(text: str, size: int) -> str:
@@ -154,7 +170,7 @@ def _consequence(message: Message) -> str:
     return f"{text}, in {duration(message.deadline - message.at)} ({when(message.deadline)})."
 
 
-def _option_line(option: Option) -> str:
+def option_line(option: Option) -> str:
     parts = [f"{option.label}: {option.effect}" if option.effect else option.label, UNDO[option.reversible]]
     if option.decision in ("reject", "abort", "answer"):
         parts.pop()
@@ -165,24 +181,26 @@ def _option_line(option: Option) -> str:
     return one_line(" ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts), LINE_MAX)
 
 
-def _reasons(message: Message) -> list[tuple[str, list[str]]]:
-    """What the asker gives as reasons, under titles that say whose words they are."""
-    told = []
-    if message.action:
-        told.append(("What will happen", _lines(message.action)))
-    if message.why:
-        title = one_line(f"Why, in the words of {message.asker or 'who asks'}", LINE_MAX)
-        told.append((title, _lines(message.why)))
-    if message.evidence:
-        told.append(("Evidence", [line for text in message.evidence for line in _lines(text)][:LINES_MAX]))
-    if message.run:
-        told.append(("Run", [message.run + (f", step {message.step}" if message.step else "")]))
-    return told
-
-
 def _lines(text: str) -> list[str]:
     lines = [one_line(line, LINE_MAX) for line in text[:TEXT_MAX].splitlines() if line.strip()]
     return lines[:LINES_MAX] + (["…"] if len(lines) > LINES_MAX or len(text) > TEXT_MAX else [])
+
+
+def _code_lines(text: str) -> list[str]:
+    """Lines as they are, spaces included: what is approved is exactly this."""
+    lines = ["".join(letter if letter.isprintable() else "\ufffd" for letter in line) for line in text.splitlines()]
+    shown = [_clip(line, LINE_MAX) for line in lines[:LINES_MAX]]
+    return shown + (["…"] if len(lines) > LINES_MAX else [])
+
+
+def _is_shown_whole(action: str) -> bool:
+    """Whether a message has room for all of an action. What is cut short is approved on its page only."""
+    lines = action.splitlines()
+    return (
+        len(lines) <= LINES_MAX
+        and len(_mrkdwn(action)) <= SLACK_ACTION_MAX
+        and all(len(line) <= LINE_MAX for line in lines)
+    )
 
 
 def _answering(message: Message) -> list[str]:
@@ -194,7 +212,7 @@ def _answering(message: Message) -> list[str]:
     return [f"Answer here: {message.answer_url}", f"Code, if the page asks for it: {message.code}"]
 
 
-def _over_line(over: Over) -> str:
+def over_line(over: Over) -> str:
     parts = [ENDS.get(over.state, "Over")]
     if over.label:
         parts[0] += f": {over.label}"
@@ -209,16 +227,16 @@ def _page(message: Message) -> str:
     """A small page without pictures, scripts or addresses of others."""
     parts = [f"<h1 style='font-size:1.2em'>{html.escape(one_line(message.question, LINE_MAX))}</h1>"]
     if message.over:
-        parts.insert(0, f"<p><b>{html.escape(_over_line(message.over))}</b></p>")
+        parts.insert(0, f"<p><b>{html.escape(over_line(message.over))}</b></p>")
     else:
         if message.severity:
             parts.insert(0, f"<p>{html.escape(_byline(message))}</p>")
         if message.consequence:
             parts.append(f"<p><b>{html.escape(_consequence(message))}</b></p>")
         if message.options:
-            items = "".join(f"<li>{html.escape(_option_line(option))}</li>" for option in message.options)
+            items = "".join(f"<li>{html.escape(option_line(option))}</li>" for option in message.options)
             parts.append(f"<p>You can:</p><ul>{items}</ul>")
-        for title, lines in _reasons(message):
+        for title, lines in reasons(message):
             said = "<br>".join(html.escape(line) for line in lines)
             parts.append(f"<p>{html.escape(title)}:</p><blockquote>{said}</blockquote>")
     if message.answer_url and not message.over:
@@ -235,11 +253,12 @@ def _section(text: str) -> dict[str, Any]:
 
 def _slack_answer(message: Message) -> list[dict[str, Any]]:
     """A line for a comment, and a button for each option that can be chosen there."""
+    whole = _is_shown_whole(message.action)
     buttons = [
-        _slack_button(message, option, at) for at, option in enumerate(message.options) if option.decision != "answer"
+        _slack_button(message, option, at)
+        for at, option in enumerate(message.options)
+        if whole or option.decision != "approve"
     ]
-    if not buttons:
-        return []
     return [
         {
             "type": "input",
@@ -264,7 +283,7 @@ def _slack_button(message: Message, option: Option, at: int) -> dict[str, Any]:
     if message.guarded or option.reversible is False:
         button["confirm"] = {
             "title": {"type": "plain_text", "text": "Are you sure?"},
-            "text": {"type": "plain_text", "text": one_line(_option_line(option), 290)},
+            "text": {"type": "plain_text", "text": one_line(option_line(option), 290)},
             "confirm": {"type": "plain_text", "text": "Yes"},
             "deny": {"type": "plain_text", "text": "No"},
         }

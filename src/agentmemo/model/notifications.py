@@ -101,6 +101,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     over: Over | None = None
 
 
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page of a one-time link shows. `closed` says why nothing can be answered there (any more)."""
+
+    message: Message
+    closed: str = ""
+    asks_code: bool = False
+
+
 def next_state(state: str, act: str, notification: str) -> str:
     """The state after `act`. Raises InvalidTransition where the table has no such arrow."""
     try:

@@ -152,6 +152,7 @@ class Policy(Response, kw_only=True):
     """One version of a document. Where `live` is false, this version is the deletion and has no document.
 
     `digest` is the SHA-256 of the document's canonical JSON. Addresses of contacts are shown to persons only.
+    `webhook_secrets`, by address, is filled where a contact is read by its own person, or with access:admin.
     """
 
     kind: str
@@ -164,6 +165,7 @@ class Policy(Response, kw_only=True):
     author: str
     comment: str
     at: int
+    webhook_secrets: dict[str, str] = {}
 
 
 class SetPolicy(Request, kw_only=True):

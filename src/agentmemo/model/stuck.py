@@ -33,7 +33,7 @@ from agentmemo.model.stuck_memory import (
 from agentmemo.model.stuck_signals import BLOCK, ESCALATE, NUDGE, OBSERVE, OK, RUNGS, Finding
 
 __all__ = [
-    "BLOCK", "ESCALATE", "NUDGE", "OBSERVE", "OK", "RULES", "Call", "Diagnosis", "Ladder", "Memory", "Repeat", "Rules",
+    "BLOCK", "ESCALATE", "NUDGE", "OBSERVE", "OK", "RULES", "Call", "LoopDiagnosis", "Ladder", "Memory", "Repeat", "Rules",
     "Verdict", "Wait", "blocked", "failure_fingerprint", "observe", "resume",
 ]  # fmt: skip
 
@@ -55,7 +55,7 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     cost_nanousd: int
 
 
-class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+class LoopDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody needs to decide: the repeats side by side, what differed, what it cost, what was tried, ways out.
 
     Steps, tokens and cost are counted since the last declared progress; where none is declared, since something new
@@ -80,7 +80,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 0
     text: str = ""
     key: str = ""
-    diagnosis: Diagnosis | None = None
+    diagnosis: LoopDiagnosis | None = None
 
 
 FINE = Verdict()
@@ -105,7 +105,7 @@ def observe(memory: Memory, call: Call, rules: Rules = RULES) -> tuple[Memory, V
 
 def blocked(memory: Memory, call: Call) -> Verdict | None:
     """The verdict that refuses this call, or None if it may be made. A declared wait may be."""
-    exact = likeness.identity(call.tool, call.arguments).exact
+    exact = likeness.call_digest(call.tool, call.arguments)
     if call.wait is not None or exact not in memory.blocked:
         return None
     text = f"{_named(call.tool)} is blocked: it gave the same again and again. {_ADVICE[stuck_signals.REPEAT][0]}"
@@ -144,7 +144,7 @@ def _climb(memory: Memory, finding: Finding, mark: Mark) -> tuple[Memory, Verdic
 
 
 def _ignored_block(memory: Memory, call: Call, finding: Finding | None = None) -> Verdict:
-    key = likeness.identity(call.tool, call.arguments).exact
+    key = likeness.call_digest(call.tool, call.arguments)
     back = finding.back if finding else tuple(
         distance for distance, mark in enumerate(reversed(memory.marks), 1) if mark.call == key
     )  # fmt: skip
@@ -240,7 +240,7 @@ def _named(tool: str) -> str:
     return tool[:48] or "The text"
 
 
-def _diagnosis(memory: Memory, finding: Finding) -> Diagnosis:
+def _diagnosis(memory: Memory, finding: Finding) -> LoopDiagnosis:
     shown = [back for back in reversed(finding.back[:REPEATS_SHOWN]) if back <= len(memory.looks)]
     looks = [memory.looks[-back] for back in shown]
     repeats = [
@@ -253,7 +253,7 @@ def _diagnosis(memory: Memory, finding: Finding) -> Diagnosis:
         )
         for back, look in zip(shown, looks, strict=True)
     ]
-    return Diagnosis(
+    return LoopDiagnosis(
         repeats=repeats,
         differed=_differed(memory, shown),
         tried=_tried(memory, looks),

@@ -174,14 +174,16 @@ def kind_of(call: Call) -> int:
 
 def fingerprint(memory: Memory, call: Call) -> tuple[Mark, Look]:
     """What is kept of a call. Its time is bounded: of long arguments and results only a part is looked at."""
-    same_as = likeness.identity(call.tool, call.arguments)
+    exact = likeness.call_digest(call.tool, call.arguments)
     error = likeness.plain(call.error) if call.error is not None else likeness.failure(call.result)
     said = likeness.outcome(call.result if error is None else error)
-    content = said.has_references or said.size >= CONTENT_BYTES
+    # A failure is compared by its class, so what the call resembles is not asked for.
+    known = likeness.features(call.tool, call.arguments) if error is None else likeness.NO_FEATURES
     # Numbers and element references in the arguments matter where the result is only an acknowledgement.
-    same = (same_as.loose if content and error is None else same_as.exact) ^ said.digest
+    is_content = error is None and (said.has_references or said.size >= CONTENT_BYTES)
+    same = (known.loose if is_content else exact) ^ said.digest
     shown, outcome = redaction.previews(call.arguments, said.head[:SHOWN_BYTES].decode("utf-8", "ignore"))
-    look = Look(_name(call.tool), shown, outcome, call.cost_nanousd, same_as.targets, same_as.sketch)
+    look = Look(_name(call.tool), shown, outcome, call.cost_nanousd, known.targets, known.sketch)
     flags = _said_flags(call, error)
     near = 0
     if error is None:
@@ -190,7 +192,7 @@ def fingerprint(memory: Memory, call: Call) -> tuple[Mark, Look]:
         if call.tool and not near and same not in [mark.same for mark in streak(memory)]:
             flags |= NEW if call.read_only or call.poll else NEW | FRESH
     kind = likeness.error_class(error) if error is not None else 0
-    return Mark(same, same_as.exact, said.digest, kind, kind_of(call), flags, call.at, near), look
+    return Mark(same, exact, said.digest, kind, kind_of(call), flags, call.at, near), look
 
 
 def _name(tool: str) -> str:

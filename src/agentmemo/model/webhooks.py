@@ -63,8 +63,9 @@ class DeleteWebhook(Request, kw_only=True):
 
 
 class ListDeliveries(Request, kw_only=True):
-    """Newest first."""
+    """Newest first; with `subject`, those about one handoff."""
 
+    subject: str | None = None
     webhook: str | None = None
     state: str | None = None
     cursor: str | None = None

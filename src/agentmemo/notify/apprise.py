@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Any
 
 from agentmemo.model import notification_forms as forms
 from agentmemo.model.notifications import Message
 from agentmemo.notify.channels import NotSent
-from agentmemo.notify.outgoing import Refused, check_public
+from agentmemo.notify.outgoing import PrivateAddress, check_public
 from agentmemo.settings import Settings
 
+# The sender names the threads of a channel so.
+THREADS = "agentmemo-apprise"
 KINDS = {"critical": "failure", "high": "warning", "medium": "info", "low": "info"}
 
 
@@ -52,13 +55,21 @@ def _check_hosts(target: Any) -> None:
         if any("{host}" in template for template in plugin.templates):
             try:
                 check_public(plugin.host or "")
-            except (OSError, ValueError, Refused):
+            except (OSError, ValueError, PrivateAddress):
                 raise NotSent("Apprise would call a private address, or one that is not found", final=True) from None
 
 
 def _library() -> Any:
     """Imported when the first such message is sent: it loads every plugin it has."""
     try:
-        return importlib.import_module("apprise")
+        library = importlib.import_module("apprise")
     except ImportError:
         raise NotSent("Apprise is not installed: pip install 'agentmemo[apprise]'") from None
+    # What it logs holds the message with its link, and addresses; so does what it calls through.
+    logging.getLogger("apprise").disabled = True
+    logging.getLogger("urllib3.connectionpool").addFilter(_is_not_ours)
+    return library
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return not (record.threadName or "").startswith(THREADS)

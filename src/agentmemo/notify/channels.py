@@ -35,7 +35,8 @@ FINAL_STATUS = frozenset({400, 403, 404, 405, 410, 413, 415, 422})
 
 
 def accepted(outcome: Outcome, *, final: frozenset[int] = FINAL_STATUS) -> Outcome:
-    """The outcome of an HTTP call, if it was one. Raises NotSent."""
+    """The outcome of an HTTP call, if it was one. Raises NotSent, whose reason holds no address."""
     if not outcome.delivered:
-        raise NotSent(outcome.error, final=outcome.status in final, wait_seconds=outcome.wait_seconds)
+        reason = outcome.cause if outcome.status else f"not reached: {outcome.cause}"
+        raise NotSent(reason, final=outcome.status in final, wait_seconds=outcome.wait_seconds)
     return outcome

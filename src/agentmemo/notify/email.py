@@ -86,10 +86,12 @@ class Email:
         """A connection that is ready to take mail. Without TLS only where that was asked for, and no password then."""
         place = self._place()
         host, port = place.hostname or "", place.port or PORTS[place.scheme]
+        # Given a name, smtplib does not ask the resolver for one, which may take long.
+        name = self._domain()
         if place.scheme == "smtps":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=self._context())
+            server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, name, timeout=TIMEOUT_SECONDS, context=self._context())
         else:
-            server = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
+            server = smtplib.SMTP(host, port, name, timeout=TIMEOUT_SECONDS)
         try:
             if place.scheme == "smtp":
                 server.starttls(context=self._context())

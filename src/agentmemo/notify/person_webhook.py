@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
-from agentmemo.engine.notifications import webhook_secret
+from agentmemo.engine.webhooks import person_secret_of
 from agentmemo.model import notification_forms as forms
 from agentmemo.model.notifications import Message
 from agentmemo.model.webhooks import signature_text, signed_content
@@ -30,7 +30,7 @@ class PersonWebhook:
     def _call(self, identity: str, message: Message, address: str) -> str:
         body = forms.webhook(message)
         seconds = message.at // SECOND
-        key = webhook_secret(self._pepper(), message.workspace, address)
+        key = person_secret_of(self._pepper(), message.workspace, address)
         headers = {
             "content-type": "application/json",
             "user-agent": f"AgentMemo/{VERSION}",

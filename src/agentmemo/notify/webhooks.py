@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from agentmemo import ids
-from agentmemo.clock import SECOND
+from agentmemo.clock import SECOND, monotonic
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
@@ -19,8 +21,10 @@ from agentmemo.notify.outgoing import Outcome, post
 from agentmemo.settings import VERSION
 from agentmemo.store.database import Transaction
 
-BATCH = 50
+BATCH = 200
 SENDERS = 4
+# A webhook that answers slowly leaves its thread to others after this; what is left of its messages waits a round.
+TURN_SECONDS = 10.0
 # A process that dies while it sends leaves the message to others after this.
 TAKEN_SECONDS = 60.0
 GONE = 410
@@ -41,24 +45,29 @@ class Due(NamedTuple):
 
 
 class WebhookSender:
-    """Sends due messages beside upkeep, a few at once; `send_due` does so now and waits, for tests."""
+    """Sends due messages beside upkeep; `send_due` does so now and waits, for tests.
+
+    Each webhook has at most one thread at a time, so that a slow one keeps no more than that from the others.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pool: ThreadPoolExecutor | None = None
         self._sending: set[str] = set()
         self._lock = threading.Lock()
+        self._closing = False
 
     def start_due(self) -> None:
         """Begin to send what is due, without waiting for it."""
-        for due in self._due():
+        due = sorted(self._due(), key=attrgetter("webhook"))
+        for webhook, messages in groupby(due, key=attrgetter("webhook")):
             with self._lock:
-                if due.id in self._sending:
+                if webhook in self._sending:
                     continue
-                self._sending.add(due.id)
+                self._sending.add(webhook)
                 if self._pool is None:
                     self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="agentmemo-webhook")
-            self._pool.submit(self._send_quietly, due)
+            self._pool.submit(self._send_turn, webhook, list(messages))
 
     def send_due(self) -> int:
         """Send what is due now; returns how many attempts were made."""
@@ -68,6 +77,7 @@ class WebhookSender:
         return len(found)
 
     def close(self) -> None:
+        self._closing = True
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -77,16 +87,21 @@ class WebhookSender:
             lambda tx: [Due(*row) for row in tx.all("delivery_due", now=now, limit=BATCH)], snapshot=False
         )
 
-    def _send_quietly(self, due: Due) -> None:
+    def _send_turn(self, webhook: str, messages: list[Due]) -> None:
+        """Messages of one webhook, one after another, until its turn is over."""
+        end = monotonic() + TURN_SECONDS
         try:
-            self._send(due)
+            for due in messages:
+                self._send(due)
+                if self._closing or monotonic() >= end:
+                    return
         except Error as error:
-            _log.warning("a message to %s waits: %s", due.webhook, error.message)
-        except Exception:  # noqa: BLE001 - one message must not end the sending of others
-            _log.exception("a message to %s could not be sent", due.webhook)
+            _log.warning("messages to %s wait: %s", webhook, error.message)
+        except Exception:  # noqa: BLE001 - one webhook must not end the sending to others
+            _log.exception("a message to %s could not be sent", webhook)
         finally:
             with self._lock:
-                self._sending.discard(due.id)
+                self._sending.discard(webhook)
 
     def _send(self, due: Due) -> None:
         if not self._engine.database.write(lambda tx: self._take(tx, due), lane=due.workspace):

@@ -18,9 +18,12 @@ from agentmemo.model.access import Caller
 from agentmemo.server import decoding, metrics, problems
 from agentmemo.server.auth import FORGETTING, Authenticator
 from agentmemo.server.decoding import Disconnected, Headers, Receive
+from agentmemo.server.links import Links
 from agentmemo.server.metrics import Metrics
 from agentmemo.server.problems import Refusal
 from agentmemo.server.routes import DESCRIPTION, PREFIX, Route, Routes
+from agentmemo.server.slack import BODY_BYTES_MAX, SlackDoor
+from agentmemo.server.slack import PATH as SLACK_PATH
 from agentmemo.server.streams import MEDIA_TYPE, Stream, long_poll
 from agentmemo.server.waiting import Hub
 
@@ -46,7 +49,8 @@ class App:
         self._routes = Routes()
         self._keys = Authenticator(plane.engine, "http")
         self._console_keys = Authenticator(plane.engine, "console")
-        self._console = create_console(self._connection, clock=plane.clock)
+        self._console = create_console(self._connection, clock=plane.clock, door=Links(plane.engine))
+        self._slack = SlackDoor(plane.engine)
         self._description = b""
         self._plain: dict[bytes, Callable[[Scope, Headers, Receive, Send], Awaitable[None]]] = {
             b"/healthz": self._health,
@@ -66,6 +70,8 @@ class App:
             plain = self._plain.get(path)
             if plain is not None:
                 await self._guarded(plain, scope, receive, send)
+            elif path == SLACK_PATH:
+                await self._guarded(self._press, scope, receive, send, method="POST")
             elif path.startswith(PREFIX) or path == PREFIX[:-1]:
                 await self._operation(path, scope, receive, send)
             else:
@@ -156,13 +162,16 @@ class App:
         """A console session's key as a connection. Raises NotAuthenticated."""
         return connection_for_async(self.plane, self._console_keys.caller_of(key))
 
-    async def _guarded(self, endpoint: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guarded(self, endpoint: Any, scope: Scope, receive: Receive, send: Send, method: str = "GET") -> None:
         try:
-            if scope["method"] in {"GET", "HEAD"}:
+            if scope["method"] == method or (scope["method"] == "HEAD" and method == "GET"):
                 await endpoint(scope, dict(scope["headers"]), receive, send)
             else:
-                refused = InvalidInput(f"{scope['path']} takes GET only.", next_call=f"GET {scope['path']}.")
-                await _refuse(send, refused, 405, [(b"allow", b"GET, HEAD")])
+                refused = InvalidInput(f"{scope['path']} takes {method} only.", next_call=f"{method} {scope['path']}.")
+                allowed = b"GET, HEAD" if method == "GET" else method.encode()
+                await _refuse(send, refused, 405, [(b"allow", allowed)])
+        except Disconnected:
+            return
         except Error as error:
             await _refuse(send, error)
         except Exception as unexpected:  # noqa: BLE001 - as for operations
@@ -178,6 +187,11 @@ class App:
         # An empty transaction waits for the write lock and commits, so a full or read-only disk shows.
         await asyncio.to_thread(self.engine.database.write, lambda _tx: None)
         await _reply(send, 200, b'{"status":"ready"}')
+
+    async def _press(self, _scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """A button in Slack. The signature is over the bytes as they came."""
+        await self._slack.take(headers, await decoding.read_body(receive, headers, BODY_BYTES_MAX))
+        await _reply(send, 200, b"{}")
 
     async def _show_metrics(self, scope: Scope, headers: Headers, _receive: Receive, send: Send) -> None:
         client = scope.get("client")

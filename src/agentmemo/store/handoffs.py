@@ -99,6 +99,14 @@ def is_offered(tx: Transaction, row: HandoffRow, addresses: list[str], actor: in
     return tx.one("handoff_refused", handoff=row.id, actor=actor, address=row.address) is None
 
 
+def refusing(tx: Transaction, rows: list[HandoffRow]) -> list[set[int]]:
+    """Of each, the actors that declined it where it is addressed to: they are not asked there again."""
+    found = (
+        tx.fetch(*(("handoff_refusing", {"handoff": row.id, "address": row.address}) for row in rows)) if rows else []
+    )
+    return [{actor for (actor,) in read} for read in found]
+
+
 def in_order(found: list[list[Row]], limit: int) -> list[HandoffRow]:
     """The first of several queues together."""
     queues = [[HandoffRow(*row) for row in queue] for queue in found]

@@ -133,6 +133,8 @@ TABLES = (
     ),
     _table("escalation_vote", "id", "escalation person decision ballot at"),
     _table("escalation_comment", "id", "escalation person text at"),
+    _table("run_watch", "run", "number memory updated_at"),
+    _table("run_failure", "id", "workspace fingerprint run at"),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
     _table(
         "delivery",
@@ -140,6 +142,14 @@ TABLES = (
         "workspace webhook message type subject body state attempts next_at status error created_at ended_at",
         texts=("id",),
     ),
+    _table(
+        "notification",
+        "id",
+        "workspace escalation occasion person channel address carries state attempts next_at provider shown error"
+        " created_at sent_at",
+        texts=("id",),
+    ),
+    _table("answer_link", "hash", "workspace escalation notification person code misses expires_at used_at"),
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
     _table("policy", "id", "workspace kind name version current live document author comment at"),

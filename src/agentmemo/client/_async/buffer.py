@@ -37,12 +37,21 @@ class Buffer:
     def __init__(self) -> None:
         self.calls: list[BufferedCall] = []
         self.overlay: dict[tuple[str, str], Any] = {}
+        # The claims on handoffs that are over once this commits.
+        self.ended: list[tuple[str, int]] = []
 
     def add(self, request: Request) -> None:
         given = {name: getattr(request, name) for name in request.__struct_fields__}
         fields = {name: value if name in CARRIED else msgspec.to_builtins(value) for name, value in given.items()}
         check({name: value for name, value in fields.items() if name != "result"})
         self.calls.append(BufferedCall(operation=BY_REQUEST[type(request)].name, request=fields))
+        if isinstance(request, CompleteHandoff | FailHandoff | ReleaseHandoff) and request.epoch is not None:
+            self.ended.append((request.handoff, request.epoch))
+
+    def committed(self, plane: AsyncPlane) -> None:
+        """What was ended in it is held no more, and needs no heartbeat."""
+        for handle, epoch in self.ended:
+            plane.let_go(handle, epoch)
 
 
 class BufferedState:
@@ -194,6 +203,7 @@ class AsyncTransaction:
             self._results = []
             return
         answer = await self._plane.call(RunTransaction(calls=self._buffer.calls))
+        self._buffer.committed(self._plane)
         self._results = [
             _typed(call.operation, result) for call, result in zip(self._buffer.calls, answer.results, strict=True)
         ]

@@ -14,6 +14,7 @@ from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
 from agentmemo.client._async.handoffs import AsyncHandoffs
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.policies import AsyncPolicies
+from agentmemo.client._async.reports import AsyncReports
 from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
@@ -56,6 +57,7 @@ class AsyncConnection:
         self.keys = AsyncKeys(plane)
         self.webhooks = AsyncWebhooks(plane)
         self.policies = AsyncPolicies(plane)
+        self.reports = AsyncReports(plane)
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,11 +77,13 @@ class AsyncConnection:
         inputs: Any = None,
         budget: model.Budget | dict[str, Any] | None = None,
         max_attempts: int = 3,
+        watch_steps: bool = False,
     ) -> AsyncRun:
         """A run to open with `with`: created under its key, or continued where an earlier process left it.
 
         Raises RunHeld while another live worker holds it and IdempotencyMismatch when the key was opened with
-        other inputs. A completed run replays its stored results.
+        other inputs. A completed run replays its stored results. With `watch_steps` its steps are told to `observe`,
+        so that one that is made again and again with the same result ends in a question to a person.
         """
         opening = model.StartRun(
             name=name,
@@ -90,7 +94,7 @@ class AsyncConnection:
             worker="",
             lease_seconds=self._plane.lease_seconds,
         )
-        return AsyncRun(self._plane, opening)
+        return AsyncRun(self._plane, opening, watch_steps=watch_steps)
 
     def transaction(self) -> AsyncTransaction:
         """A block whose operations are sent once: one commit or none, no reads inside."""

@@ -96,10 +96,12 @@ class AsyncPlane:
             self._heart = Heart(self.transport.blocking(), self._worker, self.lease_seconds)
         return self._heart
 
-    def let_go(self, handle: str) -> None:
-        """A handle is not held any more; what was claimed without a heartbeat never had one."""
+    def let_go(self, handle: str, epoch: int) -> None:
+        """A claim is over; one without a heartbeat never had one. A newer claim of the same handle stays."""
+        if self.handoffs.get(handle) == epoch:
+            del self.handoffs[handle]
         if self._heart is not None:
-            self._heart.let_go(handle)
+            self._heart.let_go(handle, epoch)
 
     def abandon(self) -> None:
         """Give everything back at once, from any thread, whatever the others are doing with it."""

@@ -29,7 +29,15 @@ class AsyncWebhooks:
         return await self._plane.call(DeleteWebhook(id=id))
 
     async def deliveries(
-        self, *, webhook: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        *,
+        subject: str | None = None,
+        webhook: str | None = None,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> AsyncPage[Delivery]:
-        """What was or is to be sent, newest first; `state` is sending, delivered or failed."""
-        return await self._plane.page(ListDeliveries(webhook=webhook, state=state, cursor=cursor, limit=limit))
+        """What was or is to be sent, newest first; `subject` is a handoff, `state` sending, delivered or failed."""
+        return await self._plane.page(
+            ListDeliveries(subject=subject, webhook=webhook, state=state, cursor=cursor, limit=limit)
+        )

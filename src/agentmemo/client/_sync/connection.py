@@ -15,6 +15,7 @@ from agentmemo.client._sync.escalations import Escalations, Inbox
 from agentmemo.client._sync.handoffs import Handoffs
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client._sync.policies import Policies
+from agentmemo.client._sync.reports import Reports
 from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
@@ -57,6 +58,7 @@ class Connection:
         self.keys = Keys(plane)
         self.webhooks = Webhooks(plane)
         self.policies = Policies(plane)
+        self.reports = Reports(plane)
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +78,13 @@ class Connection:
         inputs: Any = None,
         budget: model.Budget | dict[str, Any] | None = None,
         max_attempts: int = 3,
+        watch_steps: bool = False,
     ) -> Run:
         """A run to open with `with`: created under its key, or continued where an earlier process left it.
 
         Raises RunHeld while another live worker holds it and IdempotencyMismatch when the key was opened with
-        other inputs. A completed run replays its stored results.
+        other inputs. A completed run replays its stored results. With `watch_steps` its steps are told to `observe`,
+        so that one that is made again and again with the same result ends in a question to a person.
         """
         opening = model.StartRun(
             name=name,
@@ -91,7 +95,7 @@ class Connection:
             worker="",
             lease_seconds=self._plane.lease_seconds,
         )
-        return Run(self._plane, opening)
+        return Run(self._plane, opening, watch_steps=watch_steps)
 
     def transaction(self) -> Transaction:
         """A block whose operations are sent once: one commit or none, no reads inside."""

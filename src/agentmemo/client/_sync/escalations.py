@@ -76,9 +76,13 @@ class Escalations:
             say_where(made)
         return self.wait(made.id)
 
-    def get(self, id: str) -> model.Escalation:
-        """One question, with its votes, comments, and who waits for it."""
-        return self._plane.call(model.GetEscalation(escalation=id))
+    def get(self, id: str, *, after: model.Escalation | None = None, wait_seconds: float = 0.0) -> model.Escalation:
+        """One question, with its votes, comments, and who waits for it.
+
+        With `wait_seconds`, waits until it is no more as it was seen in `after`.
+        """
+        seen = None if after is None else after.updated_at
+        return self._plane.call(model.GetEscalation(escalation=id, wait_seconds=wait_seconds, after_updated=seen))
 
     def list(
         self, *, state: str | None = None, run: str | None = None, cursor: str | None = None, limit: int = 100
@@ -108,6 +112,10 @@ class Escalations:
     def withdraw(self, id: str, reason: str) -> model.Escalation:
         """Take a question back; whoever waits for it goes on with `abort`."""
         return self._plane.call(model.WithdrawEscalation(escalation=id, reason=reason))
+
+    def receive(self, id: str) -> model.Escalation:
+        """Say that the answer has arrived, where it was not `wait` that brought it. Again it does nothing."""
+        return self._plane.call(model.ReceiveAnswer(escalation=id))
 
     def redeem(self, id: str, tool: str, arguments: Any = None, *, revision: str = "") -> model.Escalation:
         """Use an approval, right before the action. Raises PermissionDenied for any other than the approved one."""

@@ -19,9 +19,9 @@ from agentmemo.client.step_call import summary_of
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable
 from agentmemo.model import handoffs as model
+from agentmemo.model.access import Claim
 from agentmemo.model.runs import FINISHED, Budget, GetRun, Retry, StartRun
 from agentmemo.model.state import Entry
-from agentmemo.model.wire import Request
 
 CLAIM_WAIT_SECONDS = 2.0
 AWAY_SECONDS = 1.0
@@ -29,6 +29,7 @@ WAIT_SECONDS = 30.0
 RUN_ATTEMPTS = 1000  # the handoff counts its attempts; its run only goes on
 STOPPING = "its worker stops"
 
+Ending = model.CompleteHandoff | model.FailHandoff | model.ReleaseHandoff | model.DeclineHandoff
 _log = logging.getLogger("agentmemo.work")
 
 
@@ -64,6 +65,7 @@ class Handoffs:
         max_attempts: int = 3,
         retry: Retry | dict[str, Any] | None = None,
         budget: Budget | dict[str, Any] | None = None,
+        under: model.Handoff | None = None,
     ) -> model.Handoff:
         """Hand work over to exactly one receiver. It is durable when this returns. Idempotent by `key`.
 
@@ -73,7 +75,11 @@ class Handoffs:
         or UTC microseconds. Raises IdempotencyMismatch for a key that stands for something else. A handoff that went
         in a circle or through too many hands is returned as `dead`, with the reason. `retry` gives the pauses between
         attempts, `max_attempts` how many there are.
+
+        `under` is a handoff that this agent has claimed: the new one is part of that work, with its lineage, budget
+        and on-behalf-of. Inside the handler of `work` and under its run that goes without saying.
         """
+        claim = Claim(run=under.id, epoch=under.epoch) if under is not None else None
         return self._plane.call(
             model.CreateHandoff(
                 to_agent=to_agent,
@@ -99,7 +105,8 @@ class Handoffs:
                 max_attempts=max_attempts,
                 retry=as_retry(retry),
                 budget=as_budget(budget),
-            )
+            ),
+            claim=claim,
         )
 
     def get(self, id: str, *, after: model.Handoff | None = None, wait_seconds: float = 0.0) -> model.Handoff:
@@ -122,15 +129,17 @@ class Handoffs:
         to: str | None = None,
         sender: str | None = None,
         root: str | None = None,
+        brief: bool = False,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[model.Handoff]:
         """Handoffs, newest first. `state` is one of the nine, `unfinished` or `escalated` (somebody should look).
 
-        `to` is an agent, `capability:name` or `queue:name`; `root` the first handoff of a lineage.
+        `to` is an agent, `capability:name` or `queue:name`; `root` the first handoff of a lineage. `brief` leaves out
+        packages (but for goal and workflow), results and earlier attempts, which is much cheaper for long lists.
         """
         return self._plane.page(
-            model.ListHandoffs(state=state, to=to, sender=sender, root=root, cursor=cursor, limit=limit)
+            model.ListHandoffs(state=state, to=to, sender=sender, root=root, brief=brief, cursor=cursor, limit=limit)
         )
 
     def list_pending(self, *, cursor: str | None = None, limit: int = 100) -> Page[model.Handoff]:
@@ -208,7 +217,7 @@ class Handoffs:
         for handoff in answer.handoffs:
             self._plane.handoffs[handoff.id] = handoff.epoch
             if attended:
-                self._plane.heart().hold(handoff.id)
+                self._plane.heart().hold(handoff.id, handoff.epoch)
         return answer.handoffs
 
     def renew(self, id: str, *, epoch: int | None = None) -> model.Handoff:
@@ -230,17 +239,16 @@ class Handoffs:
         (the claim goes on), HandoffHeld when another holds it, LeaseLost when the claim is not valid any more.
         """
         known = self._plane.handoffs.get(id) if epoch is None else epoch
-        return self._end(model.CompleteHandoff(handoff=id, result=result, epoch=known), id)
+        return self._end(model.CompleteHandoff(handoff=id, result=result, epoch=known))
 
     def fail(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
         """End for good, without further attempts; the sender is told."""
-        return self._end(model.FailHandoff(handoff=id, reason=reason, epoch=self._epoch(id, epoch)), id)
+        return self._end(model.FailHandoff(handoff=id, reason=reason, epoch=self._epoch(id, epoch)))
 
     def release(self, id: str, reason: str, *, attempted: bool = True, epoch: int | None = None) -> model.Handoff:
         """Give it back to be offered again; as `attempted` it counts as a failed attempt and pauses before the next."""
         return self._end(
-            model.ReleaseHandoff(handoff=id, reason=reason, attempted=attempted, epoch=self._epoch(id, epoch)),
-            id,
+            model.ReleaseHandoff(handoff=id, reason=reason, attempted=attempted, epoch=self._epoch(id, epoch))
         )
 
     def decline(self, id: str, reason: str, *, epoch: int | None = None) -> model.Handoff:
@@ -250,7 +258,7 @@ class Handoffs:
         the sender is told.
         """
         known = self._plane.handoffs.get(id) if epoch is None else epoch
-        return self._end(model.DeclineHandoff(handoff=id, reason=reason, epoch=known), id)
+        return self._end(model.DeclineHandoff(handoff=id, reason=reason, epoch=known))
 
     def cancel(self, id: str, reason: str) -> model.Handoff:
         """Call work back. Whoever holds it gets LeaseLost with the reason at the next call."""
@@ -336,7 +344,7 @@ class Handoffs:
         if self._plane.flow.stopping:
             # It came while this worker was told to stop: another has it at once.
             self._give_back(handoff, STOPPING, attempted=False)
-            self._let_go(handoff.id)
+            self._plane.let_go(handoff.id, handoff.epoch)
             return
         holding = Holding(self._plane, handoff.id, handoff.epoch)
         holding.outer = ambient.get()
@@ -355,9 +363,7 @@ class Handoffs:
         finally:
             holding.live = False
             ambient.reset(token)
-            # Not what another of this connection's workers has claimed meanwhile.
-            if self._plane.handoffs.get(handoff.id) == handoff.epoch:
-                self._let_go(handoff.id)
+            self._plane.let_go(handoff.id, handoff.epoch)
 
     def _perform_as_run(self, handoff: model.Handoff, handler: Callable[..., Any]) -> None:
         opening = StartRun(
@@ -393,18 +399,19 @@ class Handoffs:
         except Error:
             return
 
-    def _end(self, request: Request, id: str) -> model.Handoff:
+    def _end(self, request: Ending) -> model.Handoff:
+        """What ends a claim, which it does as well where the claim turns out to be lost."""
         try:
-            answer = self._plane.call(request)
+            answer: model.Handoff = self._plane.call(request)
         except LeaseLost:
-            self._let_go(id)
+            self._forget(request)
             raise
-        self._let_go(id)
+        self._forget(request)
         return answer
+
+    def _forget(self, request: Ending) -> None:
+        if request.epoch is not None:
+            self._plane.let_go(request.handoff, request.epoch)
 
     def _epoch(self, id: str, epoch: int | None) -> int:
         return held_epoch(self._plane.handoffs, id, epoch)
-
-    def _let_go(self, id: str) -> None:
-        if self._plane.handoffs.pop(id, None) is not None:
-            self._plane.let_go(id)

@@ -30,7 +30,15 @@ class Webhooks:
         return self._plane.call(DeleteWebhook(id=id))
 
     def deliveries(
-        self, *, webhook: str | None = None, state: str | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        *,
+        subject: str | None = None,
+        webhook: str | None = None,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> Page[Delivery]:
-        """What was or is to be sent, newest first; `state` is sending, delivered or failed."""
-        return self._plane.page(ListDeliveries(webhook=webhook, state=state, cursor=cursor, limit=limit))
+        """What was or is to be sent, newest first; `subject` is a handoff, `state` sending, delivered or failed."""
+        return self._plane.page(
+            ListDeliveries(subject=subject, webhook=webhook, state=state, cursor=cursor, limit=limit)
+        )

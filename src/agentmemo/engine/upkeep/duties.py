@@ -209,6 +209,7 @@ def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     for query in ("handoff_turn_remove_passed", "handoff_turn_remove_idle"):
         done += tx.run(query, workspace=call.workspace, limit=BATCH)
     done += tx.run("delivery_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
+    done += tx.run("failure_remove_old", workspace=call.workspace, before=finished)
     done += notifications.prune(tx, call.workspace, finished, BATCH)
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
     before = tx.now - round(settings.request_hours * HOUR)
@@ -221,7 +222,13 @@ def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
     found = tx.all("run_prunable", workspace=call.workspace, before=before, limit=BATCH)
     for _, handle in found:
         run = existing(tx, call, handle)
-        for query in ("run_remove_steps", "run_remove_values", "run_remove_signals", "run_remove_notes"):
+        for query in (
+            "run_remove_steps",
+            "run_remove_values",
+            "run_remove_signals",
+            "run_remove_notes",
+            "watch_remove",
+        ):
             tx.write(query, run=run.id)
         tx.write("run_mark_pruned", id=run.id, now=tx.now)
         audit.record(tx, call, "run.prune", {"kind": "run", "id": handle}, stream=handle)

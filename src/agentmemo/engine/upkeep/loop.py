@@ -66,7 +66,7 @@ class Upkeep:
             reach("upkeep.after_duty")
         done += self._run_slow()
         self._write_denials()
-        self._engine.refresh_disabled()
+        self._engine.refresh()
         return done
 
     def _run_slow(self) -> int:
@@ -116,7 +116,7 @@ class Upkeep:
                 self._beside()
             else:
                 self._write_denials()
-                self._engine.refresh_disabled()
+                self._engine.refresh()
         except Error as error:
             # The store is full, read-only or away: duties stay due, and are done when it is back.
             _log.warning("upkeep waits: %s", error.message)

@@ -149,6 +149,14 @@ UPDATE handoff SET percent = coalesce(:percent, percent), progress = :progress, 
     updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'claimed';
 
+-- name: handoff_saw_progress; by id
+UPDATE handoff SET progress_at = :progress_at, due_at = :due_at WHERE id = :id AND epoch = :epoch AND state = 'claimed';
+
+-- name: handoff_held
+SELECT h.handle, w.boot_id, w.lease_until FROM worker w JOIN handoff h ON h.worker = w.id
+WHERE w.workspace = :workspace AND w.actor = :actor AND w.stopped_at IS NULL AND h.state = 'claimed'
+ORDER BY h.claimed_at, h.id LIMIT :limit;
+
 -- name: handoff_set_run; by id
 UPDATE handoff SET run = :run, updated_at = :now WHERE id = :id;
 
@@ -275,6 +283,9 @@ ON CONFLICT (handoff, actor, address) DO NOTHING;
 
 -- name: handoff_refused
 SELECT 1 FROM handoff_refusal WHERE handoff = :handoff AND actor = :actor AND address = :address;
+
+-- name: handoff_refusing
+SELECT actor FROM handoff_refusal WHERE handoff = :handoff AND address = :address;
 
 -- name: handoff_open_to
 SELECT 1 FROM handoff_receiver r JOIN actor a ON a.id = r.actor

@@ -3,7 +3,8 @@
 -- name: notification_add
 INSERT INTO notification (id, workspace, escalation, occasion, person, channel, address, carries, state, next_at,
     created_at)
-VALUES (:id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :now, :now)
+SELECT :id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :now, :now
+FROM escalation WHERE id = :escalation AND ended_at IS NULL
 ON CONFLICT (escalation, occasion, person, channel, address) DO NOTHING;
 
 -- name: notification_due
@@ -40,10 +41,6 @@ UPDATE notification SET next_at = :now, attempts = 0 WHERE escalation = :escalat
 -- name: notification_of
 SELECT person, channel, occasion, state, attempts, error, created_at, sent_at FROM notification
 WHERE escalation = :escalation ORDER BY created_at, id;
-
--- name: notification_person
-SELECT person FROM notification
-WHERE workspace = :workspace AND channel = :channel AND address = :address ORDER BY created_at DESC LIMIT 1;
 
 -- name: notification_remove_old
 DELETE FROM notification WHERE id IN (

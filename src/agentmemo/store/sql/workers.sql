@@ -12,6 +12,10 @@ FROM worker w JOIN actor a ON a.id = w.actor WHERE w.id = :id AND w.workspace = 
 SELECT id FROM worker
 WHERE workspace = :workspace AND actor = :actor AND host = '-' AND lease_us = :lease_us AND stopped_at IS NULL LIMIT 1;
 
+-- name: worker_unattended_all
+SELECT id, actor, boot_id, lease_us, lease_until FROM worker
+WHERE host = '-' AND stopped_at IS NULL AND EXISTS (SELECT 1 FROM handoff WHERE handoff.worker = worker.id);
+
 -- name: worker_renew
 UPDATE worker SET lease_until = :lease_until, boot_id = :boot_id, stopped_at = NULL WHERE id = :id;
 

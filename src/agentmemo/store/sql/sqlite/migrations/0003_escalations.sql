@@ -52,6 +52,7 @@ CREATE UNIQUE INDEX escalation_collapse ON escalation (workspace, collapse_key)
     WHERE collapse_key IS NOT NULL AND ended_at IS NULL;
 CREATE INDEX escalation_open ON escalation (workspace, rank, deadline, id) WHERE ended_at IS NULL;
 CREATE INDEX escalation_of_workspace ON escalation (workspace, id);
+CREATE INDEX escalation_asked ON escalation (workspace, created_at);
 CREATE INDEX escalation_due ON escalation (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX escalation_ended ON escalation (workspace, ended_at) WHERE ended_at IS NOT NULL AND pruned = 0;
 
@@ -168,6 +169,7 @@ CREATE UNIQUE INDEX policy_current ON policy (workspace, kind, name) WHERE curre
 -- What stuck detection remembers of a run, and which failures have been met in which runs.
 CREATE TABLE run_watch (
     run INTEGER PRIMARY KEY,
+    number INTEGER NOT NULL,
     memory BLOB NOT NULL,
     updated_at INTEGER NOT NULL
 ) STRICT;

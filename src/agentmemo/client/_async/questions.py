@@ -1,0 +1,170 @@
+"""What a run asks people, and what it tells of its calls so that the plane notices when it should ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client._async.step import current
+from agentmemo.client.flow import Suspended
+from agentmemo.client.step_call import StepCall, summary_of
+from agentmemo.errors import InvalidInput, LeaseLost
+from agentmemo.model import observations
+from agentmemo.model import runs as model
+from agentmemo.model.escalations import REASON_MAX, Answer, CreateEscalation, Escalation, SuggestedAction
+from agentmemo.model.stuck import ESCALATE, OK
+from agentmemo.model.values import encode
+
+STUCK = "stuck"
+LABEL_MAX = 80
+
+
+class AsyncQuestions:
+    """The part of a run that speaks with people."""
+
+    _plane: AsyncPlane
+    _replaying: bool
+    _watches_steps: bool
+
+    async def ask(self, request: CreateEscalation) -> Answer | Escalation:
+        """A question at this place of the run: `agent.escalate`. On replay its answer is there, and nobody is asked."""
+        step = current.get()
+        name, key = step.place_of_question() if step else ("escalate", "")
+        return await self._ask_at(name, request.key or key or self._next_occurrence("escalate"), request)
+
+    async def observe(
+        self,
+        tool: str,
+        arguments: Any = None,
+        result: Any = None,
+        *,
+        error: str | None = None,
+        turn: str = "",
+        poll: bool = False,
+        read_only: bool = False,
+        idempotent: bool = False,
+        tokens: int = 0,
+        nanousd: int = 0,
+        progress: str | float | None = None,
+        until: int | None = None,
+        change_within_seconds: float | None = None,
+        confidence: float | None = None,
+    ) -> observations.Observed:
+        """Tell of a tool's call and its result. The answer says whether the run goes in circles, and what to do.
+
+        `rung` is ok, observe, nudge (`text` is for the model), block (make this call no more), or escalate: then a
+        person was asked, the run waited as with `agent.escalate`, and `answer` is what they said. Equal calls of one
+        `turn` count once. `poll`, `read_only` and `idempotent` say what kind of tool it is. `progress` is a measure
+        that changes only when the work does. `until` (UTC microseconds) declares a wait. Told again after a restart,
+        it is no repetition.
+        """
+        self._check_open()
+        number = int(self._next_occurrence("observe"))
+        if self._replaying:
+            return observations.Observed(rung=OK, replayed=True)
+        told = observations.ObserveCall(
+            run=self.id,
+            number=number,
+            tool=tool,
+            arguments=arguments,
+            result=result,
+            error=error,
+            turn=turn,
+            poll=poll,
+            read_only=read_only,
+            idempotent=idempotent,
+            tokens=tokens,
+            nanousd=nanousd,
+            progress=progress,
+            until=until,
+            change_within_seconds=change_within_seconds,
+            confidence=confidence,
+        )
+        seen: observations.Observed = await self._call(told)
+        if seen.rung != ESCALATE:
+            return seen
+        answer = await self._ask_at(STUCK, str(number), _question(seen))
+        return msgspec.structs.replace(seen, answer=answer)
+
+    async def _ask_at(self, name: str, key: str, request: CreateEscalation) -> Answer | Escalation:
+        self._check_open()
+        request = msgspec.structs.replace(request, run=self.id, name=name, key=key)
+        if self._replaying and request.wait:
+            return msgspec.convert((await self._replayed_wait(name, key)).value, Answer)
+        while True:
+            made: Escalation = await self._plane.call(request) if self._replaying else await self._call(request)
+            if not request.wait:
+                return made
+            if made.answer is not None:
+                return made.answer
+            await self._suspend(f"{made.reason} ({made.id})")
+
+    async def _watched(self, call: StepCall, stored: model.Step | None) -> Any:
+        """The step's attempts, told to `observe` where the run watches its steps."""
+        if not self._watches_steps:
+            return await self._attempts(call, stored)
+        try:
+            result = await self._attempts(call, stored)
+        except (Suspended, LeaseLost):
+            raise
+        except Exception as error:
+            await self.observe(call.name, _shown(call), error=summary_of(error))
+            raise
+        await self.observe(call.name, _shown(call), _plain(result))
+        return result
+
+    # What the run itself is.
+
+    @property
+    def id(self) -> str:
+        raise NotImplementedError
+
+    async def _call(self, request: Any) -> Any:
+        raise NotImplementedError
+
+    async def _attempts(self, call: StepCall, stored: model.Step | None) -> Any:
+        raise NotImplementedError
+
+    async def _replayed_wait(self, name: str, key: str) -> model.Parked:
+        raise NotImplementedError
+
+    async def _suspend(self, question: str) -> None:
+        raise NotImplementedError
+
+    def _next_occurrence(self, name: str) -> str:
+        raise NotImplementedError
+
+    def _check_open(self) -> None:
+        raise NotImplementedError
+
+
+def _question(seen: observations.Observed) -> CreateEscalation:
+    """What a person is asked about a run that is stuck: the diagnosis, and the ways out as suggested actions."""
+    diagnosis = seen.diagnosis
+    ways = diagnosis.ways_out if diagnosis else []
+    return CreateEscalation(
+        severity="medium",
+        kind="stuck",
+        reason=(seen.text or "The run goes in circles.")[:REASON_MAX],
+        context=msgspec.to_builtins(diagnosis) if diagnosis else None,
+        suggested_actions=[
+            SuggestedAction(id=f"way-{number}", label=way[:LABEL_MAX], effect=way, reversible=True)
+            for number, way in enumerate(ways, 1)
+        ],
+        detail={"signal": seen.signal, "score": seen.score, "loop": seen.key},
+    )
+
+
+def _shown(call: StepCall) -> Any:
+    """A step's arguments, or their fingerprint where they are no JSON."""
+    return _plain(list(call.arguments), call.fingerprint)
+
+
+def _plain(value: Any, otherwise: Any = None) -> Any:
+    try:
+        encode(value)
+    except InvalidInput:
+        return otherwise
+    return value
