@@ -33,8 +33,24 @@ from agentmemo.model.stuck_memory import (
 from agentmemo.model.stuck_signals import BLOCK, ESCALATE, NUDGE, OBSERVE, OK, RUNGS, Finding
 
 __all__ = [
-    "BLOCK", "ESCALATE", "NUDGE", "OBSERVE", "OK", "RULES", "Call", "LoopDiagnosis", "Ladder", "Memory", "Repeat", "Rules",
-    "Verdict", "Wait", "blocked", "failure_fingerprint", "observe", "resume",
+    "BLOCK",
+    "ESCALATE",
+    "NUDGE",
+    "OBSERVE",
+    "OK",
+    "RULES",
+    "Call",
+    "Ladder",
+    "LoopDiagnosis",
+    "Memory",
+    "Repeat",
+    "Rules",
+    "Verdict",
+    "Wait",
+    "blocked",
+    "failure_fingerprint",
+    "observe",
+    "resume",
 ]  # fmt: skip
 
 RULES = Rules()

@@ -183,18 +183,6 @@ CREATE TABLE run_failure (
 ) STRICT;
 CREATE INDEX run_failure_at ON run_failure (at);
 
--- Which rule decided on a guarded call: for the attention report, and for a rule's count of uses.
-CREATE TABLE guarded (
-    id INTEGER PRIMARY KEY,
-    workspace INTEGER NOT NULL,
-    actor INTEGER NOT NULL,
-    tool TEXT NOT NULL,
-    verdict TEXT NOT NULL,
-    rule TEXT,
-    at INTEGER NOT NULL
-) STRICT;
-CREATE INDEX guarded_at ON guarded (workspace, at);
-
 -- Keys that agents were given before there were escalations, with the grants of then.
 UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","policies:read","audit:read","system:read"]}]'
 WHERE kind = 'agent'
