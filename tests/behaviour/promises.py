@@ -18,6 +18,7 @@ DESIGN_1, STATE, RUNS, AUDIT, ACCESS, API = "promises", "state", "runs and steps
 HANDOFFS = "handoffs"
 POLICIES = "policies"
 ESCALATIONS = "escalations"
+GUARDS = "guards"
 REPORTS = "reports"
 
 PROMISES = {
@@ -192,6 +193,15 @@ PROMISES = {
     "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
     "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
     "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
+    "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
+    "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),
+    "guard.refused": Promise("A refusal says how to ask a person.", GUARDS),
+    "guard.asked": Promise("An approval is used for exactly the call that was shown, or as it was edited.", GUARDS),
+    "guard.durable": Promise("In a run the decision and the answer stay, whatever happens to the process.", GUARDS),
+    "guard.decorator": Promise("A guarded function runs only as it was approved.", GUARDS),
+    "guard.person": Promise("Only people make rules, and none of them for what cannot be undone by itself.", GUARDS),
+    "guard.precedents": Promise("Past answers stand beside the question; equal ones may become a rule.", GUARDS),
+    "guard.suspended": Promise("The first answer that says otherwise suspends a rule made of precedents.", GUARDS),
     "stuck.ladder": Promise("A run in circles is told so, then refused, then put before a person.", ESCALATIONS),
     "stuck.replay": Promise("What is told again after a restart is no repetition.", ESCALATIONS),
     "stuck.steps": Promise("A run may have its steps watched.", ESCALATIONS),

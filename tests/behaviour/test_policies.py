@@ -133,7 +133,9 @@ def test_if_version_sets_only_over_that_version(ana):
         assert caught.value.details == {"expected": wrong, "current": 1}
     with pytest.raises(VersionConflict):
         ana.policies.delete("rules", "default", if_version=2)
-    assert ana.policies.set("rules", "default", {"rules": [{"any": 1}]}, if_version=1).version == 2
+    assert (
+        ana.policies.set("rules", "default", {"rules": [{"name": "any", "verdict": "ask"}]}, if_version=1).version == 2
+    )
     ana.policies.delete("rules", "default", if_version=2)
     with pytest.raises(VersionConflict):
         ana.policies.set("rules", "default", {"rules": []}, if_version=3)

@@ -49,6 +49,7 @@ RENAMED = {
     "escalation.create": {"suggested_actions": "suggest", "key": "escalation_key", "run": None, "name": None},
     "escalation.get": {"after_updated": None},
     "inbox.list": {"wait_seconds": None, "after": None},
+    "guard.check": {"annotations": "reversible", "run": None, "name": None, "key": None},
     "webhook.create": {"agent": "for_agent"},
     "webhook.delete": {"id": "webhook"},
 }
@@ -173,6 +174,10 @@ SAMPLES = {
     "inbox extend": [ESCALATION],
     "inbox comment": [ESCALATION, "text"],
     "inbox retry": [ESCALATION],
+    "guard check": ["deploy"],
+    "guard reviews": [],
+    "guard precedents": [],
+    "guard promote": ["aaaaaaaaaaaaaaaa"],
     "webhook create": ["https://agents.example.org/told"],
     "webhook list": [],
     "webhook delete": ["whk_aaaaaaaaaaaaaaaa"],

@@ -9,7 +9,7 @@ from agentmemo.store import queries
 
 REPORTS = {name: query.sql for name, query in queries.load("sqlite").items() if name.startswith("report_")}
 VALUES = {"workspace": 1, "since": 1, "until": 2, "late": 80, "limit": 10}
-TABLES = {"escalation", "escalation_vote", "e", "v", "run", "r", "step", "s"}
+TABLES = {"escalation", "escalation_vote", "e", "v", "run", "r", "step", "s", "guarded"}
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,11 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
+    guards,
     handoffs,
     observations,
     policies,
+    precedents,
     reports,
     runs,
     state,
@@ -285,6 +287,17 @@ _INBOX = (
             escalations.CommentEscalation, escalations.Escalation, summary="Say something without deciding"),
 )  # fmt: skip
 
+_GUARDS = (
+    _change("guard.check", "POST /guards", "escalations:write", guards.CheckGuard, guards.GuardDecision,
+            summary="May this call be made? Allow, deny, or ask a person first"),
+    _read("guard.reviews", "/guard-reviews", "escalations:read", guards.ListReviews, Page, items=guards.GuardReview,
+          summary="What rules made of precedents decided, a sample for people to look at"),
+    _read("guard.precedents", "/precedents", "escalations:read", precedents.ListPrecedents, Page,
+          items=precedents.Precedent, summary="What people have answered alike, and never otherwise"),
+    _change("guard.promote", "POST /precedents/{precedent}/rule", "policies:write", precedents.PromotePrecedent,
+            policies.Policy, summary="Make a precedent a rule that expires (a person's call)"),
+)  # fmt: skip
+
 _WEBHOOKS = (
     _change("webhook.create", "POST /webhooks", "handoffs:write", webhooks.CreateWebhook, webhooks.Webhook,
             summary="Be told over HTTP of offered work and of what came of your own; the secret is shown once"),
@@ -347,7 +360,18 @@ _SYSTEM = (
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (
-    _STATE + _RUNS + _HANDOFFS + _ESCALATIONS + _INBOX + _WEBHOOKS + _POLICIES + _REPORTS + _AUDIT + _ACCESS + _SYSTEM
+    _STATE
+    + _RUNS
+    + _HANDOFFS
+    + _ESCALATIONS
+    + _INBOX
+    + _GUARDS
+    + _WEBHOOKS
+    + _POLICIES
+    + _REPORTS
+    + _AUDIT
+    + _ACCESS
+    + _SYSTEM
 )
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 # Each operation has a request type of its own, so the request says which operation is meant.

@@ -60,6 +60,7 @@ class Asked:
     sensitivity: Annotated[str, Parameter(help="What a message may carry: public, internal, secret.")] = "internal"
     detail: Annotated[str | None, _json("Evidence, shown below the reasons.")] = None
     supersedes: Annotated[str | None, Parameter(help="The escalation that this one replaces.")] = None
+    guard: Annotated[int | None, Parameter(help="The decision of `guard check` that says to ask.")] = None
 
     def arguments(self) -> dict[str, Any]:
         """As `escalations.create` takes them."""
@@ -78,6 +79,7 @@ class Asked:
             "sensitivity": self.sensitivity,
             "detail": _object(self.detail, "--detail"),
             "supersedes": self.supersedes,
+            "guard": self.guard,
         }
 
 

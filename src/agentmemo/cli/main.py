@@ -40,6 +40,7 @@ COMMANDS = {
     "work": "work:work",
     "webhook": "webhooks:app",
     "policy": "policies:app",
+    "guard": "guards:app",
     "report": "reports:app",
     "events": "events:app",
     "keys": "keys:app",

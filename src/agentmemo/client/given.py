@@ -73,3 +73,38 @@ def takes_run(handler: Callable[..., Any]) -> bool:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     given = [each for each in inspect.signature(handler).parameters.values() if each.kind in kinds]
     return len(given) > 1 and (given[1].name == "run" or given[1].default is inspect.Parameter.empty)
+
+
+def named_parameters(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function whose arguments all have names, so that a person can be shown them.
+
+    Raises InvalidInput for any other.
+    """
+    signature = inspect.signature(function)
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if not all(each.kind in named for each in signature.parameters.values()):
+        raise InvalidInput(
+            f"{getattr(function, '__name__', function)} takes arguments without names.",
+            why="Rules and people decide on arguments by their names.",
+            next_call="Give each parameter a name: no *args, no **kwargs, nothing before a slash.",
+        )
+    return signature
+
+
+def bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments by their names, defaults included."""
+    given = signature.bind(*args, **kwargs)
+    given.apply_defaults()
+    return dict(given.arguments)
+
+
+def fitting(signature: inspect.Signature, arguments: Any, name: str) -> dict[str, Any]:
+    """Arguments that a person edited, as those of a function. Raises InvalidInput where it cannot take them."""
+    try:
+        return dict(signature.bind(**arguments).arguments)
+    except TypeError as error:
+        raise InvalidInput(
+            f"{name} cannot take the arguments that were approved: {error}.",
+            why="A person edited them.",
+            next_call="Ask again, and say what it takes in context.",
+        ) from None

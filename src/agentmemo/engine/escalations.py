@@ -7,7 +7,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, escalation_time, waits
+from agentmemo.engine import audit, escalation_delivery, escalation_time, guards, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import held
 from agentmemo.engine.escalation_views import changed, existing, view
@@ -36,6 +36,8 @@ def create(tx: Transaction, call: Call, request: model.CreateEscalation) -> mode
     same = rows.same(tx, call.workspace, collapse)
     row = _join(tx, call, request, same) if same else _add(tx, call, request, collapse)
     _wait(tx, call, request, row, key)
+    if request.guard is not None:
+        guards.asked(tx, call, request.guard, row.handle)
     reach("escalation.after_create")
     return changed(tx, call, row)
 
@@ -272,9 +274,11 @@ def redeem(tx: Transaction, call: Call, request: model.RedeemApproval) -> model.
     if user is not None and row.redeemed == user:
         return made
     if answer.execute_by is not None and answer.execute_by <= tx.now:
-        raise _refused(row, f"The approval {row.handle} has expired.", "It had to be executed soon after the decision.")
+        why = "It had to be executed soon after the decision."
+        raise _refused(row, f"The approval {row.handle} has expired.", why, {"spent": "expired"})
     if row.uses <= 0:
-        raise _refused(row, f"The approval {row.handle} is used up.", "It was given for a number of uses.")
+        why = "It was given for a number of uses."
+        raise _refused(row, f"The approval {row.handle} is used up.", why, {"spent": "used"})
     tx.write("escalation_use", expect=1, id=row.id, redeemed=user, now=tx.now)
     audit.record(tx, call, "escalation.redeem", {"kind": "escalation", "id": row.handle}, stream=row.handle)
     return changed(tx, call, row)

@@ -9,7 +9,15 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import answer_links, audit, escalation_delivery, escalation_time, notifications, policies
+from agentmemo.engine import (
+    answer_links,
+    audit,
+    escalation_delivery,
+    escalation_time,
+    notifications,
+    policies,
+    precedents,
+)
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing, policy_of, question_of, view, votes_by_person
 from agentmemo.engine.state import check_limit
@@ -303,6 +311,7 @@ def _decide(
         escalation=row.handle,
     )
     escalation_delivery.end(tx, call, row, model.DECIDED, given, uses=uses)
+    precedents.contradicted(tx, call, row, question, vote.decision)
 
 
 def _prolong(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:

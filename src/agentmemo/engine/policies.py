@@ -115,6 +115,20 @@ def current(tx: Transaction, workspace: int, kind: str, name: str) -> Ruled | No
     return _ruled(row) if row and row.live else None
 
 
+def version_of(tx: Transaction, workspace: int, kind: str, name: str, version: int) -> Ruled | None:
+    """The document as it was by a version."""
+    row = rows.version(tx, workspace, kind, name, version)
+    return _ruled(row) if row and row.live else None
+
+
+def revise(tx: Transaction, call: Call, kind: str, name: str, document: Any, comment: str) -> model.Policy:
+    """The next version of a document that the plane made, over whatever there is."""
+    content = _canonical(document)
+    model.document_of(kind, decode(content))
+    request = model.SetPolicy(kind=kind, name=name, document=document, comment=comment)
+    return _append(tx, call, request, rows.current(tx, call.workspace, kind, name), content)
+
+
 def all_of(tx: Transaction, workspace: int, kind: str) -> list[Ruled]:
     """Every document of a kind in force, by name."""
     return [_ruled(row) for row in rows.live(tx, workspace, kind)]

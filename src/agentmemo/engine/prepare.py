@@ -14,7 +14,7 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
-from agentmemo.engine import acceptance
+from agentmemo.engine import acceptance, guards
 from agentmemo.engine.handoff_moves import find, package_of
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system
@@ -51,6 +51,7 @@ def prepare(call: Call, request: Request) -> Request:
     if isinstance(request, handoffs.CreateHandoff):
         return msgspec.structs.replace(request, context=_pack_package(call, request))
     if isinstance(request, escalations.CreateEscalation):
+        request = guards.bind(call, request)
         return msgspec.structs.replace(request, context=_pack_question(call, request))
     for field in _value_fields(type(request)):
         value = getattr(request, field)

@@ -84,7 +84,7 @@ def _decisions(outcomes: list[Any]) -> dict[str, int]:
 
 
 def _tool_calls(tx: Transaction, window: dict[str, int]) -> int:
-    names = ("report_steps_whole", "report_steps_partly", "report_steps_unfinished")
+    names = ("report_steps_whole", "report_steps_partly", "report_steps_unfinished", "report_guarded")
     return sum(rows[0][0] for rows in tx.fetch(*((name, window) for name in names)))
 
 

@@ -27,8 +27,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 D = TypeVar("D", bound=Document)
 
 
-def parse(kind: type[D], data: Any, what: str, example: Any) -> D:
-    """Plain JSON as a document. Raises InvalidInput naming the path and the nearest field, or an example that fits."""
+def parse(kind: type[D], data: Any, what: str, example: Any, path: str = "$") -> D:
+    """Plain JSON as a document, which stands at `path` of a larger one.
+
+    Raises InvalidInput naming the path and the nearest field, or an example that fits.
+    """
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
@@ -37,7 +40,7 @@ def parse(kind: type[D], data: Any, what: str, example: Any) -> D:
         names = sorted({name for part in _parts(kind) for name in part.__struct_encode_fields__})
         near = difflib.get_close_matches(unknown["field"], names, n=1, cutoff=0.5) if unknown else []
         raise misfit(
-            where["path"] if where else "$",
+            path + (where["path"].removeprefix("$") if where else ""),
             f"the {what} does not fit: {_AT.sub('', str(error))}",
             f"Did you mean `{near[0]}`?" if near else f"Send a document such as {encode_example(example)}.",
         ) from None

@@ -250,7 +250,8 @@ class CreateEscalation(Request, kw_only=True):
 
     In a run, with `wait`, the run is parked in the same commit. `default` is what happens when nobody answers by
     `deadline` (UTC microseconds): the id of a suggested action, deny, skip, abort or pause; missing ones come from the
-    severity's policy. Questions with one `collapse_key` are one question while it is open, with many waiters.
+    severity's policy. Questions with one `collapse_key` are one question while it is open, with many waiters. `guard`
+    is the decision that says to ask (`guard.check`); severity, route and needs are then those of its rule.
     """
 
     severity: str
@@ -272,6 +273,7 @@ class CreateEscalation(Request, kw_only=True):
     run: str | None = None
     name: str | None = None
     wait: bool = True
+    guard: int | None = None
 
 
 class GetEscalation(Request, kw_only=True):

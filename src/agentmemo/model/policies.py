@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from agentmemo.errors import InvalidInput
-from agentmemo.model import schedules
+from agentmemo.model import guards, schedules
 from agentmemo.model.access import ACTOR
 from agentmemo.model.documents import Document, encode_example, misfit, moment, parse, zone_of
 from agentmemo.model.schedules import Person, Schedule
@@ -144,7 +144,7 @@ EXAMPLES: dict[str, Any] = {
     CONTACT: {"channels": [{"kind": "email", "address": "ana@example.org"}], "zone": "Europe/Berlin"},
     SILENCE: {"matcher": {"run": "nightly"}, "until": "2026-12-24T18:00", "reason": "the store is being moved"},
     SEVERITY: {"deadline_seconds": 7200, "fallback": "deny", "needs": {"count": 2}},
-    RULES: {"rules": []},
+    RULES: {"rules": [guards.EXAMPLE]},
 }  # fmt: skip
 
 
@@ -240,11 +240,13 @@ def document_of(kind: str, data: Any) -> Any:
     elif isinstance(document, Rules):
         for index, rule in enumerate(document.rules):
             check_rule(rule, f"$.rules[{index}]")
+        guards.check_names(document.rules)
     return document
 
 
 def check_rule(rule: dict[str, Any], path: str) -> None:
-    """What a rule of a guard must be: any object."""
+    """What a rule of a guard must be."""
+    guards.rule_of(rule, path)
 
 
 def schedules_of(document: Document) -> set[str]:

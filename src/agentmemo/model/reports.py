@@ -69,7 +69,7 @@ class Unanswered(Response, kw_only=True):
 class Attention(Response, kw_only=True):
     """What asking cost. Counts are of questions asked in the window; `undelivered` is of now.
 
-    `tool_calls` are the recorded steps of the window. Shares are of all that were answered or
+    `tool_calls` are the recorded steps and the guarded calls of the window. Shares are of all that were answered or
     fell to their default; `approve_rate` is of the decisions to approve, edit, reject or abort.
     """
 

@@ -135,6 +135,12 @@ TABLES = (
     _table("escalation_comment", "id", "escalation person text at"),
     _table("run_watch", "run", "number memory updated_at"),
     _table("run_failure", "id", "workspace fingerprint run at"),
+    _table(
+        "guarded",
+        "id",
+        "workspace actor tool verdict rule version digest pattern reversible key escalation review at",
+    ),
+    _table("rule_use", "workspace rule", "uses", texts=("rule",)),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
     _table(
         "delivery",

@@ -11,6 +11,7 @@ from agentmemo.client._async.access import AsyncKeys
 from agentmemo.client._async.audit import AsyncAudit
 from agentmemo.client._async.buffer import AsyncTransaction
 from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
+from agentmemo.client._async.guards import Asked, AsyncGuards
 from agentmemo.client._async.handoffs import AsyncHandoffs
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.policies import AsyncPolicies
@@ -20,10 +21,11 @@ from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
 from agentmemo.client._async.webhooks import AsyncWebhooks
 from agentmemo.client.flow import Suspended
-from agentmemo.client.given import microseconds
+from agentmemo.client.given import as_struct, microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
+from agentmemo.model.guards import Annotations, Guarded
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,6 +54,7 @@ class AsyncConnection:
         self.runs = AsyncRuns(plane)
         self.handoff = AsyncHandoffs(plane)
         self.escalations = AsyncEscalations(plane)
+        self.guards = AsyncGuards(plane, self.escalations)
         self.inbox = AsyncInbox(plane)
         self.audit = AsyncAudit(plane)
         self.keys = AsyncKeys(plane)
@@ -149,6 +152,54 @@ class AsyncConnection:
             supersedes=supersedes,
             wait=wait,
         )
+
+    async def guard(
+        self,
+        tool: str,
+        arguments: Any,
+        *,
+        annotations: Annotations | dict[str, Any] | None = None,
+        revision: str = "",
+        context: Any = None,
+        reason: str = "",
+    ) -> Guarded:
+        """Whether a call may be made now: true, with the `arguments` to make it with, or false where a person said no.
+
+        The people's rules decide; what they do not know, a person is asked, as durably as with `agent.escalate`, and
+        the approval is used right before this returns. Make exactly the call that `arguments` say: a person may have
+        edited them. `annotations` (read_only, reversible, cost_nanousd, namespace) are what the rules look at beside
+        the arguments; what is not said is taken for the worse. `revision` is the target's, such as a commit.
+        Raises PermissionDenied where a rule refuses; its `next_call` says how to ask a person all the same. In a step
+        with the effect write or irreversible it raises InvalidInput: guard before the step.
+        """
+        said = as_struct(Annotations, annotations or {})
+        return await self.guards.guard(Asked(tool, arguments, said, revision, context, reason))
+
+    def guarded(
+        self,
+        tool: str | None = None,
+        *,
+        read_only: bool | None = None,
+        reversible: bool | None = None,
+        cost_nanousd: int | None = None,
+        namespace: str | None = None,
+        revision: str = "",
+        context: Any = None,
+        reason: str = "",
+    ) -> Callable[[F], F]:
+        """A function that is called only as `guard` lets it be: with the arguments that were approved.
+
+        `tool` is the name that rules know it by, by default the function's. Raises PermissionDenied, with the person's
+        comment, where it may not be called.
+        """
+        annotations = Annotations(
+            read_only=read_only, reversible=reversible, cost_nanousd=cost_nanousd, namespace=namespace
+        )
+
+        def wrap(function: F) -> F:
+            return self.guards.wrapped(function, tool, annotations, revision, context, reason)  # type: ignore[return-value]
+
+        return wrap
 
     def task(self, name: str, version: str = "1") -> Callable[[F], F]:
         """Register a function `(run, **inputs)` under a name, so that `work` may start, wake and take over its runs."""

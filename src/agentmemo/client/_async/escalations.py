@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentmemo.client._async.pages import AsyncPage
-from agentmemo.client._async.plane import AsyncPlane, ambient
+from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.given import as_actions, as_struct, microseconds
 from agentmemo.errors import LeaseLost
 from agentmemo.model import escalations as model
@@ -42,8 +42,9 @@ class AsyncEscalations:
         detail: dict[str, Any] | None = None,
         supersedes: str | None = None,
         wait: bool = True,
+        guard: int | None = None,
     ) -> model.Answer | model.Escalation:
-        """What `agent.escalate` does; see there."""
+        """What `agent.escalate` does; see there. `guard` is the decision that says to ask, of `guards.check`."""
         request = model.CreateEscalation(
             severity=severity,
             reason=reason,
@@ -62,10 +63,9 @@ class AsyncEscalations:
             detail=detail,
             supersedes=supersedes,
             wait=wait,
+            guard=guard,
         )
-        holding = ambient.get()
-        while holding is not None and holding.plane is not self._plane:
-            holding = holding.outer
+        holding = self._plane.holding()
         if holding is not None and holding.asks is not None:
             return await holding.asks(request)
         made: model.Escalation = await self._plane.call(request)

@@ -25,7 +25,7 @@ from agentmemo.model.wire import Request, check_types
 class Holding:
     """A run this process holds: its handle and current epoch. The ambient one fences every write made meanwhile."""
 
-    __slots__ = ("asks", "epoch", "live", "outer", "plane", "run")
+    __slots__ = ("asks", "calls", "epoch", "live", "outer", "plane", "run", "steps")
 
     def __init__(self, plane: AsyncPlane, run: str, epoch: int, *, live: bool = True) -> None:
         self.plane = plane
@@ -35,6 +35,9 @@ class Holding:
         self.outer: Holding | None = None
         # How a question is asked at this place of the run.
         self.asks: Callable[[Any], Awaitable[Any]] | None = None
+        # How something is done once in the run, and how often each call was guarded in it.
+        self.steps: Callable[..., Any] | None = None
+        self.calls: dict[str, int] = {}
 
     def claim(self, step: str | None = None) -> Claim:
         return Claim(run=self.run, epoch=self.epoch, step=step)
@@ -61,12 +64,17 @@ class AsyncPlane:
         check_types(request)
         operation = BY_REQUEST[type(request)]
         if claim is None and operation.mutating:
-            holding = ambient.get()
-            while holding is not None and holding.plane is not self:
-                holding = holding.outer  # a block of another connection does not take this one's claim away
+            holding = self.holding()
             if holding is not None and holding.live:
                 claim, as_worker = holding.claim(), self._worker
         return await self.transport.call(operation, request, claim=claim, worker=as_worker)
+
+    def holding(self) -> Holding | None:
+        """What is held where this is called. A block of another connection does not take this one's away."""
+        holding = ambient.get()
+        while holding is not None and holding.plane is not self:
+            holding = holding.outer
+        return holding
 
     async def page(self, request: Request) -> AsyncPage[Any]:
         """A page of the operation's items, as their type."""

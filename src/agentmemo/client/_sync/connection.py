@@ -12,6 +12,7 @@ from agentmemo.client._sync.access import Keys
 from agentmemo.client._sync.audit import Audit
 from agentmemo.client._sync.buffer import Transaction
 from agentmemo.client._sync.escalations import Escalations, Inbox
+from agentmemo.client._sync.guards import Asked, Guards
 from agentmemo.client._sync.handoffs import Handoffs
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client._sync.policies import Policies
@@ -21,10 +22,11 @@ from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
 from agentmemo.client._sync.webhooks import Webhooks
 from agentmemo.client.flow import Suspended
-from agentmemo.client.given import microseconds
+from agentmemo.client.given import as_struct, microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
+from agentmemo.model.guards import Annotations, Guarded
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,6 +55,7 @@ class Connection:
         self.runs = Runs(plane)
         self.handoff = Handoffs(plane)
         self.escalations = Escalations(plane)
+        self.guards = Guards(plane, self.escalations)
         self.inbox = Inbox(plane)
         self.audit = Audit(plane)
         self.keys = Keys(plane)
@@ -150,6 +153,54 @@ class Connection:
             supersedes=supersedes,
             wait=wait,
         )
+
+    def guard(
+        self,
+        tool: str,
+        arguments: Any,
+        *,
+        annotations: Annotations | dict[str, Any] | None = None,
+        revision: str = "",
+        context: Any = None,
+        reason: str = "",
+    ) -> Guarded:
+        """Whether a call may be made now: true, with the `arguments` to make it with, or false where a person said no.
+
+        The people's rules decide; what they do not know, a person is asked, as durably as with `agent.escalate`, and
+        the approval is used right before this returns. Make exactly the call that `arguments` say: a person may have
+        edited them. `annotations` (read_only, reversible, cost_nanousd, namespace) are what the rules look at beside
+        the arguments; what is not said is taken for the worse. `revision` is the target's, such as a commit.
+        Raises PermissionDenied where a rule refuses; its `next_call` says how to ask a person all the same. In a step
+        with the effect write or irreversible it raises InvalidInput: guard before the step.
+        """
+        said = as_struct(Annotations, annotations or {})
+        return self.guards.guard(Asked(tool, arguments, said, revision, context, reason))
+
+    def guarded(
+        self,
+        tool: str | None = None,
+        *,
+        read_only: bool | None = None,
+        reversible: bool | None = None,
+        cost_nanousd: int | None = None,
+        namespace: str | None = None,
+        revision: str = "",
+        context: Any = None,
+        reason: str = "",
+    ) -> Callable[[F], F]:
+        """A function that is called only as `guard` lets it be: with the arguments that were approved.
+
+        `tool` is the name that rules know it by, by default the function's. Raises PermissionDenied, with the person's
+        comment, where it may not be called.
+        """
+        annotations = Annotations(
+            read_only=read_only, reversible=reversible, cost_nanousd=cost_nanousd, namespace=namespace
+        )
+
+        def wrap(function: F) -> F:
+            return self.guards.wrapped(function, tool, annotations, revision, context, reason)  # type: ignore[return-value]
+
+        return wrap
 
     def task(self, name: str, version: str = "1") -> Callable[[F], F]:
         """Register a function `(run, **inputs)` under a name, so that `work` may start, wake and take over its runs."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentmemo.client._sync.pages import Page
-from agentmemo.client._sync.plane import Plane, ambient
+from agentmemo.client._sync.plane import Plane
 from agentmemo.client.given import as_actions, as_struct, microseconds
 from agentmemo.errors import LeaseLost
 from agentmemo.model import escalations as model
@@ -43,8 +43,9 @@ class Escalations:
         detail: dict[str, Any] | None = None,
         supersedes: str | None = None,
         wait: bool = True,
+        guard: int | None = None,
     ) -> model.Answer | model.Escalation:
-        """What `agent.escalate` does; see there."""
+        """What `agent.escalate` does; see there. `guard` is the decision that says to ask, of `guards.check`."""
         request = model.CreateEscalation(
             severity=severity,
             reason=reason,
@@ -63,10 +64,9 @@ class Escalations:
             detail=detail,
             supersedes=supersedes,
             wait=wait,
+            guard=guard,
         )
-        holding = ambient.get()
-        while holding is not None and holding.plane is not self._plane:
-            holding = holding.outer
+        holding = self._plane.holding()
         if holding is not None and holding.asks is not None:
             return holding.asks(request)
         made: model.Escalation = self._plane.call(request)

@@ -72,7 +72,7 @@ class Run(Questions):
                     raise Suspended
                 self._wait_inline(claimed.run.epoch)
         holding = self._holding or Holding(self._plane, self.id, self.record.epoch, live=False)
-        holding.outer, holding.asks = ambient.get(), self.ask
+        holding.outer, holding.asks, holding.steps = ambient.get(), self.ask, self.step
         self._token = ambient.set(holding)
         return self
 

@@ -45,6 +45,8 @@ class StepContext:
         self.effect = call.effect
         self.attempt = attempt
         self.questions = 0
+        # How often each call was guarded in it.
+        self.calls: dict[str, int] = {}
         self.idempotency_key = f"{run}/{call.name}/{call.key}"
         self.tokens = 0
         self.nanousd = 0
@@ -57,14 +59,17 @@ class StepContext:
 
         Raises InvalidInput in a step that must not run twice.
         """
+        self.check_may_ask()
+        self.questions += 1
+        return f"escalate:{self.name}/{self.key}"[:NAME_MAX], str(self.questions)
+
+    def check_may_ask(self) -> None:
         if self.effect in ANNOUNCED_EFFECTS:
             raise InvalidInput(
                 f"The step {self.name!r} has the effect {self.effect!r}; it cannot ask a person.",
                 why="It would run again from its start after the answer, and do its effect twice.",
-                next_call="Escalate before the step, and give it the answer.",
+                next_call="Escalate or guard before the step, and give it the answer.",
             )
-        self.questions += 1
-        return f"escalate:{self.name}/{self.key}"[:NAME_MAX], str(self.questions)
 
     def charge(self, *, tokens: int = 0, nanousd: int = 0) -> None:
         """Add to what this step cost; it is charged to the run's budget in the step's commit."""

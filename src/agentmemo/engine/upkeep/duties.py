@@ -209,6 +209,7 @@ def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     for query in ("handoff_turn_remove_passed", "handoff_turn_remove_idle"):
         done += tx.run(query, workspace=call.workspace, limit=BATCH)
     done += tx.run("delivery_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
+    done += tx.run("guarded_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
     done += tx.run("failure_remove_old", workspace=call.workspace, before=finished)
     done += notifications.prune(tx, call.workspace, finished, BATCH)
     done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)

@@ -76,3 +76,6 @@ WHERE r.workspace = :workspace AND r.wake IS NOT NULL
 
 -- name: report_paused
 SELECT count(*) FROM run WHERE workspace = :workspace AND wake = 'person' AND state = 'waiting';
+
+-- name: report_guarded
+SELECT count(*) FROM guarded WHERE workspace = :workspace AND at >= :since AND at < :until;

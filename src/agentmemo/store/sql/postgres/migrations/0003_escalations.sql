@@ -183,6 +183,37 @@ CREATE TABLE run_failure (
 );
 CREATE INDEX run_failure_at ON run_failure (at);
 
+-- What was decided on a guarded call, under the position of its event: for the attention report, for a run that comes
+-- again (`key`), and for what people said of such calls before. `review` is the call where a person shall look at it.
+CREATE TABLE guarded (
+    id bigint PRIMARY KEY,
+    workspace bigint NOT NULL,
+    actor bigint NOT NULL,
+    tool text NOT NULL,
+    verdict text NOT NULL,
+    rule text,
+    version bigint,
+    digest text NOT NULL,
+    pattern text NOT NULL,
+    reversible bigint NOT NULL,
+    key text,
+    escalation text,
+    review text,
+    at bigint NOT NULL
+);
+CREATE INDEX guarded_at ON guarded (workspace, at);
+CREATE UNIQUE INDEX guarded_key ON guarded (workspace, key) WHERE key IS NOT NULL;
+CREATE INDEX guarded_asked ON guarded (workspace, tool, id) WHERE escalation IS NOT NULL;
+CREATE INDEX guarded_review ON guarded (workspace, id) WHERE review IS NOT NULL;
+
+-- How often a rule whose uses are counted has decided. It outlives the rows above.
+CREATE TABLE rule_use (
+    workspace bigint NOT NULL,
+    rule text NOT NULL,
+    uses bigint NOT NULL,
+    PRIMARY KEY (workspace, rule)
+);
+
 -- Keys that agents were given before there were escalations, with the grants of then.
 UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","policies:read","audit:read","system:read"]}]'
 WHERE kind = 'agent'

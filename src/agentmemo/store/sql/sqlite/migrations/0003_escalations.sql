@@ -183,6 +183,37 @@ CREATE TABLE run_failure (
 ) STRICT;
 CREATE INDEX run_failure_at ON run_failure (at);
 
+-- What was decided on a guarded call, under the position of its event: for the attention report, for a run that comes
+-- again (`key`), and for what people said of such calls before. `review` is the call where a person shall look at it.
+CREATE TABLE guarded (
+    id INTEGER PRIMARY KEY,
+    workspace INTEGER NOT NULL,
+    actor INTEGER NOT NULL,
+    tool TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    rule TEXT,
+    version INTEGER,
+    digest TEXT NOT NULL,
+    pattern TEXT NOT NULL,
+    reversible INTEGER NOT NULL,
+    key TEXT,
+    escalation TEXT,
+    review TEXT,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX guarded_at ON guarded (workspace, at);
+CREATE UNIQUE INDEX guarded_key ON guarded (workspace, key) WHERE key IS NOT NULL;
+CREATE INDEX guarded_asked ON guarded (workspace, tool, id) WHERE escalation IS NOT NULL;
+CREATE INDEX guarded_review ON guarded (workspace, id) WHERE review IS NOT NULL;
+
+-- How often a rule whose uses are counted has decided. It outlives the rows above.
+CREATE TABLE rule_use (
+    workspace INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    uses INTEGER NOT NULL,
+    PRIMARY KEY (workspace, rule)
+) STRICT;
+
 -- Keys that agents were given before there were escalations, with the grants of then.
 UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","policies:read","audit:read","system:read"]}]'
 WHERE kind = 'agent'
