@@ -122,6 +122,15 @@ def test_joining_lowers_nobodys_bar(agent):
 
 
 @promise("escalation.quorum")
+def test_nobody_widens_alone_what_two_must_approve(agent, ana, ben):
+    asked = approve(agent, needs={"count": 2})
+    ana.inbox.answer(asked.id, "approve")
+    assert ben.inbox.answer(asked.id, "approve", scope="run").state == "open"
+    decided = ana.inbox.answer(asked.id, "approve", scope="run")
+    assert (decided.state, decided.answer.scope, decided.uses) == ("decided", "run", 1000)
+
+
+@promise("escalation.quorum")
 def test_an_asker_does_not_take_away_the_single_refusal_that_people_ruled(agent, ana):
     ana.policies.set("severity", "high", {"needs": {"count": 2, "deny": "any"}})
     asked = ask(agent, needs={"count": 3, "deny": "majority"})

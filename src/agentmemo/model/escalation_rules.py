@@ -177,7 +177,7 @@ def collapse_key(request: model.CreateEscalation, question: model.Question, aske
 
 def choice_key(ballot: model.Vote) -> str:
     """What two votes must have in common to count together."""
-    return _sha({"decision": ballot.decision, "choice": ballot.choice, "values": ballot.values})
+    return _sha({"decision": ballot.decision, "choice": ballot.choice, "values": ballot.values, "scope": ballot.scope})
 
 
 def check_answer(request: model.AnswerEscalation, question: model.Question) -> None:
