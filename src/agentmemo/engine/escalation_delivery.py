@@ -93,10 +93,23 @@ def run_ended(tx: Transaction, call: Call, run: run_rows.RunRow) -> None:
         if not waiter.waits:
             continue
         _set(tx, waiter, "leave")
-        row = existing(tx, call, run.waiting_for or "")
-        others = [other for other in rows.waiters(tx, row.id) if other.state == model.WAITING]
-        if row.state in model.UNDECIDED and not others:
+        # By the waiter, not by what the run waits for: it may ask something else by now, and still lack this answer.
+        row = rows.of_key(tx, call.workspace, waiter.key or "")
+        if row is None or row.state not in model.UNDECIDED:
+            continue
+        if not any(other.state == model.WAITING for other in rows.waiters(tx, row.id)):
             end(tx, call, row, model.WITHDRAWN, reason=f"the run {run.handle} that asked is over")
+
+
+def waits_now(tx: Transaction, call: Call, row: rows.EscalationRow, waiter: rows.WaiterRow) -> rows.WaiterRow:
+    """Who only asked at first waits by now: the answer is owed to them."""
+    if waiter.waits or waiter.state in (model.APPLIED, model.GONE):
+        return waiter
+    waiter = waiter._replace(waits=1)
+    _set(tx, waiter, "wait", error=waiter.error)
+    subject = {"kind": "escalation", "id": row.handle} | ({"run": waiter.run} if waiter.run else {})
+    audit.record(tx, call, "escalation.join", subject, stream=row.handle, count=row.occurrences)
+    return waiter
 
 
 def apply(tx: Transaction, call: Call, row: rows.EscalationRow, waiter: rows.WaiterRow) -> None:

@@ -25,12 +25,14 @@ def time_came(tx: Transaction, call: Call, handle: str) -> None:
             return
         moment(tx, call, row)
         row = existing(tx, call, handle)
+    if row.state in model.UNDECIDED and row.due_at is not None and row.due_at <= tx.now:
+        change(tx, call, row)  # nothing was due but this look; the next is in the future
 
 
 def change(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
     """Write what may change while it is undecided, with the time at which something is due next."""
     del call
-    due_at = next_due(row)
+    due_at = next_due(row._replace(updated_at=tx.now))
     tx.write(
         "escalation_set",
         expect=1,
@@ -97,6 +99,11 @@ def tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, st
         notifications.enqueue(tx, call, row.id, occasion, told)
 
 
+def _once_more(row: rows.EscalationRow) -> str:
+    """What tells an occasion from the same one before the deadline was moved, or had passed."""
+    return (", extended" if row.extended & rules.DEADLINE_EXTENDED else "") + (", late" if row.lapsed_at else "")
+
+
 def told_all(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str) -> None:
     """Tell everybody on the way up to where it has climbed."""
     steps = len(steps_of(tx, call, policy_of(row).route))
@@ -121,9 +128,12 @@ def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.Escalati
     policy = policy_of(row)
     delays = steps_of(tx, call, policy.route)
     step = row.climb % len(delays)
-    if row.climb >= len(delays) * (policy.repeats + 1):
+    last = len(delays) * (policy.repeats + 1)
+    if row.climb > last:
+        return change(tx, call, row._replace(climb_at=None))
+    if row.climb == last:
         return _exhaust(tx, call, row)
-    tell(tx, call, row, f"step {row.climb + 1}", step)
+    tell(tx, call, row, f"step {row.climb + 1}{_once_more(row)}", step)
     climbed = row.climb + 1
     after = delays[climbed % len(delays)] or policy.climb_seconds
     audit.record(
@@ -142,8 +152,10 @@ def _exhaust(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.Escal
         stream=row.handle,
         reason="everybody on its route was told, and nobody took it",
     )
-    row = change(tx, call, row._replace(climb_at=None, rank=rank, severity=model.SEVERITIES[rank]))
-    told_all(tx, call, row, "raised")
+    # One further than the last step: whoever gives it back later does not raise it again.
+    raised = row._replace(climb=row.climb + 1, climb_at=None, rank=rank, severity=model.SEVERITIES[rank])
+    row = change(tx, call, raised)
+    told_all(tx, call, row, f"raised{_once_more(row)}")
     return row
 
 
@@ -186,9 +198,15 @@ def _warn(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
             )
             row = change(tx, call, row._replace(warned=percent))
             if percent == rules.WARNINGS[0]:
-                tell(tx, call, row, f"{percent} %", row.climb % len(steps_of(tx, call, policy_of(row).route)))
+                tell(
+                    tx,
+                    call,
+                    row,
+                    f"{percent} %{_once_more(row)}",
+                    row.climb % len(steps_of(tx, call, policy_of(row).route)),
+                )
             else:
-                told_all(tx, call, row, f"{percent} %")
+                told_all(tx, call, row, f"{percent} %{_once_more(row)}")
 
 
 def _expire(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
@@ -205,8 +223,9 @@ def _expire(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
             stream=row.handle,
             reason="nobody answered in time; it goes on waiting",
         )
+        occasion = f"lapsed{_once_more(row)}"
         row = change(tx, call, row._replace(lapsed_at=tx.now, climb_at=tx.now, climb=0))
-        told_all(tx, call, row, "lapsed")
+        told_all(tx, call, row, occasion)
         return
     answer = rules.fallback_answer(row.fallback, row.handle, tx.now)
     escalation_delivery.end(tx, call, row, model.DEFAULTED, answer)

@@ -16,9 +16,11 @@ from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied
 from agentmemo.model import escalation_rules as rules
 from agentmemo.model import escalations as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
-from agentmemo.model.runs import NAME_MAX, RUN_KEY_MAX, check_choice
+from agentmemo.model.runs import COMPLETED, NAME_MAX, RUN_KEY_MAX, check_choice
 from agentmemo.model.state import check_name
+from agentmemo.store import blobs
 from agentmemo.store import escalations as rows
+from agentmemo.store import runs as run_rows
 from agentmemo.store.blobs import PLAIN, Packed
 from agentmemo.store.database import Transaction
 
@@ -31,10 +33,18 @@ def create(tx: Transaction, call: Call, request: model.CreateEscalation) -> mode
     waiter = rows.waiter(tx, call.workspace, key)
     if waiter is not None:
         return _again(tx, call, request, key, waiter)
-    _supersede_check(tx, call, request)
+    if request.run is not None and (known := _inherited(tx, call, request, held(tx, call, request.run))):
+        return known
+    old = _superseded(tx, call, request)
     collapse = rules.collapse_key(request, _question(request), call.caller.actor)
     same = rows.same(tx, call.workspace, collapse)
-    row = _join(tx, call, request, same) if same else _add(tx, call, request, collapse)
+    if same is not None and old is not None and same.id == old.id:
+        same = None  # what is replaced takes nobody in
+    handle = same.handle if same else ids.mint("esc", tx.now)
+    if old is not None:
+        escalation_delivery.end(tx, call, old, model.SUPERSEDED, superseded_by=handle, reason=f"replaced by {handle}")
+        request = msgspec.structs.replace(request, supersedes=old.handle)
+    row = _join(tx, call, request, same) if same else _add(tx, call, request, collapse, handle)
     _wait(tx, call, request, row, key)
     if request.guard is not None:
         guards.asked(tx, call, request.guard, row.handle)
@@ -50,7 +60,20 @@ def raise_for(
     asked = msgspec.structs.replace(request, context=Packed(len(content), PLAIN, content, None, content, question))
     collapse = rules.collapse_key(asked, question, "service:agentmemo")
     same = rows.same(tx, call.workspace, collapse)
-    return _join(tx, call, asked, same) if same else _add(tx, call, asked, collapse)
+    return _join(tx, call, asked, same) if same else _add(tx, call, asked, collapse, ids.mint("esc", tx.now))
+
+
+def _inherited(
+    tx: Transaction, call: Call, request: model.CreateEscalation, run: run_rows.RunRow
+) -> model.Escalation | None:
+    """A fork has the answers that were given before it began: they are steps, and were copied with them."""
+    step = run_rows.get_step(tx, run.id, request.name or "", request.key or "")
+    if not request.wait or step is None or (step.state, step.effect) != (COMPLETED, waits.WAIT_EFFECT):
+        return None
+    content = blobs.unpack(tx, call.workspace, step.codec, step.value, step.blob)
+    answer = msgspec.json.decode(content, type=model.Answer) if content else None
+    row = rows.get(tx, call.workspace, answer.escalation) if answer else None
+    return None if row is None else msgspec.structs.replace(view(tx, call, row), answer=answer)
 
 
 def _question(request: model.CreateEscalation) -> model.Question:
@@ -90,6 +113,8 @@ def _again(
             next_call=f"Ask with a new key; what was asked is escalations.get('{row.handle}').",
             details={"escalation": row.handle},
         )
+    if request.wait:
+        waiter = escalation_delivery.waits_now(tx, call, row, waiter)
     if row.state in model.UNDECIDED:
         if request.run is not None and request.wait:
             run = held(tx, call, request.run)
@@ -104,12 +129,13 @@ def _again(
     return made
 
 
-def _add(tx: Transaction, call: Call, request: model.CreateEscalation, collapse: str) -> rows.EscalationRow:
+def _add(
+    tx: Transaction, call: Call, request: model.CreateEscalation, collapse: str, handle: str
+) -> rows.EscalationRow:
     policy, usual = escalation_time.policy_for(tx, call, request.severity, request.route)
     deadline = request.deadline or usual
     rules.check_deadline(deadline, tx.now)
     fallback = request.default or policy.fallback
-    handle = ids.mint("esc", tx.now)
     action = request.action
     packed: Packed = request.context
     digest = rules.action_digest(action.tool, action.arguments, action.revision) if action else None
@@ -153,9 +179,6 @@ def _add(tx: Transaction, call: Call, request: model.CreateEscalation, collapse:
     )
     tx.write("escalation_value_set", escalation=position, field="question", **packed.columns())
     row = existing(tx, call, handle)
-    if request.supersedes:
-        old = existing(tx, call, request.supersedes)
-        escalation_delivery.end(tx, call, old, model.SUPERSEDED, superseded_by=handle, reason=f"replaced by {handle}")
     if policy.batch_seconds == 0:
         escalation_time.climb(tx, call, row)
     return row
@@ -201,12 +224,13 @@ def _wait(tx: Transaction, call: Call, request: model.CreateEscalation, row: row
         waits.wait_for(tx, call, run, (request.name or "", request.key or ""), "person", row.handle)
 
 
-def _supersede_check(tx: Transaction, call: Call, request: model.CreateEscalation) -> None:
+def _superseded(tx: Transaction, call: Call, request: model.CreateEscalation) -> rows.EscalationRow | None:
     if request.supersedes is None:
-        return
+        return None
     old = existing(tx, call, request.supersedes)
     _check_asker(call, old)
     model.next_state(old.state, "supersede", old.handle)
+    return old
 
 
 def get(tx: Transaction, call: Call, request: model.GetEscalation) -> model.Escalation:

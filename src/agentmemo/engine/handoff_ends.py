@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agentmemo import ids
 from agentmemo.engine import audit, claims, escalation_delivery, handoff_moves, observations, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.handoff_moves import free_token, offer, package_of, pause_seconds, record
@@ -139,8 +138,7 @@ def end_run(
         contents=contents,
         reason=error or reason,
     )
-    if ids.is_handle(run.waiting_for or "", "esc"):
-        escalation_delivery.run_ended(tx, call, run)
+    escalation_delivery.run_ended(tx, call, run)
     if state == run_model.FAILED and error:
         observations.failed(tx, call, run, error)
     if run.parent:

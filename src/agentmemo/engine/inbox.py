@@ -245,13 +245,14 @@ def answer(tx: Transaction, call: Call, request: model.AnswerEscalation) -> mode
         comment=request.comment,
         at=tx.now,
         via=_via(call),
+        scope=request.scope,
     )
     _cast(tx, call, row, vote)
     decided = rules.tally([vote for _, vote in votes_by_person(tx, row)], rules.needs_of(question, policy_of(row)))
     if decided is None:
         _prolong(tx, call, row)
     else:
-        _decide(tx, call, row, question, decided, request.scope)
+        _decide(tx, call, row, question, decided)
     reach("inbox.after_answer")
     return changed(tx, call, row)
 
@@ -288,7 +289,6 @@ def _decide(
     row: rows.EscalationRow,
     question: model.Question,
     vote: model.Vote,
-    scope: str,
 ) -> None:
     digest, execute_by, uses = None, None, 0
     if question.action is not None and vote.decision in ("approve", "edit"):
@@ -296,7 +296,7 @@ def _decide(
         arguments = action.arguments if vote.decision == "approve" else vote.values
         digest = rules.action_digest(action.tool, arguments, action.revision)
         execute_by = tx.now + round(policy_of(row).execute_seconds * SECOND)
-        uses = USES[scope]
+        uses = USES[vote.scope]
     given = model.Answer(
         decision=vote.decision,
         choice=vote.choice,
@@ -305,7 +305,7 @@ def _decide(
         by=vote.person,
         at=tx.now,
         via=vote.via,
-        scope=scope,
+        scope=vote.scope,
         digest=digest,
         execute_by=execute_by,
         escalation=row.handle,

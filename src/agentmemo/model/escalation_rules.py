@@ -15,6 +15,7 @@ from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
 from agentmemo.model import escalations as model
 from agentmemo.model.policies import Severity
+from agentmemo.model.state import check_name
 from agentmemo.model.values import encode, encode_sorted
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -25,6 +26,7 @@ OCCURRENCES_TOLD = (10, 100, 1000)
 HOLD_EXTENDED, DEADLINE_EXTENDED, SNOOZED = 1, 2, 4
 OF_HOLD = HOLD_EXTENDED | SNOOZED
 FIELDS_MAX = 30
+_BOUNDS = ("minLength", "maxLength", "minimum", "maximum")
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 
 
@@ -75,6 +77,8 @@ def check_question(request: model.CreateEscalation) -> None:
     if request.action is not None and not request.action.tool:
         raise InvalidInput("An action names its tool.", next_call="Send action={'tool': ..., 'arguments': ...}.")
     _check_needs(request.needs)
+    if request.collapse_key is not None:
+        check_name(request.collapse_key, "collapse_key", model.KEY_MAX)
     check_form(request.response_schema)
     _check_default(request)
 
@@ -158,18 +162,22 @@ def implicit_key(request: model.CreateEscalation, question: model.Question, aske
 
 
 def collapse_key(request: model.CreateEscalation, question: model.Question, asker: str) -> str:
-    """What makes two questions one while it is open; an action only for one principal, and if it is the same."""
+    """What makes two questions one while it is open; an action only for one principal, and if it is the same.
+
+    Whoever says who must agree shares it only with those who say the same: joining lowers nobody's bar.
+    """
+    needs = {"needs": msgspec.to_builtins(question.needs), "for": question.on_behalf_of}
     if request.action is not None:
         digest = action_digest(request.action.tool, request.action.arguments, request.action.revision)
-        return "action:" + _sha({"asker": asker, "digest": digest, "given": request.collapse_key})
+        return "action:" + _sha({"asker": asker, "digest": digest, "given": request.collapse_key} | needs)
     if request.collapse_key is not None:
-        return "given:" + request.collapse_key
+        return f"given:{request.collapse_key}" + ("" if question.needs == model.Needs() else f":{_sha(needs)}")
     return "same:" + question_digest(request, question)
 
 
 def choice_key(ballot: model.Vote) -> str:
     """What two votes must have in common to count together."""
-    return _sha({"decision": ballot.decision, "choice": ballot.choice, "values": ballot.values})
+    return _sha({"decision": ballot.decision, "choice": ballot.choice, "values": ballot.values, "scope": ballot.scope})
 
 
 def check_answer(request: model.AnswerEscalation, question: model.Question) -> None:
@@ -203,7 +211,8 @@ def needs_of(question: model.Question, policy: Policy) -> model.Needs:
     """Who must agree: what the asker wants, and at least what people ruled for the severity."""
     needs = question.needs
     if policy.count <= needs.count:
-        return needs
+        ruled = policy.count > 1 and policy.deny == "any"
+        return msgspec.structs.replace(needs, deny="any") if ruled else needs
     return msgspec.structs.replace(needs, count=policy.count, deny=policy.deny)
 
 
@@ -279,13 +288,14 @@ def check_form(schema: dict[str, Any] | None) -> None:
     """A response schema is one that every surface can show as a form, as MCP has it. Raises InvalidInput."""
     if schema is None:
         return
-    fields = schema.get("properties")
+    fields, required = schema.get("properties"), schema.get("required", [])
     known = (
         schema.get("type") == "object"
         and isinstance(fields, dict)
         and 0 < len(fields) <= FIELDS_MAX
-        and all(isinstance(field, dict) and field.get("type") in _KINDS for field in fields.values())
-        and all(isinstance(name, str) and name in fields for name in schema.get("required", []))
+        and all(_is_field(field) for field in fields.values())
+        and isinstance(required, list)
+        and all(isinstance(name, str) and name in fields for name in required)
     )
     if not known:
         raise InvalidInput(
@@ -294,6 +304,15 @@ def check_form(schema: dict[str, Any] | None) -> None:
             next_call="Send {'type': 'object', 'properties': {NAME: {'type': 'string'}}} with fields of the types "
             f"{', '.join(_KINDS)}.",
         )
+
+
+def _is_field(field: Any) -> bool:
+    """Whether it is one of a form, with bounds that an answer can be held against."""
+    if not isinstance(field, dict) or not isinstance(field.get("type"), str) or field["type"] not in _KINDS:
+        return False
+    bounds = [field[name] for name in _BOUNDS if name in field]
+    numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds)
+    return numbers and isinstance(field.get("enum", []), list)
 
 
 def _check_values(values: Any, schema: dict[str, Any]) -> None:

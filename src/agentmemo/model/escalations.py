@@ -156,6 +156,7 @@ class Vote(Response, kw_only=True):
     comment: str = ""
     at: int = 0
     via: str = ""
+    scope: str = "once"
 
 
 class Comment(Response, kw_only=True):
