@@ -176,6 +176,18 @@ class Tab:
         self.context.close()
 
 
+@pytest.fixture(scope="session")
+def make_world():
+    """For a file whose tests share one plane."""
+    return World
+
+
+@pytest.fixture(scope="session")
+def make_tab():
+    """For a file whose tests share a signed-in person."""
+    return Tab
+
+
 @pytest.fixture
 def open_tab(browser, world):
     tabs = []

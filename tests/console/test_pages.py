@@ -208,6 +208,14 @@ def test_empty_pages_say_what_comes_first(world, reader):
     assert reader.text("h1") == "Nothing has run here yet."
     reader.go("/state")
     assert reader.text("h1") == "Nothing is remembered here yet."
+    reader.go("/inbox")
+    assert reader.text("h1") == "Nobody asks anything. No agent has asked yet."
+    assert "agent.escalate(" in reader.text()
+    asked = world.agent.escalations.create(severity="low", reason="Ready?", wait=False)
+    world.admin.inbox.answer(asked.id, "answer", comment="yes")
+    world.clock.advance(1200)
+    reader.page.reload()
+    assert reader.text("h1") == "Nobody asks anything. The last question ended 20 min ago."
 
 
 def test_errors_say_what_happened_and_what_next(world, tab):

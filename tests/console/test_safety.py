@@ -77,9 +77,38 @@ def hostile_handoff(world):
     return dead.id, held.id, named.id
 
 
+@pytest.fixture
+def hostile_question(world):
+    """An open and an answered one that hold an attempt wherever an agent or a person can put words."""
+    asked = world.agent.escalations.create(
+        severity="high",
+        kind="approval",
+        reason=f"{EVIL}{REVERSED}{CLOSING}",
+        context={EVIL: CLOSING, IMAGE: [REVERSED], SCRIPT: 1},
+        suggested_actions=[{"id": f"id{IMAGE}", "label": SCRIPT, "effect": CLOSING, "cost": IMAGE}],
+        response_schema={
+            "type": "object",
+            "properties": {
+                f"field{IMAGE}": {"type": "string", "enum": [SCRIPT, CLOSING], "description": EVIL},
+                "text": {"type": "string", "title": CLOSING, "default": f"{IMAGE}'"},
+            },
+        },
+        action={"tool": f"tool{SCRIPT}", "arguments": {EVIL: CLOSING}, "revision": IMAGE},
+        default="deny",
+        needs={"count": 2, "exclude": [SCRIPT]},
+        detail={EVIL: [CLOSING]},
+        wait=False,
+    )
+    world.admin.inbox.comment(asked.id, f"{CLOSING}{EVIL}{REVERSED}")
+    world.admin.inbox.answer(asked.id, "choose", choice=f"id{IMAGE}", comment=f"{EVIL}{CLOSING}")
+    ended = world.agent.escalations.create(severity="low", reason="x" * 400, context=CLOSING, wait=False)
+    world.admin.inbox.answer(ended.id, "answer", values={EVIL: CLOSING}, comment=f"{SCRIPT}{REVERSED}")
+    return asked.id, ended.id
+
+
 def check_harmless(tab):
     """No element came of it; the texts stand there as written."""
-    assert tab.page.locator("script:not([src='/static/console.js'])").count() == 0
+    assert tab.page.locator("script:not([src='/static/console.js'], [src='/static/inbox.js'])").count() == 0
     assert tab.page.locator("img").count() == 0
     assert tab.page.locator("[onload], [onerror], [onfocus], [style]").count() == 0
     assert tab.page.locator("a[href^=javascript]").count() == 0
@@ -164,6 +193,27 @@ def test_hostile_handoffs_are_shown_as_text(world, tab, hostile_handoff):
     assert "now to capability 2026-99-99T99:99:99Z" in tab.text(".sub >> nth=0")
 
 
+def test_hostile_questions_are_shown_as_text(world, tab, hostile_question):
+    asked, ended = hostile_question
+    tab.go(f"/inbox/{asked}")
+    shown = tab.page.locator("main").inner_text()
+    for words in (SCRIPT, IMAGE, CLOSING, TEMPLATE, "safe⟨U+202E⟩gnp.exe"):
+        assert words in shown
+    for path in ("/", "/inbox", "/inbox?section=done", f"/inbox/{asked}", f"/inbox/{ended}", "/events"):
+        tab.go(path)
+        check_harmless(tab)
+    tab.go(f"/inbox/{asked}")
+    tab.page.get_by_role("radio", name="Reject").check()
+    tab.page.get_by_label("Comment; the reason").fill(f"{CLOSING}{EVIL}")
+    world.admin.inbox.answer(asked, "reject", comment=f"{SCRIPT}{IMAGE}")
+    tab.page.get_by_role("button", name="Answer as ada").click()
+    tab.page.get_by_text("What you sent was not saved.").wait_for()
+    check_harmless(tab)
+    tab.page.get_by_role("link", name="Go to the question").click()
+    check_harmless(tab)
+    assert f"{SCRIPT}{IMAGE}" in tab.page.locator("#p-head .said.verified").inner_text()
+
+
 def test_hostile_addresses_are_text_too(world, tab):
     for path in (
         f"/runs?{urlencode({'state': EVIL})}",
@@ -171,6 +221,9 @@ def test_hostile_addresses_are_text_too(world, tab):
         f"/events?{urlencode({'text': EVIL, 'actor': IMAGE, 'type': SCRIPT, 'run': IMAGE})}",
         f"/handoffs?{urlencode({'state': EVIL})}",
         f"/handoffs?{urlencode({'to': IMAGE, 'sender': SCRIPT, 'root': EVIL})}",
+        f"/inbox?{urlencode({'severity': EVIL})}",
+        f"/inbox?{urlencode({'asker': IMAGE, 'run': EVIL})}",
+        "/inbox/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
         "/handoffs/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
         f"/state?{urlencode({'namespace': EVIL, 'prefix': IMAGE})}",
         f"/state/entry?{urlencode({'namespace': EVIL, 'key': SCRIPT})}",
@@ -227,7 +280,9 @@ def test_a_form_of_another_site_is_refused(world, tab):
     assert world.agent.runs.get(run).state == "waiting"
 
 
-@pytest.mark.parametrize("path", ["/", "/runs", "/handoffs", "/state", "/events", "/sign-in", "/nowhere", "/runs.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/inbox", "/runs", "/handoffs", "/state", "/events", "/sign-in", "/nowhere", "/runs.json"]
+)
 def test_every_answer_is_hardened(world, tab, path):
     answer = tab.context.request.get(world.url + path)
     assert answer.headers["content-security-policy"] == POLICY
@@ -283,7 +338,7 @@ def test_the_session_store_holds_no_readable_key(world, tab):
 
 
 @pytest.mark.parametrize("options", [{"viewport": PHONE}, {"viewport": PHONE, "color_scheme": "dark"}, {}])
-def test_nothing_scrolls_sideways(world, open_tab, hostile, hostile_handoff, options):
+def test_nothing_scrolls_sideways(world, open_tab, hostile, hostile_handoff, hostile_question, options):
     asking = world.doubtful("a" * 200, "b" * 200)
     deep = deep_handoff(world)
     tab = open_tab(**options).sign_in()
@@ -293,6 +348,7 @@ def test_nothing_scrolls_sideways(world, open_tab, hostile, hostile_handoff, opt
     for path in (
         *("/", "/runs", f"/runs/{hostile}", f"/runs/{asking}", "/events", "/runs/run_06zzzz", "/sign-in"),
         *("/state", f"/state?{keys}", f"/state/entry?{entry}"),
+        *("/inbox", "/inbox?section=done", *(f"/inbox/{each}" for each in hostile_question)),
         *("/handoffs", "/handoffs?state=all", *(f"/handoffs/{each}" for each in hostile_handoff), f"/handoffs/{deep}"),
     ):
         tab.go(path)
@@ -327,12 +383,15 @@ def test_the_answer_stands_on_the_first_screen(world, tab):
     assert box["y"] + box["height"] <= 720
 
 
-def test_controls_are_named_and_large_enough(world, tab, hostile, hostile_handoff):
+def test_controls_are_named_and_large_enough(world, tab, hostile, hostile_handoff, hostile_question):
+    inbox = ("/inbox", *(f"/inbox/{each}" for each in hostile_question))
     handoffs = ("/handoffs", *(f"/handoffs/{each}" for each in hostile_handoff))
-    for path in ("/", "/runs", f"/runs/{hostile}", *handoffs, "/state", "/events", "/sign-in"):
+    for path in ("/", "/runs", f"/runs/{hostile}", *inbox, *handoffs, "/state", "/events", "/sign-in"):
         tab.go(path)
         assert tab.page.locator("h1").count() == 1
-        for control in tab.page.locator("main button:visible, main input:visible, main select:visible").all():
+        for control in tab.page.locator(
+            "main button:visible, main input:visible:not([type=radio]), main select:visible"
+        ).all():
             box = control.bounding_box()
             assert box["height"] >= 24, path
             assert control.evaluate("e => e.tagName === 'BUTTON' ? e.innerText : e.labels.length > 0"), path

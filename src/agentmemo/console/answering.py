@@ -40,7 +40,7 @@ async def answer(visit: Visit) -> str:
             seen=form.get("seen") or None,
         )
     except InvalidTransition as error:
-        raise outrun(await inbox.get(found.id), error) from error
+        raise outrun(await inbox.get(found.id)) from error
     return _page(found.id)
 
 
@@ -92,7 +92,7 @@ def _page(handle: str) -> str:
     return f"/inbox/{segment(handle)}"
 
 
-def outrun(found: Escalation, error: InvalidTransition) -> InvalidTransition:
+def outrun(found: Escalation) -> InvalidTransition:
     """Why an answer comes too late, in the words that the winner's answer was offered with."""
     details = {"escalation": found.id, "state": found.state}
     if found.state in UNDECIDED:

@@ -9,11 +9,11 @@ from agentmemo.clock import SECOND
 from agentmemo.console import timeline
 from agentmemo.console.answering import FIELD, shown
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import actor_name, count, escalation_look, said, then
+from agentmemo.console.words import count, escalation_look, said, then
 from agentmemo.errors import NotFound
 from agentmemo.model.audit import Event
 from agentmemo.model.escalation_rules import is_excluded, warning_at
-from agentmemo.model.escalations import FAILED, NEGATIVE, UNDECIDED, Escalation, Vote, Waiter
+from agentmemo.model.escalations import FAILED, NEGATIVE, READY, UNDECIDED, WAITING, Answer, Escalation, Vote, Waiter
 from agentmemo.model.runs import Run
 
 EVENTS = 200
@@ -21,14 +21,14 @@ PEOPLE = 100
 SNOOZE_PERCENT = 80
 HOUR = 3600 * SECOND
 SNOOZES = (("in one hour", HOUR), ("in four hours", 4 * HOUR), ("in one day", 24 * HOUR))
-DELIVERY_LOOKS = {"waiting": "unanswered", FAILED: "unresumed"}
 
 
 async def escalation(visit: Visit) -> Page:
     found = await visit.connection.inbox.get(visit.request.path_params["escalation"])
     events = await trail(visit, found.id)
     undecided = found.state in UNDECIDED
-    excluded = is_excluded(visit.identity.actor, found.needs, found.on_behalf_of)
+    you = f"person:{visit.identity.actor}"
+    excluded = is_excluded(you, found.needs, found.on_behalf_of)
     may = visit.may("escalations:answer")
     data = {
         "escalation": found,
@@ -39,13 +39,12 @@ async def escalation(visit: Visit) -> Page:
         "excluded": excluded,
         "options": options(found) if undecided and may and not excluded else [],
         "fields": fields(found),
-        "yours": found.holder == visit.identity.actor,
+        "yours": found.holder == you,
         "votes": [vote_row(found, vote) for vote in found.votes],
-        "votes_text": votes_text(found, visit.identity.actor),
+        "votes_text": votes_text(found, you),
         "snoozes": snoozes(found, visit.now),
         "people": await people(visit) if undecided and may else [],
         "outcome": outcome(found),
-        "context": shown_context(found.context),
         "run": await run_of(visit, found.run),
         "waiters": [await waiter_row(visit, waiter) for waiter in found.waiters],
         "failed": sum(waiter.state == FAILED for waiter in found.waiters),
@@ -68,12 +67,19 @@ async def trail(visit: Visit, handle: str) -> list[Event] | None:
 def options(found: Escalation) -> list[dict[str, Any]]:
     """What a person may say, in the order of the form; `key` is the single key that chooses it."""
     made = [
-        option(f"choose:{action.id}", action.label, action.effect, str(number), action.reversible, action.cost)
+        option(
+            f"choose:{action.id}",
+            action.label,
+            action.effect,
+            str(number),
+            reversible=action.reversible,
+            cost=action.cost,
+        )
         for number, action in enumerate(found.suggested_actions, 1)
     ]
     if found.action is not None:
-        made.append(option("approve", "Approve", "It runs exactly as shown.", "a", found.action.reversible))
-        made.append(option("edit", "Approve with changes", "It runs with other arguments, see below.", "e"))
+        made.append(option("approve", "Approve", "It runs exactly as shown.", "a", reversible=found.action.reversible))
+        made.append(option("edit", "Approve with changes", "With other arguments, see below.", "e"))
     elif found.kind in ("approval", "risk") or not (found.suggested_actions or found.response_schema):
         made.append(option("approve", "Approve", "Whoever asked goes ahead.", "a"))
     if found.response_schema is not None or found.action is None:
@@ -85,7 +91,7 @@ def options(found: Escalation) -> list[dict[str, Any]]:
 
 
 def option(
-    value: str, label: str, effect: str, key: str = "", reversible: bool | None = None, cost: str = ""
+    value: str, label: str, effect: str, key: str = "", *, reversible: bool | None = None, cost: str = ""
 ) -> dict[str, Any]:
     """`undo` says what is known; of what changes nothing by itself it says nothing."""
     undo = {True: "Reversible.", False: "Cannot be undone."}.get(reversible) if reversible is not None else ""
@@ -151,16 +157,14 @@ async def people(visit: Visit) -> list[str]:
     if not visit.may("access:read"):
         return []
     actors = await visit.connection.keys.actors()
-    return [actor_name(each.name) for each in actors if each.kind == "person"][:PEOPLE]
+    return [each.name for each in actors.items if each.kind == "person"][:PEOPLE]
 
 
 def outcome(found: Escalation) -> dict[str, Any] | None:
     """What was decided, by whom; None while nothing is."""
     if found.state in UNDECIDED:
         return None
-    given = found.answer
-    if given is None:
-        return {"said": found.state, "by": "", "at": found.ended_at, "comment": "", "defaulted": False, "values": None}
+    given = found.answer or Answer(decision=found.state, at=found.ended_at or 0)
     return {
         "said": said(found, given.decision, given.choice),
         "by": given.by,
@@ -169,16 +173,8 @@ def outcome(found: Escalation) -> dict[str, Any] | None:
         "defaulted": given.defaulted,
         "values": given.values,
         "scope": given.scope,
-        "via": given.via,
         "execute_by": given.execute_by,
     }
-
-
-def shown_context(context: Any) -> list[tuple[str, Any]]:
-    """The context as facts where it is an object, else as one."""
-    if context in (None, "", {}, []):
-        return []
-    return list(context.items()) if isinstance(context, dict) else [("", context)]
 
 
 async def run_of(visit: Visit, handle: str | None) -> Run | None:
@@ -198,8 +194,15 @@ async def waiter_row(visit: Visit, waiter: Waiter) -> dict[str, Any]:
         "title": f"{run.name}, {run.key}" if run and run.key else run.name if run else None,
         "step": waiter.step,
         "state": waiter.state,
-        "look": DELIVERY_LOOKS.get(waiter.state, waiter.state),
+        "look": delivery_look(waiter),
         "attempts": waiter.attempts,
         "error": waiter.error,
         "since": waiter.updated_at,
     }
+
+
+def delivery_look(waiter: Waiter) -> str:
+    """Which of STATES shows how far the answer has got to one who waits."""
+    if waiter.state == READY and waiter.run is None:
+        return "unread"
+    return {WAITING: "unanswered", FAILED: "unresumed"}.get(waiter.state, waiter.state)

@@ -7,7 +7,7 @@ from typing import Any
 from agentmemo.console.words import actor_name, said, sentence, then
 from agentmemo.model.audit import Event
 from agentmemo.model.escalation_rules import WARNINGS, warning_at
-from agentmemo.model.escalations import OPEN, UNDECIDED, Escalation, Told
+from agentmemo.model.escalations import OPEN, UNDECIDED, Comment, Escalation, Told, Vote
 
 SHOWN = 60
 # operation -> (icon, what it says; {who} did it)
@@ -49,11 +49,8 @@ def moments(found: Escalation, events: list[Event] | None) -> list[dict[str, Any
         made.append(moment(found.created_at, "person", f"{actor_name(found.asker)} asked"))
         if found.ended_at:
             made.append(moment(found.ended_at, "completed", f"It is {found.state}"))
-    for vote in found.votes:
-        words = f"{actor_name(vote.person)}: {said(found, vote.decision, vote.choice)}"
-        made.append(moment(vote.at, "person", words, vote.comment, vote.person))
-    for comment in found.comments:
-        made.append(moment(comment.at, "person", f"{actor_name(comment.person)} said", comment.text, comment.person))
+    made += [vote_of(found, vote) for vote in found.votes]
+    made += [comment_of(comment) for comment in found.comments]
     made += [message(told) for told in found.told]
     return sorted(made, key=lambda each: each["at"])[-SHOWN:]
 
@@ -76,6 +73,15 @@ def from_trail(event: Event) -> dict[str, Any]:
     return moment(event.at, icon, what, words, event.actor, event.id)
 
 
+def vote_of(found: Escalation, vote: Vote) -> dict[str, Any]:
+    what = f"{actor_name(vote.person)}: {said(found, vote.decision, vote.choice)}"
+    return moment(vote.at, "person", what, vote.comment, vote.person)
+
+
+def comment_of(comment: Comment) -> dict[str, Any]:
+    return moment(comment.at, "person", f"{actor_name(comment.person)} said", comment.text, comment.person)
+
+
 def message(told: Told) -> dict[str, Any]:
     """One notification, with what became of it."""
     icon, verb = SENT.get(told.state, ("bell", f"is {told.state}"))
@@ -92,8 +98,10 @@ def coming(found: Escalation) -> list[dict[str, Any]]:
     made = [(found.next_told_at, "the next people on its route are told")] if found.state == OPEN else []
     made.append((found.hold_until, f"without an answer, {actor_name(found.holder or '')} is not on it any more"))
     if found.lapsed_at is None:
-        for percent in WARNINGS:
-            if found.warned < percent:
-                made.append((warning_at(found.created_at, found.deadline, percent), "people are warned"))
+        made += [
+            (warning_at(found.created_at, found.deadline, percent), "people are warned")
+            for percent in WARNINGS
+            if found.warned < percent
+        ]
         made.append((found.deadline, f"nobody has answered: {then(found)}"))
     return [{"at": at, "what": what} for at, what in sorted((at, what) for at, what in made if at is not None)]

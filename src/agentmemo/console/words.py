@@ -67,6 +67,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "superseded": ("pending", "replay", "Replaced"),
     "unanswered": ("waiting", "waiting", "Waits"),
     "ready": ("waiting", "pending", "Not resumed yet"),
+    "unread": ("pending", "pending", "Not fetched yet"),
     "leased": ("running", "running", "Resuming"),
     "unresumed": ("failed", "high", "Not resumed"),
     "applied": ("completed", "completed", "Has the answer"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentmemo.model.escalations import Answer
-from agentmemo.model.stuck import Diagnosis
+from agentmemo.model.stuck import LoopDiagnosis
 from agentmemo.model.wire import Request, Response
 
 # Runs that failed in the same way within this time are one problem, not so many.
@@ -51,6 +51,6 @@ class Observed(Response, kw_only=True):
     score: float = 0.0
     text: str = ""
     key: str = ""
-    diagnosis: Diagnosis | None = None
+    diagnosis: LoopDiagnosis | None = None
     replayed: bool = False
     answer: Answer | None = None  # filled by the client that asked

@@ -33,8 +33,24 @@ from agentmemo.model.stuck_memory import (
 from agentmemo.model.stuck_signals import BLOCK, ESCALATE, NUDGE, OBSERVE, OK, RUNGS, Finding
 
 __all__ = [
-    "BLOCK", "ESCALATE", "NUDGE", "OBSERVE", "OK", "RULES", "Call", "Diagnosis", "Ladder", "Memory", "Repeat", "Rules",
-    "Verdict", "Wait", "blocked", "failure_fingerprint", "observe", "resume",
+    "BLOCK",
+    "ESCALATE",
+    "NUDGE",
+    "OBSERVE",
+    "OK",
+    "RULES",
+    "Call",
+    "Ladder",
+    "LoopDiagnosis",
+    "Memory",
+    "Repeat",
+    "Rules",
+    "Verdict",
+    "Wait",
+    "blocked",
+    "failure_fingerprint",
+    "observe",
+    "resume",
 ]  # fmt: skip
 
 RULES = Rules()
@@ -55,7 +71,7 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     cost_nanousd: int
 
 
-class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+class LoopDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody needs to decide: the repeats side by side, what differed, what it cost, what was tried, ways out.
 
     Steps, tokens and cost are counted since the last declared progress; where none is declared, since something new
@@ -80,7 +96,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 0
     text: str = ""
     key: str = ""
-    diagnosis: Diagnosis | None = None
+    diagnosis: LoopDiagnosis | None = None
 
 
 FINE = Verdict()
@@ -240,7 +256,7 @@ def _named(tool: str) -> str:
     return tool[:48] or "The text"
 
 
-def _diagnosis(memory: Memory, finding: Finding) -> Diagnosis:
+def _diagnosis(memory: Memory, finding: Finding) -> LoopDiagnosis:
     shown = [back for back in reversed(finding.back[:REPEATS_SHOWN]) if back <= len(memory.looks)]
     looks = [memory.looks[-back] for back in shown]
     repeats = [
@@ -253,7 +269,7 @@ def _diagnosis(memory: Memory, finding: Finding) -> Diagnosis:
         )
         for back, look in zip(shown, looks, strict=True)
     ]
-    return Diagnosis(
+    return LoopDiagnosis(
         repeats=repeats,
         differed=_differed(memory, shown),
         tried=_tried(memory, looks),

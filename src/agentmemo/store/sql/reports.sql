@@ -74,8 +74,8 @@ SELECT count(*) FROM run r JOIN step s ON s.run = r.id
 WHERE r.workspace = :workspace AND r.wake IS NOT NULL
     AND s.state = 'completed' AND s.finished_at >= :since AND s.finished_at < :until;
 
--- name: report_guarded
-SELECT count(*) FROM guarded WHERE workspace = :workspace AND at >= :since AND at < :until;
-
 -- name: report_paused
 SELECT count(*) FROM run WHERE workspace = :workspace AND wake = 'person' AND state = 'waiting';
+
+-- name: report_guarded
+SELECT count(*) FROM guarded WHERE workspace = :workspace AND at >= :since AND at < :until;
