@@ -133,7 +133,7 @@ def test_a_refusal_says_why_and_how_to_ask_a_person(surface, plane, agent, ana):
     rule(ana, HUGE)
     action = {"tool": "refund", "arguments": {"amount": 5000}}
     with pytest.raises(PermissionDenied) as caught:
-        agent.guard(**{"tool": "refund", "arguments": action["arguments"]})
+        agent.guard("refund", action["arguments"])
     assert caught.value.why == "more than the cash box holds"
     assert "agent.escalate(kind='approval'" in caught.value.next_call
     assert caught.value.details["rule"] == "default/huge@1"
@@ -396,7 +396,7 @@ def test_three_equal_answers_may_become_a_rule_with_an_end(surface, plane, agent
     assert ana.guards.precedents().items[0].rule == f"precedents/{ruled['name']}"
     allowed = agent.guards.check("label", {"name": "bug", "issue": 2}, annotations=SAFE)
     assert (allowed.verdict, allowed.rule) == ("allow", f"precedents/{ruled['name']}@1")
-    for arguments, annotations in (
+    for arguments, said in (
         ({"issue": 2, "name": "bug"}, {}),
         ({"issue": 4, "name": "bug"}, SAFE),
         ({"issue": 2.0, "name": "bug"}, SAFE),
@@ -490,6 +490,7 @@ def test_one_in_twenty_of_its_uses_is_listed_for_people(agent, ana):
     assert all((each.arguments, each.agent) == ({"issue": 1}, "agent:agent") for each in listed)
 
 
+@promise("guard.recorded")
 def test_decisions_are_kept_as_long_as_finished_runs(plane, agent, ana):
     rule(ana, SMALL)
     agent.guards.check("refund", {"amount": 5})

@@ -31,6 +31,7 @@ def fill(plane):
     fill_policies(plane.connect(person="ana"))
     fill_escalations(plane, agent, plane.connect(person="ana"))
     fill_notifications(plane, agent)
+    fill_guards(agent, plane.connect(person="ana"))
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -129,6 +130,25 @@ def fill_escalations(plane, agent, person):
     person.inbox.answer(asked.id, "answer", comment=WORDS)
 
 
+def fill_guards(agent, person):
+    """A precedent that was made a rule and used often enough that some of it is to be looked at; asked in a run."""
+    rule = {"name": "files", "verdict": "ask", "tool": "write", "reason": WORDS, "uses_max": 9}
+    person.policies.set("rules", "default", {"rules": [rule]})
+    for number in range(3):
+        decided = agent.guards.check("label", {"text": WORDS, "n": number}, annotations={"reversible": True})
+        action = {"tool": "label", "arguments": {"text": WORDS, "n": number}}
+        asked = agent.escalations.create(
+            severity="low", reason="Label?", context=WORDS, action=action, guard=decided.revision, wait=False
+        )
+        person.inbox.answer(asked.id, "approve")
+    (found,) = person.guards.precedents()
+    person.guards.promote(found.id)
+    for _ in range(60):
+        agent.guards.check("label", {"text": WORDS, "n": 1}, annotations={"reversible": True})
+    with agent.run("guarded", "1") as run:
+        agent.guards.check("write", {"text": WORDS}, run=run.id, name=WORDS, key="1")
+
+
 def fill_policies(person):
     route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
     person.policies.set("route", "default", route, comment=WORDS)
@@ -179,6 +199,8 @@ def view_workspace(agent):
         "limits": list(agent.handoff.limits()),
         "escalations": [agent.escalations.get(each.id) for each in agent.escalations.list()],
         "policies": list(agent.policies.list()),
+        "precedents": list(agent.guards.precedents()),
+        "reviews": list(agent.guards.reviews()),
         "policy versions": [*agent.policies.versions("route", "default"), *agent.policies.versions("rules", "old")],
         "events": list(agent.audit.events(limit=1000)),
         "keys": list(agent.keys.list()),
