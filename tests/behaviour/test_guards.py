@@ -58,8 +58,8 @@ def test_the_first_rule_that_matches_decides_and_the_unknown_is_asked(agent, ana
         ("deploy", None, {"namespace": "prod/api"}, "ask", "default/prod@1"),
         ("deploy", None, {"namespace": "test/api"}, "ask", None),
     ]
-    for tool, arguments, annotations, verdict, by in verdicts:
-        found = agent.guards.check(tool, arguments, annotations=annotations)
+    for tool, arguments, said, verdict, by in verdicts:
+        found = agent.guards.check(tool, arguments, annotations=said)
         assert (found.verdict, found.rule) == (verdict, by), (tool, arguments)
     found = agent.guards.check("deploy", {}, annotations={"namespace": "prod/api"})
     assert (found.severity, found.route, found.needs.count, found.needs.exclude) == ("critical", "oncall", 2, ["owner"])
@@ -403,7 +403,7 @@ def test_three_equal_answers_may_become_a_rule_with_an_end(surface, plane, agent
         ({"issue": 2, "name": "bug", "force": True}, SAFE),
         ({"issue": 2}, SAFE),
     ):
-        assert agent.guards.check("label", arguments, annotations=annotations).verdict == "ask"
+        assert agent.guards.check("label", arguments, annotations=said).verdict == "ask"
     assert (
         surface.connect("other").guards.check("label", {"issue": 2, "name": "bug"}, annotations=SAFE).verdict == "ask"
     )

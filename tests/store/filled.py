@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
 from agentmemo.engine import answer_links
@@ -60,6 +62,8 @@ def fill_runs(plane, agent):
         run.step("before", lambda: BIG[:8000])
         return run.wait("go", timeout_seconds=86_400)
 
+    with suppress(RuntimeError), agent.run("breaks", key="1", max_attempts=1):
+        raise RuntimeError(WORDS)
     with agent.run("done", key="1", inputs={"for": WORDS}) as run:
         run.step("first", lambda: {"result": LARGE})
         run.decide("use it", because=WORDS)

@@ -8,7 +8,7 @@ import msgspec
 from cyclopts import Parameter
 
 from agentmemo.cli import exits
-from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Limit, flag, group_of_commands
+from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Json, Limit, flag, group_of_commands
 from agentmemo.cli.output import stamp
 from agentmemo.cli.values import read_value
 from agentmemo.model.guards import ALLOW, Annotations
@@ -20,7 +20,7 @@ app = group_of_commands("guard", "Which calls may be made, and what people have 
 @app.command
 def check(
     tool: Annotated[str, Parameter(help="The tool that shall be called.")],
-    arguments: Annotated[str, Parameter(help="Its arguments as JSON; @FILE or - reads them.")] = "{}",
+    arguments: Json = "{}",
     /,
     *,
     read_only: Annotated[bool | None, Parameter(help="It changes nothing.")] = None,

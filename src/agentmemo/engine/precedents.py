@@ -72,7 +72,10 @@ def list_(tx: Transaction, call: Call, request: model.ListPrecedents) -> Page:
 
 
 def promote(tx: Transaction, call: Call, request: model.PromotePrecedent) -> policy_model.Policy:
-    """The rule stands from now on; it is refused where another rule would keep it from ever deciding."""
+    """The rule stands from now on, in place of what was made of the precedent before.
+
+    It is refused where another rule would keep it from ever deciding.
+    """
     check_choice(request.scope, model.SCOPES, "scope")
     if not 0 < request.days <= model.DAYS_MAX or request.uses_max < 1:
         raise InvalidInput(
@@ -84,12 +87,13 @@ def promote(tx: Transaction, call: Call, request: model.PromotePrecedent) -> pol
         raise not_found("precedent", request.precedent)
     _check_alone(tx, call, members)
     rule = _rule_of(tx, call, request, members)
-    kept = [each for each in _document(tx, call) if each["name"] != rule["name"]]
+    subject = _subject(tx, call, members[0])
+    kept = [each for each in _document(tx, call) if not _is_made_of(each, subject)]
     made = policies.revise(
         tx, call, policy_model.RULES, model.DOCUMENT, {"rules": [*kept, rule]}, request.comment or "a precedent"
     )
     tx.write("rule_unused", workspace=call.workspace, rule=f"{model.DOCUMENT}/{rule['name']}")
-    _check_reached(tx, call, rule["name"], _subject(tx, call, members[0]))
+    _check_reached(tx, call, rule["name"], subject)
     return made
 
 
@@ -169,7 +173,7 @@ def _view(tx: Transaction, call: Call, members: Sequence[rows.AnsweredRow]) -> m
     answers = [_answer_decoder.decode(row.answer) for row in members]
     names = call.engine.names
     subject = _subject(tx, call, members[0])
-    ruled = [each for each in _document(tx, call) if matches(guards.rule_of(each), subject)]
+    ruled = [each for each in _document(tx, call) if _is_made_of(each, subject)]
     return model.Precedent(
         id=_id(members[0]),
         tool=members[0].tool,
@@ -183,6 +187,12 @@ def _view(tx: Transaction, call: Call, members: Sequence[rows.AnsweredRow]) -> m
         last_at=answers[0].at,
         rule=f"{model.DOCUMENT}/{ruled[0]['name']}" if ruled else None,
     )
+
+
+def _is_made_of(data: dict[str, Any], subject: guards.Subject) -> bool:
+    """Whether a rule was made of the precedent that such a call is of."""
+    rule = guards.rule_of(data)
+    return rule.origin == guards.PRECEDENT and matches(rule, subject) is True
 
 
 def _rule_of(
