@@ -16,7 +16,7 @@ import pytest
 import agentmemo
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SECONDS = 60
+SECONDS = 180
 
 
 class Shell:
@@ -210,7 +210,9 @@ def test_resumable_analysis_resumes_and_writes_the_same_report(shell, repository
         child.kill()
         child.communicate()
     resumed = shell.run(*words, "killed.md")
-    assert "This run exists and is running. The briefing:" in resumed
+    # Upkeep of the second process may have freed the run of the dead one before it is looked at.
+    states = [f"This run exists and is {state}. The briefing:" for state in ("running", "pending")]
+    assert any(state in resumed for state in states)
     assert "resumed files 1" in resumed
     assert "ran     files 3" in resumed
     whole = [*words[:3], str(shell.folder / "other"), "--report", "whole.md"]
