@@ -88,8 +88,9 @@ def test_what_json_cannot_say_is_refused_before_anything_is_asked(agent, ana):
     for wrong in ({"amount": float("nan")}, {"amount": float("inf")}, {1: 2}, {"text": "\ud800"}):
         with pytest.raises(InvalidInput):
             agent.guard("refund", wrong)
-    with pytest.raises(InvalidInput):
-        agent.guard("", {})
+    for tool, said in (("", {}), ("a" * 129, {}), ("a", {"cost_nanousd": -1}), ("a", {"cost": 1})):
+        with pytest.raises(InvalidInput):
+            agent.guard(tool, {}, annotations=said)
     assert agent.audit.events(type="guard.check").items == []
 
 

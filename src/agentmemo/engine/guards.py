@@ -30,7 +30,7 @@ NEWEST = 2**53
 
 def check(tx: Transaction, call: Call, request: model.CheckGuard) -> model.GuardDecision:
     """Decide on a call and record it; at the same place of a run the first decision stands."""
-    model.check_tool(request.tool)
+    model.check_call(request)
     digest = action_digest(request.tool, request.arguments, request.revision)
     key = _place(request)
     met = rows.of_key(tx, call.workspace, key) if key else None

@@ -25,6 +25,7 @@ from agentmemo.model.wire import Request, Response
 ALLOW, DENY, ASK = "allow", "deny", "ask"
 HAND, PRECEDENT = "hand", "precedent"
 TOOL_MAX = 128
+COST_MAX = 2**53 - 1
 MATCHERS_MAX = 100
 POINTER = re.compile(r"(/([^~/]|~[01])*)+\Z")
 EXAMPLE = {"name": "refunds", "verdict": "allow", "tool": "refund", "arguments": {"/amount": {"less": 100}}}
@@ -36,7 +37,7 @@ _VARIES = re.compile(
 
 Name = Annotated[str, Meta(pattern=r"^[\w.-]{1,64}\Z")]
 Pattern = Annotated[str, Meta(min_length=1, max_length=256)]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=0, le=COST_MAX)]
 
 
 class Matcher(Document):
@@ -97,7 +98,7 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
     read_only: bool | None = None
     reversible: bool | None = None
-    cost_nanousd: Count | None = None
+    cost_nanousd: int | None = None
     namespace: str | None = None
 
 
@@ -365,6 +366,14 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_call(request: CheckGuard) -> None:
+    """Refuse what no rule could be asked about. Raises InvalidInput."""
+    check_tool(request.tool)
+    cost = request.annotations.cost_nanousd
+    if cost is not None and not 0 <= cost <= COST_MAX:
+        raise InvalidInput("cost_nanousd is out of range.", next_call="Send what it costs at most, 0 or more.")
 
 
 def check_tool(tool: str) -> str:
