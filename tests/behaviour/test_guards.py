@@ -253,6 +253,30 @@ def test_in_a_run_the_decision_and_the_answer_outlive_the_process(surface, plane
 
 
 @promise("guard.durable")
+def test_an_attempt_that_dies_after_the_approval_asks_nobody_again(surface, plane, agent):
+    scripted = plane.person("ana").will_answer("approve")
+    paid = {}
+
+    @agent.task("pay")
+    def pay(run):
+        found = agent.guard("pay", {"amount": 9})
+        if not paid:
+            paid["begun"] = True
+            raise RuntimeError("between the approval and the payment")
+        run.step(
+            "pay", lambda: paid.setdefault(surface.current_step().idempotency_key, found.arguments), effect="write"
+        )
+
+    started = agent.start("pay", max_attempts=3)
+    for _ in range(4):
+        agent.work(until_idle=True)
+        plane.advance(60)
+    assert agent.runs.get(started.id).state == "completed"
+    assert (len(scripted.answered), len(paid)) == (1, 2)
+    assert agent.escalations.get(scripted.answered[0].id).uses == 0
+
+
+@promise("guard.durable")
 def test_an_approval_that_came_too_late_is_asked_for_again(surface, plane, agent, ana):
     @agent.task("late")
     def late(run):
