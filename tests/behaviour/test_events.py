@@ -13,7 +13,20 @@ from agentmemo.api.operations import BY_NAME, OPERATIONS
 from agentmemo.clock import SECOND
 from agentmemo.engine import handlers
 from agentmemo.errors import Error
-from agentmemo.model import access, audit, escalations, handoffs, observations, policies, runs, state, system, webhooks
+from agentmemo.model import (
+    access,
+    audit,
+    escalations,
+    guards,
+    handoffs,
+    observations,
+    policies,
+    precedents,
+    runs,
+    state,
+    system,
+    webhooks,
+)
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.testing import ManualPlane
 
@@ -105,6 +118,24 @@ class World:
         _, claim = self.run()
         self.call("run.release", runs.ReleaseRun(run=handle, error="broken"), claim)
         return asked
+
+    def precedent(self):
+        """Three equal answers of a person to calls that a guard asked about."""
+        safe = guards.Annotations(reversible=True)
+        for number in range(3):
+            decision = self.call("guard.check", guards.CheckGuard(tool="t", arguments={"n": number}, annotations=safe))
+            request = escalations.CreateEscalation(
+                severity="high",
+                reason="Go?",
+                kind="approval",
+                context="c",
+                key=str(number),
+                guard=decision.revision,
+                action=escalations.Action(tool="t", arguments={"n": number}, reversible=True),
+            )
+            handle = self.call("escalation.create", request).id
+            self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
+        return self.call("guard.precedents", precedents.ListPrecedents()).items[0].id
 
     def policy(self):
         self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
@@ -269,6 +300,14 @@ SCENARIOS = {
     "policy.delete": (
         of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
         ["policy.delete"],
+    ),
+    "guard.check": (
+        of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)),
+        ["guard.check"],
+    ),
+    "guard.promote": (
+        of("guard.promote", lambda _w, f: precedents.PromotePrecedent(precedent=f), World.precedent),
+        ["policy.set"],
     ),
     "webhook.create": (
         of("webhook.create", lambda _w, _f: webhooks.CreateWebhook(url="https://example.org/")),
