@@ -102,4 +102,7 @@ def test_which_schedules_a_document_names():
     assert model.schedules_of(route) == {"a", "c:d"}
     severity = document_of("severity", {"deadline_working_hours": 8, "schedule": "office"})
     assert model.schedules_of(severity) == {"office"}
-    assert model.schedules_of(document_of("rules", {"rules": [{"any": "object"}]})) == set()
+    assert (
+        model.schedules_of(document_of("rules", {"rules": [{"name": "reads", "verdict": "allow", "read_only": True}]}))
+        == set()
+    )
