@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ STUCK = "stuck"
 LABEL_MAX = 80
 
 
-class AsyncQuestions:
+class AsyncQuestions(ABC):
     """The part of a run that speaks with people."""
 
     _plane: AsyncPlane
@@ -118,26 +119,26 @@ class AsyncQuestions:
     # What the run itself is.
 
     @property
-    def id(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def id(self) -> str: ...
 
-    async def _call(self, request: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    async def _call(self, request: Any) -> Any: ...
 
-    async def _attempts(self, call: StepCall, stored: model.Step | None) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    async def _attempts(self, call: StepCall, stored: model.Step | None) -> Any: ...
 
-    async def _replayed_wait(self, name: str, key: str) -> model.Parked:
-        raise NotImplementedError
+    @abstractmethod
+    async def _replayed_wait(self, name: str, key: str) -> model.Parked: ...
 
-    async def _suspend(self, question: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _suspend(self, question: str) -> None: ...
 
-    def _next_occurrence(self, name: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _next_occurrence(self, name: str) -> str: ...
 
-    def _check_open(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_open(self) -> None: ...
 
 
 def _question(seen: observations.Observed) -> CreateEscalation:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ STUCK = "stuck"
 LABEL_MAX = 80
 
 
-class Questions:
+class Questions(ABC):
     """The part of a run that speaks with people."""
 
     _plane: Plane
@@ -119,26 +120,26 @@ class Questions:
     # What the run itself is.
 
     @property
-    def id(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def id(self) -> str: ...
 
-    def _call(self, request: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _call(self, request: Any) -> Any: ...
 
-    def _attempts(self, call: StepCall, stored: model.Step | None) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _attempts(self, call: StepCall, stored: model.Step | None) -> Any: ...
 
-    def _replayed_wait(self, name: str, key: str) -> model.Parked:
-        raise NotImplementedError
+    @abstractmethod
+    def _replayed_wait(self, name: str, key: str) -> model.Parked: ...
 
-    def _suspend(self, question: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _suspend(self, question: str) -> None: ...
 
-    def _next_occurrence(self, name: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _next_occurrence(self, name: str) -> str: ...
 
-    def _check_open(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _check_open(self) -> None: ...
 
 
 def _question(seen: observations.Observed) -> CreateEscalation:
