@@ -20,11 +20,11 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model import guards, schedules
 from agentmemo.model.access import ACTOR
 from agentmemo.model.documents import Document, encode_example, misfit, moment, parse, zone_of
+from agentmemo.model.escalations import SEVERITIES
 from agentmemo.model.schedules import Person, Schedule
 from agentmemo.model.wire import Request, Response
 
 ROUTE, SCHEDULE, CONTACT, SILENCE, SEVERITY, RULES = "route", "schedule", "contact", "silence", "severity", "rules"
-SEVERITIES = ("critical", "high", "medium", "low")
 DEFAULT_ROUTE = "default"
 DOCUMENT_BYTES_MAX = 256 * 1024
 STEPS_MAX = 20
