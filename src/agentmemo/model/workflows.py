@@ -204,17 +204,17 @@ class WorkflowDocument(Document):
     """
 
     name: Name
+    designed_by: DesignedBy
+    steps: Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)]
     description: Annotated[str, Meta(max_length=1024)] = ""
     triggers: Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=500)] = []
     inputs: dict[str, Any] | None = None
     outputs: dict[str, Any] | None = None
-    designed_by: DesignedBy
     ladder: Annotated[list[Rung], Meta(max_length=20)] = []
     quality: Quality = Quality()
     budget: Bounds = Bounds()
     edge_cases: Annotated[list[EdgeCase], Meta(max_length=200)] = []
     examples: Annotated[list[Example], Meta(max_length=20_000)] = []
-    steps: Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)]
     output: dict[str, Any] | str | None = None
     tools: list[Annotated[str, Meta(max_length=128)]] = []
     license: Annotated[str, Meta(max_length=200)] = ""
