@@ -25,6 +25,7 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
 from agentmemo.engine.notification_messages import compose
 from agentmemo.engine.prepare import VALUE_FIELDS
+from agentmemo.engine.prices import Prices
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
@@ -122,12 +123,20 @@ def connection_for_async(plane: LocalPlane, caller: Caller) -> AsyncConnection:
 class LocalPlane:
     """An engine with its upkeep in this process, shared by all connections to one store."""
 
-    def __init__(self, target: str | None, clock: Clock, settings: Settings, *, upkeep: bool = True) -> None:
+    def __init__(
+        self,
+        target: str | None,
+        clock: Clock,
+        settings: Settings,
+        *,
+        upkeep: bool = True,
+        prices: Prices | None = None,
+    ) -> None:
         database = open_database(target, clock, settings)
         # A database that many machines share has a time of its own.
         self.clock = database.clock
         self.settings = settings
-        self.engine = Engine(database, settings)
+        self.engine = Engine(database, settings, prices)
         self.webhooks = WebhookSender(self.engine)
         self.people = PeopleSender(self.engine, compose)
         self.upkeep = Upkeep(self.engine, self._send_due)

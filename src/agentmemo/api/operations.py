@@ -13,6 +13,7 @@ from agentmemo.model import (
     executions,
     guards,
     handoffs,
+    ledger,
     observations,
     policies,
     precedents,
@@ -127,7 +128,7 @@ _EXECUTIONS = (
     ),
     _change(
         "workflow.submit", "POST /executions/{execution}/results", "workflows:execute",
-        executions.SubmitStep, executions.Execution, summary="Hand in a step's output: checked, kept, and the next step",
+        executions.SubmitStep, executions.Execution, summary="Hand in a step's output, checked and kept",
     ),
     _read(
         "workflow.execution", "/executions/{execution}", "workflows:read", executions.GetExecution,
@@ -326,6 +327,27 @@ _GUARDS = (
             policies.Policy, summary="Make a precedent a rule that expires (a person's call)"),
 )  # fmt: skip
 
+_LEDGER = (
+    _change("ledger.reserve", "POST /ledger/reservations", "ledger:write", ledger.ReserveUsage, ledger.LedgerRow,
+            summary="Set aside the most that a model call can cost, before it is made"),
+    _change("ledger.settle", "POST /ledger/{id}/settlement", "ledger:write", ledger.SettleUsage, ledger.LedgerRow,
+            buffered=True, summary="Say what a reserved call used"),
+    _change("ledger.void", "POST /ledger/{id}/void", "ledger:write", ledger.VoidUsage, ledger.LedgerRow,
+            buffered=True, summary="Say that a reserved call was never made"),
+    _change("ledger.record", "PUT /ledger/{id}", "ledger:write", ledger.RecordUsage, ledger.LedgerRow,
+            buffered=True, summary="Write down a model call that was made"),
+    _read("ledger.list", "/ledger", "ledger:read", ledger.ListUsage, Page, items=ledger.LedgerRow,
+          summary="Model calls, newest first"),
+    _read("ledger.get", "/ledger/{id}", "ledger:read", ledger.GetUsage, ledger.LedgerRow,
+          summary="One model call, with the unit prices of then"),
+    _read("ledger.totals", "/ledger-totals", "ledger:read", ledger.GetTotals, ledger.Totals,
+          summary="What was spent, by model, workflow, agent, role or day"),
+    _change("ledger.cap", "PUT /ledger-caps", "ledger:cap", ledger.SetCap, ledger.Cap,
+            summary="Bound what may be spent, or lift the bound (a person's call)"),
+    _read("ledger.caps", "/ledger-caps", "ledger:read", ledger.ListCaps, Page, items=ledger.Cap,
+          summary="The caps, and what counts against them"),
+)  # fmt: skip
+
 _WEBHOOKS = (
     _change("webhook.create", "POST /webhooks", "handoffs:write", webhooks.CreateWebhook, webhooks.Webhook,
             summary="Be told over HTTP of offered work and of what came of your own; the secret is shown once"),
@@ -395,6 +417,7 @@ OPERATIONS: tuple[Operation, ...] = (
     + _ESCALATIONS
     + _INBOX
     + _GUARDS
+    + _LEDGER
     + _WEBHOOKS
     + _POLICIES
     + _REPORTS

@@ -14,7 +14,7 @@ import msgspec
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import executions as model
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, EFFECTS, check_choice
-from agentmemo.model.workflows import LLM, WorkflowDocument
+from agentmemo.model.workflows import LLM, WorkflowDocument, walk
 
 CallTool = Callable[[str, Any], Any]
 IDEMPOTENCY_KEY = "idempotency_key"
@@ -141,16 +141,14 @@ def calls_for_model(tools: list[Tool]) -> CallTool:
 
 def asks_models(document: WorkflowDocument) -> bool:
     """Whether any step of it needs a model."""
-    found: list[bool] = []
-    model.walk(document.steps, lambda step: found.append(step.kind == LLM))
-    return any(found)
+    return any(step.kind == LLM for step in walk(document.steps))
 
 
 def no_models(workflow: str) -> Unavailable:
     """Executing without any model configured: both ways out."""
     return Unavailable(
         f"No model is configured to execute the workflow {workflow!r}.",
-        why="The plane executes its steps with models, cheapest first; none is named in models.toml or AGENTMEMO_MODELS.",
+        why="Its steps are done by models, cheapest first; none is named in models.toml or AGENTMEMO_MODELS.",
         next_call="Configure a ladder in models.toml (see docs/models.md), or execute it yourself: "
         f"workflows.start({workflow!r}, inputs), then workflows.submit(...) for each `next_step`.",
         retry_safe=False,

@@ -8,6 +8,7 @@ from agentmemo.clock import Clock
 from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.presence import Presence
+from agentmemo.engine.prices import Prices
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
 from agentmemo.model.handoffs import Package
@@ -32,6 +33,7 @@ class EngineContext(Protocol):
     names: Names
     presence: Presence
     judge: Judge
+    prices: Prices
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, frozenset[str]]

@@ -17,7 +17,6 @@ from agentmemo.errors import InvalidTransition
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.executions import Moment
-from agentmemo.model.workflow_rules import step_hash
 from agentmemo.model.workflows import (
     ASSERT,
     BRANCH,
@@ -235,7 +234,7 @@ class Course:
         return self.scope.output(frame.prefix + document.steps[-1].id)
 
     def _keep(self, found: Moment, key: str, output: Any) -> None:
-        self.made.append(Made(found.path, key, output, step_hash(found.step), found.step.effect))
+        self.made.append(Made(found.path, key, output, found.hash, found.step.effect))
         self.scope.new[found.path] = output
 
     def _next(self, found: Moment, *, resumed: bool) -> model.NextStep:

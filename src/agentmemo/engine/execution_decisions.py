@@ -33,6 +33,7 @@ class Attempted(NamedTuple):
 
     path: str
     step: Step
+    step_hash: str
     number: int
     rung: int | None
     first_rung: int | None
@@ -149,6 +150,7 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
     attempted = Attempted(
         path=found.path,
         step=found.step,
+        step_hash=found.hash,
         number=before.attempt + 1,
         rung=before.rung,
         first_rung=before.first_rung,

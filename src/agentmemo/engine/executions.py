@@ -26,8 +26,7 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.access import Claim
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.prices import Usage
-from agentmemo.model.workflow_rules import step_hash
-from agentmemo.model.workflows import ACTIVE, Step
+from agentmemo.model.workflows import ACTIVE
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.blobs import Packed
@@ -103,7 +102,7 @@ def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
     if step.effect in run_model.ANNOUNCED_EFFECTS:
         stored = run_rows.get_step(tx, run.id, found.path, str(request.attempt))
         if stored is None or stored.state != run_model.STARTED or stored.epoch < run.epoch:
-            steps.start(tx, call, _start_step(request, step))
+            steps.start(tx, call, _start_step(request, found))
     reserved = _reserve(tx, call, request, course) if request.model is not None else None
     reach("execution.after_begin")
     return model.Begun(
@@ -298,7 +297,7 @@ def _note_attempt(
         version=row.version,
         path=attempted.path,
         step=attempted.step.id,
-        step_hash=step_hash(attempted.step),
+        step_hash=attempted.step_hash,
         number=attempted.number,
         rung=attempted.rung,
         first_rung=attempted.first_rung,
@@ -313,13 +312,13 @@ def _note_attempt(
     )
 
 
-def _start_step(request: model.BeginStep, step: Step) -> run_model.StartStep:
+def _start_step(request: model.BeginStep, found: model.Moment) -> run_model.StartStep:
     return run_model.StartStep(
         run=request.execution,
         name=request.step,
         key=str(request.attempt),
-        effect=step.effect,
-        fingerprint=step_hash(step),
+        effect=found.step.effect,
+        fingerprint=found.hash,
         attempt=request.attempt,
     )
 
@@ -338,7 +337,7 @@ def _fail_step(request: model.SubmitStep, attempted: Attempted) -> run_model.Fai
         key=str(attempted.number),
         error="; ".join(attempted.problems),
         effect=attempted.step.effect,
-        fingerprint=step_hash(attempted.step),
+        fingerprint=attempted.step_hash,
         attempt=attempted.number,
     )
 

@@ -226,14 +226,20 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     """A step may overshoot a bound once; then the run waits for a person."""
     if run.budget == UNBOUNDED:
         return None
+    # What the buffered calls recorded of model calls is charged to the run by now.
+    now = _held(tx, call, request.run) if request.calls else _charged(run, request)
     spent = model.Spent(
-        steps=run.steps + 1,
-        seconds=(run.worked_us + tx.now - run.claimed_at) / SECOND,
-        tokens=run.tokens + request.tokens,
-        nanousd=run.nanousd + request.nanousd,
+        steps=now.steps,
+        seconds=(now.worked_us + tx.now - now.claimed_at) / SECOND,
+        tokens=now.tokens,
+        nanousd=now.nanousd,
     )
     over = model.overspent(_budget_decoder.decode(run.budget), spent)
     if not over:
         return None
     waits.ask(tx, call, existing(tx, call, request.run), "budget", f"The budget is spent: {', '.join(over)}.")
     return "budget"
+
+
+def _charged(run: rows.HeldRun, request: model.CompleteStep) -> rows.HeldRun:
+    return run._replace(steps=run.steps + 1, tokens=run.tokens + request.tokens, nanousd=run.nanousd + request.nanousd)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from agentmemo.model import workflows
 from agentmemo.model.runs import EFFECTS
 from agentmemo.model.wire import Request, Response
-from agentmemo.model.workflows import FOREACH, Step, WorkflowDocument
+from agentmemo.model.workflows import Step, WorkflowDocument
 
 # The run of an execution has the workflow's name behind this; registered, it is any worker's that drives workflows.
 RUN_PREFIX = "workflow:"
@@ -65,6 +65,11 @@ class Moment(NamedTuple):
     document: WorkflowDocument
     frame: Frame
     path: str
+
+    @property
+    def hash(self) -> str:
+        """What evidence on the step belongs to."""
+        return workflows.step_hash(self.step, self.document.edge_cases)
 
 
 Documents = Mapping[str, WorkflowDocument]
@@ -179,14 +184,6 @@ def goto(progress: Progress, documents: Documents, target: str) -> int:
     if target == workflows.END:
         return len(steps)
     return next(number for number, step in enumerate(steps) if step.id == target)
-
-
-def walk(steps: list[Step], visit: Callable[[Step], None]) -> None:
-    """Every step, those inside others too."""
-    for step in steps:
-        visit(step)
-        if step.kind == FOREACH:
-            walk(step.steps, visit)
 
 
 class ReportedCheck(Request, kw_only=True):
@@ -316,7 +313,8 @@ class SubmitStep(Request, kw_only=True):
     """What became of a step: an output to be checked and kept, or why there is none. The answer has the next step.
 
     `outcome`: output, abstained, timeout, error (`reason` says why). Submitted again, it is the same. With a
-    `reservation`: the tokens that the provider counted, None where it did not say; not `billed` where it never got there.
+    `reservation`: the tokens that the provider counted, None where it did not say; not `billed` where it never got
+    there.
     """
 
     execution: str

@@ -99,8 +99,9 @@ class AsyncExecutions:
         attempt: int | None = None,
         model_name: str | None = None,
     ) -> model.Execution:
-        """Hand in a step's output. It is checked and kept, and the answer has the next step; or the same again, with
-        its problems. `outcome` may be abstained or error, with the `reason`. Raises InvalidTransition for another step.
+        """Hand in a step's output, to be checked and kept. The answer has the next step, or the same with its problems.
+
+        `outcome` may be abstained or error, with the `reason`. Raises InvalidTransition for another step.
         """
         handle = _handle(execution)
         request = model.SubmitStep(
@@ -205,7 +206,7 @@ class AsyncExecutions:
         reach("execution.before_tool")
         try:
             output = await self._plane.flow.run_function(tool.function, (), arguments, step.timeout_seconds)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the tool raises, the step has failed
             if announced and not (step.effect == "write" and step.in_doubt_policy == "retry"):
                 return await self._ask_in_doubt(execution, step, f"the tool did not say that it failed: {error}")
             outcome = model.TIMED_OUT if isinstance(error, TimedOut) else model.ERROR
@@ -293,7 +294,7 @@ class AsyncExecutions:
         try:
             arguments = arguments_for(tool, {"output": output, "input": step.input}, None)
             said = await self._plane.flow.run_function(tool.function, (), arguments, step.timeout_seconds)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the tool raises, the check did not hold
             return model.ReportedCheck(check=check["id"], passed=False, detail=summary_of(error))
         passed = said is True or (isinstance(said, dict) and said.get("passed") is True)
         detail = str(said.get("detail", "")) if isinstance(said, dict) else ""
