@@ -122,3 +122,9 @@ def asking(text="Hello", **options):
 def ask():
     """`ask("Hello", temperature=0.0)`: a request of one message."""
     return asking
+
+
+@pytest.fixture
+def credential():
+    """The key that `client_of` gives."""
+    return KEY

@@ -13,7 +13,7 @@ from agentmemo import ids
 from agentmemo.clock import SECOND, Clock
 from agentmemo.errors import InvalidInput
 from agentmemo.llm import refusals
-from agentmemo.llm.refusals import Refusal
+from agentmemo.llm.refusals import Broken, Refusal
 from agentmemo.settings import MIB, VERSION
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Exchange:
             return Refusal(refusals.late(sending.what, sending.seconds))
         except (library.TransportError, library.DecodingError) as error:
             return Refusal(refusals.lost(sending.what, _cause(error, sending.key)))
-        except _TooLong:
-            return Refusal(refusals.lost(sending.what, f"it has more than {ANSWER_BYTES // MIB} MiB"))
+        except Broken as error:
+            return Refusal(refusals.lost(sending.what, _without(sending.key, str(error))))
 
     def _refusal(self, sending: Sending, response: httpx.Response, end: int) -> Refusal:
         body = bytearray()
@@ -113,7 +113,7 @@ class Exchange:
         for piece in response.iter_bytes():
             taken += len(piece)
             if taken > limit:
-                raise _TooLong
+                raise Broken(f"it has more than {limit // MIB} MiB")
             if self._clock.boot_us() > end:
                 raise TimeoutError
             yield piece
@@ -130,16 +130,15 @@ class Exchange:
             return self._pool
 
 
-class _TooLong(Exception):
-    """An answer without an end."""
-
-
 def _request_id(response: httpx.Response) -> str:
     return str(response.headers.get("request-id") or response.headers.get("x-request-id") or "")
 
 
 def _cause(error: Exception, key: str | None) -> str:
-    text = f"{type(error).__name__} {error}".strip()[:200]
+    return _without(key, f"{type(error).__name__} {error}".strip())[:200]
+
+
+def _without(key: str | None, text: str) -> str:
     return text.replace(key, "***") if key else text
 
 
