@@ -12,7 +12,7 @@ from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import Scope, Unclear
 from agentmemo.engine.output_checks import Judgement, judge
 from agentmemo.engine.waits import WAIT_EFFECT
-from agentmemo.engine.workflows import document_of, find_version
+from agentmemo.engine.workflows import find
 from agentmemo.errors import InvalidTransition
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
@@ -32,6 +32,8 @@ from agentmemo.model.workflows import (
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
+
+DOCUMENTS_KEPT = 64
 
 
 class Made(NamedTuple):
@@ -62,7 +64,7 @@ class Course:
         self.progress = next_steps.read_progress(row.progress)
         self.documents: dict[str, WorkflowDocument] = {}
         for frame in self.progress.frames:
-            self._load(frame.document)
+            self.documents[frame.document] = document(tx, call, frame.workflow, frame.document)
         self.scope = Scope(tx, call, run.id if run else None, inputs, self.documents)
         self.made: list[Made] = []
         self.ending: Ending | None = None
@@ -186,18 +188,19 @@ class Course:
             self._keep(found, "1", [])
             model.pass_on(self.progress)
         else:
-            model.enter(self.progress, found, count=count)
+            model.enter_loop(self.progress, found, count)
         return False
 
     def descend(self, found: Moment) -> bool:
         if len(self.progress.frames) >= DEPTH_MAX:
             raise Unclear(f"more than {DEPTH_MAX} workflows and loops inside each other")
-        version = find_version(self.tx, self.call, found.step.workflow or "", found.step.version)
-        self._load(version.version)
+        pinned = find(self.tx, self.call, found.step.workflow or "", found.step.version)
+        version = pinned.row.version
+        self.documents[version] = pinned.document
         given = self.scope.resolve(self.progress, found.step.input or {})
         self.scope.new_inputs[found.path] = given
         self.made.append(Made(found.path, model.INPUTS_KEY, given, ""))
-        model.enter(self.progress, found, document=version.version)
+        model.enter_document(self.progress, found, version)
         return False
 
     def _close(self) -> None:
@@ -245,10 +248,6 @@ class Course:
             self.progress.person = f"Step {found.step.id}: {error}"
             return next_steps.for_person(self, found)
 
-    def _load(self, version: str) -> None:
-        if version not in self.documents:
-            self.documents[version] = document_of(self.tx, self.call, version)
-
 
 _WAYS = {
     TOOL: Course.await_driver,
@@ -259,6 +258,19 @@ _WAYS = {
     FOREACH: Course.each,
     WORKFLOW: Course.descend,
 }
+
+
+_documents: dict[str, WorkflowDocument] = {}
+
+
+def document(tx: Transaction, call: Call, workflow: str, version: str) -> WorkflowDocument:
+    """A document by its whole hash, which stands for nothing else: it is read once in this process."""
+    known = _documents.get(version)
+    if known is None:
+        if len(_documents) >= DOCUMENTS_KEPT:
+            _documents.pop(next(iter(_documents)), None)
+        known = _documents[version] = find(tx, call, workflow, version).document
+    return known
 
 
 def current(course: Course, path: str) -> Moment:

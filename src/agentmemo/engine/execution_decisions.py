@@ -11,7 +11,7 @@ from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.execution_course import Course, Ending, Made, current
 from agentmemo.engine.packing import pack
 from agentmemo.engine.run_views import view
-from agentmemo.engine.workflows import document_of, find_version
+from agentmemo.engine.workflows import find
 from agentmemo.errors import Error, InvalidInput, InvalidTransition
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
@@ -103,8 +103,7 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
     known = run_rows.find(tx, call.workspace, name, request.key) if request.key is not None else None
     if known is not None:
         return _look_at_resumption(tx, call, known.handle, request.models)
-    version = find_version(tx, call, request.name, request.version)
-    document = document_of(tx, call, version.version)
+    version, document = find(tx, call, request.name, request.version)
     inputs = request.inputs.original or {}
     problems = call.engine.judge.problems(Acceptance(schema=document.inputs), inputs, None) if document.inputs else []
     if problems:
@@ -113,7 +112,7 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
             next_call=f"See what it takes: workflows.get('{request.name}').document.inputs.",
             details={"problems": problems},
         )
-    progress = msgspec.json.encode(model.beginning(version.version)).decode()
+    progress = msgspec.json.encode(model.beginning(request.name, version.version)).decode()
     models = msgspec.json.encode(request.models).decode()
     row = rows.ExecutionRow(0, "", request.name, version.version, 0, request.driver, models, progress, 0)
     course = Course(tx, call, row, None, inputs)

@@ -18,7 +18,7 @@ from agentmemo.engine.execution_decisions import Attempted, Decision, course_of,
 from agentmemo.engine.handoff_ends import end_run
 from agentmemo.engine.run_views import changed
 from agentmemo.engine.state import check_limit
-from agentmemo.engine.workflows import document_of, find_version
+from agentmemo.engine.workflows import find
 from agentmemo.errors import InvalidTransition
 from agentmemo.model import executions as model
 from agentmemo.model import ledger as ledger_model
@@ -43,11 +43,10 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     if found is not None:
         runs.check_same_inputs(tx, call, found, request.inputs)
         return _go_on(tx, call, found, request)
-    version = find_version(tx, call, request.name, request.version)
+    version, document = find(tx, call, request.name, request.version)
     decision = call.decisions.get(request.name)
     worker = _worker(tx, call, request)
     waits = worker is None
-    document = document_of(tx, call, version.version)
     run = runs.create(
         tx,
         call,
@@ -61,7 +60,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     )
     row = run_rows.get(tx, call.workspace, run.id)
     assert row is not None  # noqa: S101 - it was just made
-    progress = decision.progress if decision and not waits else model.beginning(version.version)
+    progress = decision.progress if decision and not waits else model.beginning(request.name, version.version)
     tx.write(
         "execution_add",
         run=row.id,

@@ -200,7 +200,6 @@ _READY: dict[str, Callable[[Any, Any], Any]] = {
     "audit.events": lambda _, response: response.items,
     "run.get": _has_changed,
     "run.resume": lambda _, response: response.outcome != "waiting",
-    "workflow.resume": lambda _, response: response.next_step is not None or response.state in ENDED,
     "task.claim": lambda _, response: response.claimed,
     "handoff.get": _has_changed,
     "escalation.get": _has_changed,

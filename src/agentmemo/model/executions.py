@@ -33,6 +33,7 @@ TEXT_SHOWN = 2000
 class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A list of steps that is being gone through: a document's, or those inside a `foreach` for one of its items."""
 
+    workflow: str
     document: str
     prefix: str = ""
     at: int = 0
@@ -75,8 +76,8 @@ class Moment(NamedTuple):
 Documents = Mapping[str, WorkflowDocument]
 
 
-def beginning(version: str) -> Progress:
-    return Progress(frames=[Frame(document=version)])
+def beginning(workflow: str, version: str) -> Progress:
+    return Progress(frames=[Frame(workflow=workflow, document=version)])
 
 
 def steps_of(progress: Progress, documents: Documents, depth: int) -> list[Step]:
@@ -111,13 +112,18 @@ def forget(progress: Progress) -> None:
     progress.problems, progress.last, progress.person, progress.allowed = [], "", "", False
 
 
-def enter(progress: Progress, found: Moment, *, document: str | None = None, count: int = 0) -> None:
-    """Into a `foreach` of `count` items, or into another document."""
-    if document is not None:
-        progress.frames.append(Frame(document=document, prefix=f"{found.path}/"))
-    else:
-        inner = Frame(document=found.frame.document, prefix=f"{found.path}[0]/", index=0, count=count)
-        progress.frames.append(inner)
+def enter_document(progress: Progress, found: Moment, version: str) -> None:
+    """Into the document that a step of kind workflow names."""
+    progress.frames.append(Frame(workflow=found.step.workflow or "", document=version, prefix=f"{found.path}/"))
+    forget(progress)
+
+
+def enter_loop(progress: Progress, found: Moment, count: int) -> None:
+    """Into the steps of a `foreach`, for the first of `count` items."""
+    outer = found.frame
+    progress.frames.append(
+        Frame(workflow=outer.workflow, document=outer.document, prefix=f"{found.path}[0]/", index=0, count=count)
+    )
     forget(progress)
 
 
@@ -269,13 +275,12 @@ class StartExecution(Request, kw_only=True):
 
 
 class ResumeExecution(Request, kw_only=True):
-    """Go on with an execution that waits, was given back, or whose holder is gone; long-polls while it waits."""
+    """Go on with an execution that was given back, was answered, or whose holder is gone."""
 
     execution: str
     worker: str | None = None
     lease_seconds: float | None = None
     models: list[str] = []
-    wait_seconds: float = 0.0
 
 
 class GetExecution(Request, kw_only=True):

@@ -30,9 +30,19 @@ from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, Step
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
-from agentmemo.model.runs import ANNOUNCED_EFFECTS, COMPLETED, FINISHED, PENDING, RUNNING, ParkRun, ReleaseRun
+from agentmemo.model.runs import (
+    ANNOUNCED_EFFECTS,
+    COMPLETED,
+    FINISHED,
+    RUNNING,
+    WAITING,
+    ParkRun,
+    ReleaseRun,
+    ResumeRun,
+)
 from agentmemo.model.wire import Request, as_request
-from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL, GetWorkflow
+from agentmemo.model.workflow_versions import GetWorkflow
+from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL, WorkflowDocument
 
 F = TypeVar("F", bound=Callable[..., Any])
 WAIT_SECONDS = 30.0
@@ -44,14 +54,17 @@ class AsyncExecutions:
     def __init__(self, plane: AsyncPlane) -> None:
         self._plane = plane
         self._tools: dict[str, Tool] = {}
-        self._executor: StepExecutor | None = None
+        self._load: Callable[[], StepExecutor | None] | None = None
+        self._asks: StepExecutor | None = None
         # By execution that is held here: the epoch of its claim.
         self._epochs: dict[str, int] = {}
 
-    def use(self, executor: StepExecutor, tools: dict[str, Tool]) -> None:
-        """Whoever asks models for this connection, and tools from elsewhere. Called by composition."""
-        self._executor = executor
-        self._tools = tools | self._tools
+    def use(self, executor: StepExecutor | Callable[[], StepExecutor | None]) -> None:
+        """Whoever asks models for this connection, or a function that makes one when it is needed first."""
+        if callable(executor):
+            self._asks, self._load = None, executor
+        else:
+            self._asks, self._load = executor, None
 
     def register(self, function: F, name: str | None, effect: str) -> F:
         """A function as a tool that steps may call by name."""
@@ -115,12 +128,10 @@ class AsyncExecutions:
         )
         return self._met(await self._under_claim(handle, request))
 
-    async def resume(self, execution: str | model.Execution, *, wait_seconds: float = 0.0) -> model.Execution:
-        """Go on with an execution that was left: claim it, and get its next step. Waits while a person is asked."""
+    async def resume(self, execution: str | model.Execution) -> model.Execution:
+        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked."""
         worker = await self._plane.worker()
-        request = model.ResumeExecution(
-            execution=_handle(execution), worker=worker, models=self._models(), wait_seconds=wait_seconds
-        )
+        request = model.ResumeExecution(execution=_handle(execution), worker=worker, models=self._models())
         return self._met(await self._plane.call(request))
 
     async def execution(self, execution: str) -> model.Execution:
@@ -141,13 +152,16 @@ class AsyncExecutions:
             model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
         )
 
-    async def drive(self, execution: model.Execution) -> model.Execution:
-        """Do its steps with the models and tools of this connection until it has ended; waits while a person is asked.
+    async def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
+        """Do its steps with the models and tools of this connection until it has ended.
 
-        Raises StepFailed where it failed, LeaseLost where somebody else goes on with it.
+        Waits while a person is asked; without `wait` it returns then, holding nothing. Raises StepFailed where it
+        failed, LeaseLost where somebody else goes on with it.
         """
         try:
             while execution.state not in FINISHED:
+                if execution.state == WAITING and not wait:
+                    return execution
                 execution = await self._move(execution)
         except BaseException as error:
             await self._give_back(execution.id, error)
@@ -164,7 +178,7 @@ class AsyncExecutions:
     async def _open(
         self, name: str, inputs: Any, key: str | None, version: str | None, *, driver: str = model.PLANE
     ) -> model.Execution:
-        if driver == model.PLANE and self._executor is None:
+        if driver == model.PLANE and self._executor() is None:
             await self._refuse_without_models(name, version)
         worker = await self._plane.worker()
         request = model.StartExecution(
@@ -183,10 +197,9 @@ class AsyncExecutions:
         """One step of it, whatever that takes."""
         step = execution.next_step
         if step is None:
-            if execution.state == RUNNING:
-                raise LeaseLost(f"Execution {execution.id} is held elsewhere.", next_call="See runs.explain(...).")
-            wait = 0.0 if execution.state == PENDING else WAIT_SECONDS
-            return await self.resume(execution, wait_seconds=wait)
+            if execution.state == WAITING:
+                await self._wait_for_person(execution)
+            return await self.resume(execution)
         if step.kind == HUMAN:
             return await self._ask_person(execution, step)
         if step.in_doubt and step.in_doubt_policy == "ask":
@@ -215,7 +228,7 @@ class AsyncExecutions:
         return await self._submit(execution, step, Told(output=output), None)
 
     async def _ask_model(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
-        executor = self._executor
+        executor = self._executor()
         if executor is None or step.model is None:
             raise no_models(execution.workflow)
         if step.model == NO_MODEL:
@@ -310,9 +323,9 @@ class AsyncExecutions:
         )
         made = await self._under_claim(execution.id, question)
         if made.answer is None:
-            self._let_go(execution.id)
             say_where(made)
-        return await self._wait_for_person(execution)
+            return self._parked(execution)
+        return await self.resume(execution)
 
     async def _ask_in_doubt(self, execution: model.Execution, step: model.NextStep, why: str) -> model.Execution:
         return await self._park(execution, step, "in_doubt", f"Step {step.step} is in doubt: {why}")
@@ -323,14 +336,17 @@ class AsyncExecutions:
             run=execution.id, name=step.step, key=str(step.attempt), kind="person", question=question, detail=why
         )
         await self._under_claim(execution.id, request)
-        self._let_go(execution.id)
-        return await self._wait_for_person(execution)
+        return self._parked(execution)
 
-    async def _wait_for_person(self, execution: model.Execution) -> model.Execution:
-        while True:
-            found = await self.resume(execution, wait_seconds=WAIT_SECONDS)
-            if found.next_step is not None or found.state in FINISHED:
-                return found
+    def _parked(self, execution: model.Execution) -> model.Execution:
+        self._let_go(execution.id)
+        return msgspec.structs.replace(execution, state=WAITING, next_step=None)
+
+    async def _wait_for_person(self, execution: model.Execution) -> None:
+        """Until the run may move again, and is claimed."""
+        worker = await self._plane.worker()
+        request = ResumeRun(run=execution.id, epoch=execution.epoch, worker=worker, wait_seconds=WAIT_SECONDS)
+        while (await self._plane.call(request)).outcome == "waiting":
             if self._plane.flow.stopping:
                 raise LeaseLost(
                     f"The connection was closed while execution {execution.id} waited; it goes on waiting.",
@@ -358,7 +374,7 @@ class AsyncExecutions:
     async def _refuse_without_models(self, name: str, version: str | None) -> None:
         """A workflow of tools alone needs no model. Raises Unavailable for any other."""
         found = await self._plane.call(GetWorkflow(name=name, version=version))
-        if asks_models(found.document):
+        if asks_models(msgspec.convert(found.document, WorkflowDocument)):
             raise no_models(name)
 
     def _met(self, execution: model.Execution) -> model.Execution:
@@ -377,7 +393,13 @@ class AsyncExecutions:
             self._plane.let_go(handle, epoch)
 
     def _models(self) -> list[str]:
-        return list(self._executor.models) if self._executor is not None else []
+        executor = self._executor()
+        return list(executor.models) if executor is not None else []
+
+    def _executor(self) -> StepExecutor | None:
+        if self._asks is None and self._load is not None:
+            self._asks, self._load = self._load(), None
+        return self._asks
 
     def _tool(self, name: str) -> Tool:
         tool = self._tools.get(name)
