@@ -13,6 +13,7 @@ import msgspec
 
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import executions as model
+from agentmemo.model.prices import Usage
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, EFFECTS, check_choice
 from agentmemo.model.workflows import LLM, WorkflowDocument, walk
 
@@ -31,9 +32,13 @@ class Tool(NamedTuple):
 
 
 class Asking(NamedTuple):
-    """A model call that is ready to be made, and the most that it can cost: what is reserved for it."""
+    """A model call that is ready to be made, and the most that it can take: what is reserved for it.
+
+    `model` is the configured name, `called` what the provider calls it, which prices are known by.
+    """
 
     model: str
+    called: str
     input_tokens: int
     max_output_tokens: int
     request: Any
@@ -56,9 +61,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepExecutor(Protocol):
-    """Whoever asks models. `models` are the names that can be asked, cheapest first."""
+    """Whoever asks models. `models` are the names that can be asked, `ladder` is for documents that have none."""
 
     models: list[str]
+    ladder: list[str]
 
     def prepare(self, step: model.NextStep, tools: list[Tool]) -> Asking:
         """What would be asked, without asking. Raises InvalidInput for a model that is not configured."""
@@ -68,12 +74,8 @@ class StepExecutor(Protocol):
         """Ask, and let the model call tools on the way. Blocks; never raises for what the model or provider did."""
         ...
 
-    def answer_from_examples(self, step: model.NextStep) -> Told:
-        """The rung without a model: what the nearest examples agree on, or abstained."""
-        ...
-
-    def judge(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
-        """Another model's opinion on an output."""
+    def prepare_opinion(self, step: model.NextStep, check: dict[str, Any], output: Any) -> Asking:
+        """The same for another model's opinion on an output: {passed, detail}."""
         ...
 
 
@@ -118,6 +120,33 @@ def arguments_for(tool: Tool, given: Any, idempotency_key: str | None) -> dict[s
     if IDEMPOTENCY_KEY in inspect.signature(tool.function).parameters:
         arguments[IDEMPOTENCY_KEY] = idempotency_key
     return arguments
+
+
+def agreed(step: model.NextStep) -> Told:
+    """The rung without a model: what all the nearest examples gave, or abstained."""
+    outputs = [example["output"] for example in step.examples]
+    if outputs and all(output == outputs[0] for output in outputs):
+        return Told(output=outputs[0])
+    return Told(outcome=model.ABSTAINED, reason="the nearest examples do not agree" if outputs else "no examples")
+
+
+def usage_of(told: Told) -> Usage | None:
+    """What the provider counted; None where it did not say."""
+    if told.input_tokens is None or told.output_tokens is None:
+        return None
+    return Usage(
+        input_tokens=told.input_tokens,
+        output_tokens=told.output_tokens,
+        cached_input_tokens=told.cached_input_tokens or 0,
+        cache_write_tokens=told.cache_write_tokens or 0,
+    )
+
+
+def opinion_of(check: dict[str, Any], told: Told) -> model.ReportedCheck:
+    """What another model thinks; one that could not say did not pass it."""
+    said = told.output if isinstance(told.output, dict) else {}
+    detail = str(said.get("detail", "")) or told.reason
+    return model.ReportedCheck(check=check["id"], passed=said.get("passed") is True, detail=detail)
 
 
 def calls_for_model(tools: list[Tool]) -> CallTool:

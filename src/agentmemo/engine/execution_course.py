@@ -24,6 +24,7 @@ from agentmemo.model.workflows import (
     FOREACH,
     HUMAN,
     LLM,
+    NO_MODEL,
     TOOL,
     WORKFLOW,
     Rung,
@@ -104,8 +105,8 @@ class Course:
         """The rungs of a step that its driver can climb, cheapest first; none where the caller executes it."""
         if found.step.kind != LLM or self.row.driver == model.CALLER:
             return []
-        wanted = found.step.ladder or found.document.ladder or [Rung(model=name) for name in self.models]
-        return [rung for rung in wanted if rung.model in (*self.models, "none")]
+        wanted = found.step.ladder or found.document.ladder or [Rung(model=name) for name in self.models.ladder]
+        return [rung for rung in wanted if rung.model in (*self.models.models, NO_MODEL)]
 
     def _arrive(self, found: Moment) -> bool:
         """Do what takes nobody. True where the step waits for its driver or for a person."""

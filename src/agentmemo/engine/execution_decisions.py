@@ -48,7 +48,7 @@ class Decision(NamedTuple):
 
     revision: int | None
     progress: model.Progress
-    models: list[str]
+    models: model.Askable
     made: list[tuple[Made, Packed]]
     ending: Ending | None
     result: Packed
@@ -119,14 +119,14 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
     return _Found(request.name, course, None, course.advance())
 
 
-def _look_at_resumption(tx: Transaction, call: Call, handle: str, models: list[str]) -> _Found | None:
+def _look_at_resumption(tx: Transaction, call: Call, handle: str, models: model.Askable) -> _Found | None:
     """None where nothing can be done: it has ended, or waits for a person."""
     course = course_of(tx, call, handle)
     run = course.run
     assert run is not None  # noqa: S101 - an execution is a run
     if run.state in run_model.FINISHED or run.wake == "person":
         return None
-    course.models = models or course.models
+    course.models = models if models.models else course.models
     return _Found(run.handle, course, course.row.revision, course.advance(resumed=True))
 
 

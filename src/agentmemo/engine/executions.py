@@ -25,7 +25,6 @@ from agentmemo.model import ledger as ledger_model
 from agentmemo.model import runs as run_model
 from agentmemo.model.access import Claim
 from agentmemo.model.pages import Page, make_cursor, read_cursor
-from agentmemo.model.prices import Usage
 from agentmemo.model.workflows import ACTIVE
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
@@ -265,19 +264,12 @@ def _settle(tx: Transaction, call: Call, request: model.SubmitStep) -> None:
     if not request.billed:
         ledger.void(tx, call, ledger_model.VoidUsage(id=request.reservation, reason=request.reason))
         return
-    told = request.input_tokens is not None and request.output_tokens is not None
-    usage = Usage(
-        input_tokens=request.input_tokens or 0,
-        cached_input_tokens=request.cached_input_tokens or 0,
-        cache_write_tokens=request.cache_write_tokens or 0,
-        output_tokens=request.output_tokens or 0,
-    )
     ledger.settle(
         tx,
         call,
         ledger_model.SettleUsage(
             id=request.reservation,
-            usage=usage if told else None,
+            usage=request.usage,
             model_served=request.served_model,
             request_id=request.request_id,
             provider_nanousd=request.provider_nanousd,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 INDEXES_KEPT = 32
 _progress = msgspec.json.Decoder(model.Progress)
-_models = msgspec.json.Decoder(list[str])
+_models = msgspec.json.Decoder(model.Askable)
 _WAYS_OUT = (
     {
         "id": model.RETRY, "label": "Try again", "reversible": True,
@@ -44,7 +44,7 @@ def read_progress(text: str) -> model.Progress:
     return _progress.decode(text)
 
 
-def read_models(text: str) -> list[str]:
+def read_models(text: str) -> model.Askable:
     return _models.decode(text)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentmemo.model import workflows
+from agentmemo.model.prices import Usage
 from agentmemo.model.runs import EFFECTS
 from agentmemo.model.wire import Request, Response
 from agentmemo.model.workflows import Step, WorkflowDocument
@@ -256,6 +257,13 @@ class NextStep(Response, kw_only=True):
     next_call: str = ""
 
 
+class Askable(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, forbid_unknown_fields=True):
+    """The models that a driver can ask, and its `ladder`, cheapest first, for documents that have none."""
+
+    models: list[str] = []
+    ladder: list[str] = []
+
+
 class StartExecution(Request, kw_only=True):
     """Execute a workflow, or go on with the execution of a key.
 
@@ -271,7 +279,7 @@ class StartExecution(Request, kw_only=True):
     driver: str = CALLER
     worker: str | None = None
     lease_seconds: float | None = None
-    models: list[str] = []
+    models: Askable = Askable()
 
 
 class ResumeExecution(Request, kw_only=True):
@@ -280,7 +288,7 @@ class ResumeExecution(Request, kw_only=True):
     execution: str
     worker: str | None = None
     lease_seconds: float | None = None
-    models: list[str] = []
+    models: Askable = Askable()
 
 
 class GetExecution(Request, kw_only=True):
@@ -333,10 +341,7 @@ class SubmitStep(Request, kw_only=True):
     served_model: str | None = None
     reservation: str | None = None
     billed: bool = True
-    input_tokens: int | None = None
-    cached_input_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    output_tokens: int | None = None
+    usage: Usage | None = None
     provider_nanousd: int | None = None
     request_id: str | None = None
     started_at: int | None = None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from agentmemo.client.driving import Asking, CallTool, Told, Tool
-from agentmemo.model.executions import ERROR, NextStep, ReportedCheck
+from agentmemo.model.executions import ERROR, NextStep
 
 Script = Callable[[NextStep], Any]
 TOKENS = 100
@@ -20,11 +22,11 @@ class ScriptedModels:
 
     def __init__(self, scripts: dict[str, Script]) -> None:
         self._scripts = scripts
-        self.models = list(scripts)
+        self.models = self.ladder = list(scripts)
         self.asked: list[tuple[str, str]] = []
 
     def prepare(self, step: NextStep, tools: list[Tool]) -> Asking:  # noqa: ARG002 - what a model may call is up to it
-        return Asking(step.model or "", TOKENS, TOKENS, step)
+        return Asking(step.model or "", step.model or "", TOKENS, TOKENS, step)
 
     def ask(self, asking: Asking, call_tool: CallTool) -> Told:  # noqa: ARG002 - as above
         self.asked.append((asking.model, asking.request.step))
@@ -36,12 +38,9 @@ class ScriptedModels:
             return said
         return Told(output=said, served_model=asking.model, input_tokens=TOKENS, output_tokens=TOKENS)
 
-    def answer_from_examples(self, step: NextStep) -> Told:
-        """As the plane does it: what all the nearest examples agree on."""
-        outputs = [example["output"] for example in step.examples]
-        if outputs and all(output == outputs[0] for output in outputs):
-            return Told(output=outputs[0])
-        return Told(outcome="abstained", reason="the nearest examples do not agree")
-
-    def judge(self, step: NextStep, check: dict[str, Any], output: Any) -> ReportedCheck:  # noqa: ARG002 - no opinion
-        return ReportedCheck(check=check["id"], passed=True)
+    def prepare_opinion(self, step: NextStep, check: dict[str, Any], output: Any) -> Asking:
+        """Asked of the model that the check names, else of the last: its script gets {check, output} as input."""
+        name = check.get("model") or self.models[-1]
+        return Asking(
+            name, name, TOKENS, TOKENS, msgspec.structs.replace(step, input={"check": check, "output": output})
+        )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agentmemo import ids
 from agentmemo.client._async.escalations import say_where
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
@@ -16,12 +17,15 @@ from agentmemo.client.driving import (
     StepExecutor,
     Told,
     Tool,
+    agreed,
     arguments_for,
     asks_models,
     calls_for_model,
     no_models,
+    opinion_of,
     tool_of,
     unknown_tool,
+    usage_of,
 )
 from agentmemo.client.given import as_actions
 from agentmemo.client.step_call import summary_of
@@ -30,6 +34,7 @@ from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, Step
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
+from agentmemo.model.ledger import ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.runs import (
     ANNOUNCED_EFFECTS,
     COMPLETED,
@@ -232,7 +237,7 @@ class AsyncExecutions:
         if executor is None or step.model is None:
             raise no_models(execution.workflow)
         if step.model == NO_MODEL:
-            return await self._submit(execution, step, executor.answer_from_examples(step), None)
+            return await self._submit(execution, step, agreed(step), None)
         tools = [self._tool(name) for name in step.tools]
         asking = executor.prepare(step, tools)
         try:
@@ -240,12 +245,7 @@ class AsyncExecutions:
         except LimitExceeded as error:
             return await self._park(execution, step, "budget", f"{error.message} {error.next_call}")
         reach("execution.before_model")
-        try:
-            told = await self._plane.flow.run_function(
-                executor.ask, (asking, calls_for_model(tools)), {}, step.timeout_seconds
-            )
-        except TimedOut as error:
-            told = Told(outcome=model.TIMED_OUT, reason=error.message)
+        told = await self._asked(executor, asking, tools, step.timeout_seconds)
         reach("execution.after_model")
         return await self._submit(execution, step, told, reservation)
 
@@ -255,7 +255,7 @@ class AsyncExecutions:
             execution=execution.id,
             step=step.step,
             attempt=step.attempt,
-            model=asking.model if asking else None,
+            model=asking.called if asking else None,
             input_tokens=asking.input_tokens if asking else 0,
             max_output_tokens=asking.max_output_tokens if asking else 0,
         )
@@ -266,7 +266,7 @@ class AsyncExecutions:
         self, execution: model.Execution, step: model.NextStep, told: Told, reservation: str | None
     ) -> model.Execution:
         """What came of a step, with the checks that only this side can make."""
-        checks = [] if told.outcome != "output" else await self._checked(step, told.output)
+        checks = [] if told.outcome != "output" else await self._checked(execution, step, told.output)
         request = model.SubmitStep(
             execution=execution.id,
             step=step.step,
@@ -279,27 +279,62 @@ class AsyncExecutions:
             served_model=told.served_model,
             reservation=reservation,
             billed=told.billed,
-            input_tokens=told.input_tokens,
-            cached_input_tokens=told.cached_input_tokens,
-            cache_write_tokens=told.cache_write_tokens,
-            output_tokens=told.output_tokens,
+            usage=usage_of(told),
             provider_nanousd=told.provider_nanousd,
             request_id=told.request_id,
         )
         return self._met(await self._under_claim(execution.id, request))
 
-    async def _checked(self, step: model.NextStep, output: Any) -> list[model.ReportedCheck]:
+    async def _checked(
+        self, execution: model.Execution, step: model.NextStep, output: Any
+    ) -> list[model.ReportedCheck]:
         found = []
         for check in step.checks:
             if check["kind"] == "tool":
                 found.append(await self._checked_by_tool(step, check, output))
-            elif check["kind"] == "second_model" and self._executor is not None:
-                found.append(
-                    await self._plane.flow.run_function(
-                        self._executor.judge, (step, check, output), {}, step.timeout_seconds
-                    )
-                )
+            elif check["kind"] == "second_model" and (executor := self._executor()) is not None:
+                asking = executor.prepare_opinion(step, check, output)
+                found.append(opinion_of(check, await self._opinion(executor, asking, execution, step)))
         return found
+
+    async def _opinion(
+        self, executor: StepExecutor, asking: Asking, execution: model.Execution, step: model.NextStep
+    ) -> Told:
+        """Another model's opinion, reserved and settled as every call is."""
+        use = ReserveUsage(
+            id=ids.mint("use", self._plane.clock.now_us()),
+            model=asking.called,
+            input_tokens=asking.input_tokens,
+            max_output_tokens=asking.max_output_tokens,
+            role="verify",
+            workflow=execution.workflow,
+            version=execution.version,
+            run=execution.id,
+            step=step.step,
+            attempt=step.attempt,
+        )
+        await self._under_claim(execution.id, use)
+        told = await self._asked(executor, asking, [], step.timeout_seconds)
+        if not told.billed:
+            await self._under_claim(execution.id, VoidUsage(id=use.id, reason=told.reason))
+        else:
+            settled = SettleUsage(
+                id=use.id,
+                usage=usage_of(told),
+                model_served=told.served_model,
+                request_id=told.request_id,
+                provider_nanousd=told.provider_nanousd,
+            )
+            await self._under_claim(execution.id, settled)
+        return told
+
+    async def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told:
+        """One that is late may have been billed, and nobody knows for how much."""
+        call = (asking, calls_for_model(tools))
+        try:
+            return await self._plane.flow.run_function(executor.ask, call, {}, seconds)
+        except TimedOut as error:
+            return Told(outcome=model.TIMED_OUT, reason=error.message)
 
     async def _checked_by_tool(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
         """A check that fails to run did not pass."""
@@ -392,9 +427,11 @@ class AsyncExecutions:
         if epoch is not None:
             self._plane.let_go(handle, epoch)
 
-    def _models(self) -> list[str]:
+    def _models(self) -> model.Askable:
         executor = self._executor()
-        return list(executor.models) if executor is not None else []
+        return (
+            model.Askable(models=list(executor.models), ladder=list(executor.ladder)) if executor else model.Askable()
+        )
 
     def _executor(self) -> StepExecutor | None:
         if self._asks is None and self._load is not None:
