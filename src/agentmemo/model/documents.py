@@ -37,7 +37,7 @@ def parse(kind: type[D], data: Any, what: str, example: Any, path: str = "$") ->
     except msgspec.ValidationError as error:
         where = _AT.search(str(error))
         unknown = _UNKNOWN.match(str(error))
-        names = {name for part in _parts(kind) for name in part.__struct_encode_fields__}
+        names = {name for part in _parts(kind, set()) for name in part.__struct_encode_fields__}
         # The name itself may be one of another part; that would be no advice.
         fitting = sorted(names - {unknown["field"]}) if unknown else []
         near = difflib.get_close_matches(unknown["field"], fitting, n=1, cutoff=0.5) if unknown else []
@@ -86,12 +86,15 @@ def local(at_us: int, zone: datetime.tzinfo) -> datetime.datetime:
     return (EPOCH + at_us * MICROSECOND).astimezone(zone)
 
 
-def _parts(kind: Any) -> Iterator[type[Document]]:
-    """Every document a type mentions, however deep."""
+def _parts(kind: Any, met: set[Any]) -> Iterator[type[Document]]:
+    """Every document a type mentions, however deep; one that holds its own kind is met once."""
     if isinstance(kind, type) and issubclass(kind, Document):
+        if kind in met:
+            return
+        met.add(kind)
         yield kind
         for field in msgspec.structs.fields(kind):
-            yield from _parts(field.type)
+            yield from _parts(field.type, met)
         return
     for inner in get_args(kind):
-        yield from _parts(inner)
+        yield from _parts(inner, met)
