@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -18,7 +19,7 @@ KEY = "sk-test-0123456789abcdef"
 class Provider:
     """`answers` are (status, headers, body) in turn; a body that is a list is sent as a stream of events.
 
-    None in place of an answer hangs up, and "silence" says nothing until the test is over.
+    None in place of an answer hangs up; until the test is over "silence" says nothing, and "drops" a byte now and then.
     """
 
     def __init__(self):
@@ -37,6 +38,11 @@ class Provider:
                 answer = provider.answers.pop(0)
                 if answer == "silence":
                     provider.over.wait(10)
+                elif answer == "drops":
+                    self._send(200, {}, b"")
+                    with suppress(OSError):
+                        while not provider.over.wait(0.02):
+                            self.wfile.write(b" ")
                 elif answer is not None:
                     self._send(*answer)
 
