@@ -392,7 +392,7 @@ def _may_be_judged(engine: Engine, operation: Operation, request: Any) -> bool:
     """A result is checked first, and so is what a result must be, however long that takes."""
     if operation.name == "handoff.complete":
         return bool(engine.carried.get(request.handoff, (1, None))[0])
-    if getattr(request, "acceptance", None) is not None:
+    if operation.name == "workflow.create" or getattr(request, "acceptance", None) is not None:
         return True
     return any(call.operation in JUDGED for call in getattr(request, "calls", ()))
 

@@ -21,6 +21,7 @@ from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
 from agentmemo.client._async.webhooks import AsyncWebhooks
+from agentmemo.client._async.workflows import AsyncWorkflows
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import as_struct, microseconds
 from agentmemo.errors import InvalidInput, Unavailable
@@ -61,6 +62,7 @@ class AsyncConnection:
         self.keys = AsyncKeys(plane)
         self.webhooks = AsyncWebhooks(plane)
         self.policies = AsyncPolicies(plane)
+        self.workflows = AsyncWorkflows(plane)
         self.reports = AsyncReports(plane)
         self.ledger = AsyncLedger(plane)
 

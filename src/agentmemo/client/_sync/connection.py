@@ -22,6 +22,7 @@ from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
 from agentmemo.client._sync.webhooks import Webhooks
+from agentmemo.client._sync.workflows import Workflows
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import as_struct, microseconds
 from agentmemo.errors import InvalidInput, Unavailable
@@ -62,6 +63,7 @@ class Connection:
         self.keys = Keys(plane)
         self.webhooks = Webhooks(plane)
         self.policies = Policies(plane)
+        self.workflows = Workflows(plane)
         self.reports = Reports(plane)
         self.ledger = Ledger(plane)
 
