@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from agentmemo.errors import InvalidInput
 
-# Halvings of an interval: more than a double between 0 and 1 can tell apart.
-_HALVINGS = 80
+# Halvings of the interval from 0 to 1: to 6e-14.
+_HALVINGS = 44
 # A continued fraction needs about the square root of the runs; this is enough for 10^9 of them.
 _FRACTION_TERMS = 200_000
 _FRACTION_PRECISION = 1e-15

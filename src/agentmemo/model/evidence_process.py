@@ -30,7 +30,7 @@ DEMOTION_SCORE = 5.5
 # A candidate worth its tests fails at most so large a part of what it may.
 _WORTHY_FAILURES = 0.3
 _MARGIN_BETS = 64
-_HALVINGS = 50
+_HALVINGS = 32
 _LOG_SHOWN_MAX = math.log(1e12)
 
 
