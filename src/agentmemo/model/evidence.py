@@ -142,14 +142,12 @@ def judge(evidence: Evidence, quality: Quality | None = None) -> Verdict:
 
 
 def _of_promoted(watch: Watch, quality: Quality) -> Verdict:
-    # Two bets share alpha, one on the checks and one on the audits.
-    alpha = quality.alpha / 2
-    found = _since_promotion(watch, quality, alpha)
+    found = _since_promotion(watch, quality)
     log_e = max(
         process.log_demotion_e_value(series.successes, series.failures, bar) for _, series, bar in _seen(watch, quality)
     )
     shown = watch.audits if watch.audits.successes + watch.audits.failures else watch.checks
-    return _verdict(found, Counts(shown.successes, shown.failures), alpha, log_e, audit_rate(quality, watch))
+    return _verdict(found, Counts(shown.successes, shown.failures), quality.alpha, log_e, audit_rate(quality, watch))
 
 
 def effective(inputs: Mapping[str, Counts], most: int = RUNS_PER_INPUT) -> tuple[Counts, Counts]:
@@ -212,6 +210,11 @@ def _allowed_checks(watch: Watch, quality: Quality) -> float:
 
 def is_alarmed(watch: Watch) -> bool:
     return max(watch.checks.score, watch.audits.score) >= process.ALARM_SCORE
+
+
+def is_demoted(watch: Watch, quality: Quality) -> bool:
+    """The decision of `judge` alone, for who asks after every run."""
+    return _since_promotion(watch, quality).status == "demoted"
 
 
 def audit_rate(quality: Quality, watch: Watch | None) -> float:
@@ -295,21 +298,29 @@ def _at_the_end(evidence: Evidence, planned: int, quality: Quality, alpha: float
     return _Finding("insufficient", narrow, narrow) if narrow else _Finding("qualified", [plan], [_UNTIL_DRIFT], 0)
 
 
-def _since_promotion(watch: Watch, quality: Quality, alpha: float) -> _Finding:
+def _since_promotion(watch: Watch, quality: Quality) -> _Finding:
     """What was promoted stays so until something is seen that it would rarely show."""
     reasons = []
     if watch.served_model:
         reasons.append(f"{watch.served_model} answered, which is not the model that was qualified")
     for what, series, bar in _seen(watch, quality):
-        passed = f"{series.successes} of {series.successes + series.failures} {what} passed since the promotion"
-        if process.demotes(series.successes, series.failures, bar, alpha):
-            reasons.append(f"{passed}, which is below {bar:.4g}")
+        if process.demotes(series.successes, series.failures, bar, _alpha_of_watch(quality)):
+            reasons.append(f"{_passed(series, what)}, which is below {bar:.4g}")
         elif series.score >= process.DEMOTION_SCORE:
-            reasons.append(f"{passed}, and the latest of them are below {bar:.4g}")
+            reasons.append(f"{_passed(series, what)}, and the latest of them are below {bar:.4g}")
     if reasons:
         return _Finding("demoted", reasons, [_ANEW])
     alarm = "; failures are rising, so more is audited" if is_alarmed(watch) else ""
     return _Finding("qualified", [f"nothing shows that it is below the bar{alarm}"], [_UNTIL_DRIFT], 0)
+
+
+def _alpha_of_watch(quality: Quality) -> float:
+    """Two bets share alpha, one on the checks and one on the audits."""
+    return quality.alpha / 2
+
+
+def _passed(series: Series, what: str) -> str:
+    return f"{series.successes} of {series.successes + series.failures} {what} passed since the promotion"
 
 
 def _seen(watch: Watch, quality: Quality) -> list[tuple[str, Series, float]]:
