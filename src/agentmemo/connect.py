@@ -25,6 +25,7 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
 from agentmemo.engine.notification_messages import compose
 from agentmemo.engine.prepare import VALUE_FIELDS
+from agentmemo.engine.prices import Prices
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
@@ -122,12 +123,20 @@ def connection_for_async(plane: LocalPlane, caller: Caller) -> AsyncConnection:
 class LocalPlane:
     """An engine with its upkeep in this process, shared by all connections to one store."""
 
-    def __init__(self, target: str | None, clock: Clock, settings: Settings, *, upkeep: bool = True) -> None:
+    def __init__(
+        self,
+        target: str | None,
+        clock: Clock,
+        settings: Settings,
+        *,
+        upkeep: bool = True,
+        prices: Prices | None = None,
+    ) -> None:
         database = open_database(target, clock, settings)
         # A database that many machines share has a time of its own.
         self.clock = database.clock
         self.settings = settings
-        self.engine = Engine(database, settings)
+        self.engine = Engine(database, settings, prices)
         self.webhooks = WebhookSender(self.engine)
         self.people = PeopleSender(self.engine, compose)
         self.upkeep = Upkeep(self.engine, self._send_due)
@@ -153,6 +162,8 @@ class LocalPlane:
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
 # Of what is sent together: what may ask for a result or an acceptance to be judged first.
 JUDGED = frozenset({"handoff.create", "handoff.complete"})
+# What is looked at and judged before its transaction.
+CONSIDERED = frozenset({"workflow.start", "workflow.resume", "workflow.submit"})
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
@@ -381,6 +392,8 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
 
 def _may_be_judged(engine: Engine, operation: Operation, request: Any) -> bool:
     """A result is checked first, and so is what a result must be, however long that takes."""
+    if operation.name in CONSIDERED:
+        return True
     if operation.name == "handoff.complete":
         return bool(engine.carried.get(request.handoff, (1, None))[0])
     if getattr(request, "acceptance", None) is not None:

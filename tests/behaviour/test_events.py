@@ -6,6 +6,7 @@ import shutil
 
 import apsw
 import psycopg
+import ledger_calls
 import pytest
 
 from agentmemo import Grant, NotFound, PermissionDenied
@@ -370,7 +371,7 @@ SCENARIOS = {
         of("system.backup", lambda w, _f: system.Backup(path=str(w.tmp_path / "copy.db"))),
         ["system.backup"],
     ),
-}
+} | ledger_calls.scenarios(of)
 # What changes leases only, and so leaves no event.
 LIVENESS = {
     "worker.heartbeat": lambda world: runs.Heartbeat(worker=world.worker),

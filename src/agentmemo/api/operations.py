@@ -10,8 +10,10 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
+    executions,
     guards,
     handoffs,
+    ledger,
     observations,
     policies,
     precedents,
@@ -108,6 +110,33 @@ _STATE = (
     _read(
         "state.watch", "/changes/{namespace}", "state:read", state.WatchNamespace, state.Changes,
         watch=True, summary="Changes after a revision, by long-poll or as server-sent events",
+    ),
+)  # fmt: skip
+
+_EXECUTIONS = (
+    _change(
+        "workflow.start", "POST /workflows/{name}/executions", "workflows:execute",
+        executions.StartExecution, executions.Execution, summary="Execute a workflow, by whoever asks or by the plane",
+    ),
+    _change(
+        "workflow.resume", "POST /executions/{execution}/resumption", "workflows:execute",
+        executions.ResumeExecution, executions.Execution, summary="Go on with an execution",
+    ),
+    _change(
+        "workflow.begin", "POST /executions/{execution}/attempts", "workflows:execute",
+        executions.BeginStep, executions.Begun, summary="Reserve what an attempt may cost, and announce its effect",
+    ),
+    _change(
+        "workflow.submit", "POST /executions/{execution}/results", "workflows:execute",
+        executions.SubmitStep, executions.Execution, summary="Hand in a step's output, checked and kept",
+    ),
+    _read(
+        "workflow.execution", "/executions/{execution}", "workflows:read", executions.GetExecution,
+        executions.Execution, summary="An execution, with its next step",
+    ),
+    _read(
+        "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
+        items=executions.Execution, summary="Executions, newest first",
     ),
 )  # fmt: skip
 
@@ -298,6 +327,27 @@ _GUARDS = (
             policies.Policy, summary="Make a precedent a rule that expires (a person's call)"),
 )  # fmt: skip
 
+_LEDGER = (
+    _change("ledger.reserve", "POST /ledger/reservations", "ledger:write", ledger.ReserveUsage, ledger.LedgerRow,
+            summary="Set aside the most that a model call can cost, before it is made"),
+    _change("ledger.settle", "POST /ledger/{id}/settlement", "ledger:write", ledger.SettleUsage, ledger.LedgerRow,
+            buffered=True, summary="Say what a reserved call used"),
+    _change("ledger.void", "POST /ledger/{id}/void", "ledger:write", ledger.VoidUsage, ledger.LedgerRow,
+            buffered=True, summary="Say that a reserved call was never made"),
+    _change("ledger.record", "PUT /ledger/{id}", "ledger:write", ledger.RecordUsage, ledger.LedgerRow,
+            buffered=True, summary="Write down a model call that was made"),
+    _read("ledger.list", "/ledger", "ledger:read", ledger.ListUsage, Page, items=ledger.LedgerRow,
+          summary="Model calls, newest first"),
+    _read("ledger.get", "/ledger/{id}", "ledger:read", ledger.GetUsage, ledger.LedgerRow,
+          summary="One model call, with the unit prices of then"),
+    _read("ledger.totals", "/ledger-totals", "ledger:read", ledger.GetTotals, ledger.Totals,
+          summary="What was spent, by model, workflow, agent, role or day"),
+    _change("ledger.cap", "PUT /ledger-caps", "ledger:cap", ledger.SetCap, ledger.Cap,
+            summary="Bound what may be spent, or lift the bound (a person's call)"),
+    _read("ledger.caps", "/ledger-caps", "ledger:read", ledger.ListCaps, Page, items=ledger.Cap,
+          summary="The caps, and what counts against them"),
+)  # fmt: skip
+
 _WEBHOOKS = (
     _change("webhook.create", "POST /webhooks", "handoffs:write", webhooks.CreateWebhook, webhooks.Webhook,
             summary="Be told over HTTP of offered work and of what came of your own; the secret is shown once"),
@@ -362,10 +412,12 @@ _SYSTEM = (
 OPERATIONS: tuple[Operation, ...] = (
     _STATE
     + _RUNS
+    + _EXECUTIONS
     + _HANDOFFS
     + _ESCALATIONS
     + _INBOX
     + _GUARDS
+    + _LEDGER
     + _WEBHOOKS
     + _POLICIES
     + _REPORTS

@@ -13,6 +13,7 @@ from agentmemo.client._async.buffer import AsyncTransaction
 from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
 from agentmemo.client._async.guards import Asked, AsyncGuards
 from agentmemo.client._async.handoffs import AsyncHandoffs
+from agentmemo.client._async.ledger import AsyncLedger
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.policies import AsyncPolicies
 from agentmemo.client._async.reports import AsyncReports
@@ -61,6 +62,7 @@ class AsyncConnection:
         self.webhooks = AsyncWebhooks(plane)
         self.policies = AsyncPolicies(plane)
         self.reports = AsyncReports(plane)
+        self.ledger = AsyncLedger(plane)
 
     async def __aenter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from agentmemo.client._sync.buffer import Transaction
 from agentmemo.client._sync.escalations import Escalations, Inbox
 from agentmemo.client._sync.guards import Asked, Guards
 from agentmemo.client._sync.handoffs import Handoffs
+from agentmemo.client._sync.ledger import Ledger
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client._sync.policies import Policies
 from agentmemo.client._sync.reports import Reports
@@ -62,6 +63,7 @@ class Connection:
         self.webhooks = Webhooks(plane)
         self.policies = Policies(plane)
         self.reports = Reports(plane)
+        self.ledger = Ledger(plane)
 
     def __enter__(self) -> Self:
         return self
