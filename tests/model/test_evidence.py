@@ -258,6 +258,7 @@ def test_verdicts_while_runs_come_in():
     none, some, enough = judge(Evidence()), judge(Evidence(inputs=spread(60, 0))), judge(Evidence(inputs=spread(88, 0)))
     assert (none.status, none.successes_needed) == ("insufficient", 88)
     assert none.reasons == ["0 distinct inputs were tried, of at least 20"]
+    assert none.needs == ["20 more distinct inputs", "88 more successes without a failure"]
     assert (some.status, some.needs) == ("testing", ["28 more successes without a failure"])
     assert (enough.status, enough.successes_needed) == ("qualified", 0)
     assert enough.e_value >= 20
@@ -352,6 +353,7 @@ def test_a_run_is_worse_than_its_steps():
         lambda: Quality(alpha=0.0),
         lambda: Quality(min_runs=0),
         lambda: Quality(audit_rate=0.0),
+        lambda: Watch(sensitivity=0.0),
         lambda: judge(Evidence(candidates=0)),
         lambda: evidence_bounds.wilson(3, 2),
         lambda: evidence_bounds.rogan_gladen(0.1, 0.5, 0.5),

@@ -78,6 +78,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     specificity: float = 1.0
     served_model: str = ""
 
+    def __post_init__(self) -> None:
+        bounds.check_informed(self.sensitivity, self.specificity)
+
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one candidate: one step and model, or one version and ladder.
@@ -104,8 +107,8 @@ class Verdict(Response, kw_only=True):
 
     `low` and `high` are Jeffreys' 95 % interval, for display; `proven_bar` is what is shown at `alpha` however often
     one looked. `e_value` is the evidence for being above the bar, since a promotion that for being below it; it decides
-    from 1 / `alpha` on. `successes_needed` is how many in
-    a row would qualify, None where none would. `audit_rate` is the share to audit from now on.
+    from 1 / `alpha` on. `successes_needed` is how many in a row would qualify, None where none would. `audit_rate` is
+    the share to audit from now on.
     """
 
     status: Status
@@ -161,18 +164,24 @@ def effective(inputs: Mapping[str, Counts], most: int = RUNS_PER_INPUT) -> tuple
     return Counts(counted - sum(worst), sum(worst)), Counts(sum(best), counted - sum(best))
 
 
-def lacking(evidence: Evidence, min_runs: int) -> list[str]:
+class Gap(NamedTuple):
+    reason: str
+    need: str
+
+
+def lacking(evidence: Evidence, min_runs: int) -> list[Gap]:
     """What the evidence is too narrow for, in plain words; empty where it is broad enough."""
     found = []
-    if len(evidence.inputs) < min_runs:
-        found.append(f"{len(evidence.inputs)} distinct inputs were tried, of at least {min_runs}")
-    rare = {name: times for name, times in evidence.edge_cases.items() if times < RUNS_PER_EDGE_CASE}
-    found += [
-        f"edge case {name} was met {times} of at least {RUNS_PER_EDGE_CASE} times"
-        for name, times in sorted(rare.items())[:_NAMED]
-    ]
+    distinct = sum(counts.trials > 0 for counts in evidence.inputs.values())
+    if distinct < min_runs:
+        reason = f"{distinct} distinct inputs were tried, of at least {min_runs}"
+        found.append(Gap(reason, f"{min_runs - distinct} more distinct inputs"))
+    rare = sorted((name, times) for name, times in evidence.edge_cases.items() if times < RUNS_PER_EDGE_CASE)
+    for name, times in rare[:_NAMED]:
+        reason = f"edge case {name} was met {times} of at least {RUNS_PER_EDGE_CASE} times"
+        found.append(Gap(reason, f"edge case {name} {RUNS_PER_EDGE_CASE - times} times more"))
     if len(rare) > _NAMED:
-        found.append(f"{len(rare) - _NAMED} more edge cases were met too rarely")
+        found.append(Gap(f"{len(rare) - _NAMED} more edge cases were met too rarely", "the other edge cases"))
     return found
 
 
@@ -267,7 +276,8 @@ def _one_by_one(evidence: Evidence, quality: Quality, alpha: float) -> _Finding:
         reason = f"{_of(best)} succeeded, which {good:.4g} would rarely show: more runs are not worth their cost"
         return _Finding("rejected", [reason], [_ANEW])
     if narrow:
-        return _Finding("insufficient", narrow, [*narrow, *_in_a_row(needed)], needed)
+        needs = [*(gap.need for gap in narrow), *_in_a_row(needed)]
+        return _Finding("insufficient", [gap.reason for gap in narrow], needs, needed)
     if needed:
         reason = f"{_of(worst)} succeeded, which does not show yet that more than {quality.bar:.4g} do"
         return _Finding("testing", [reason], _in_a_row(needed), needed)
@@ -295,7 +305,9 @@ def _at_the_end(evidence: Evidence, planned: int, quality: Quality, alpha: float
         need = f"{left} more runs of the plan with at most {spare} failures"
         return _Finding("testing", [plan], [need], max(left - spare, 0))
     narrow = lacking(evidence, quality.min_runs)
-    return _Finding("insufficient", narrow, narrow) if narrow else _Finding("qualified", [plan], [_UNTIL_DRIFT], 0)
+    if narrow:
+        return _Finding("insufficient", [gap.reason for gap in narrow], [gap.need for gap in narrow])
+    return _Finding("qualified", [plan], [_UNTIL_DRIFT], 0)
 
 
 def _since_promotion(watch: Watch, quality: Quality) -> _Finding:
