@@ -15,7 +15,7 @@ from typing import NamedTuple
 from harness import QUICK, Row, Target
 
 from agentmemo.model import evidence, evidence_bounds, evidence_process, savings
-from agentmemo.model.evidence import Quality, Watch
+from agentmemo.model.evidence import Standard, Watch
 
 SEED = 20_261
 HISTORIES = 200 if QUICK else 2_000
@@ -183,15 +183,15 @@ def _drift(errors: float, seen: float, told: float, before: float = CALM_ERRORS)
 
 
 def _demotion(watch: Watch, source: random.Random, errors: tuple[float, float], seen: float) -> int | None:
-    quality = Quality()
+    standard = Standard()
     for number in range(1, BEFORE + RUNS + 1):
         is_wrong = source.random() < errors[number > BEFORE]
-        is_audited = source.random() < evidence.audit_rate(quality, watch)
-        watch = evidence.observe_check(watch, quality, failed=is_wrong and source.random() < seen)
+        is_audited = source.random() < evidence.audit_share_now(standard, watch)
+        watch = evidence.observe_check(watch, standard, failed=is_wrong and source.random() < seen)
         if is_audited:
-            watch = evidence.observe_audit(watch, quality, failed=is_wrong)
+            watch = evidence.observe_audit(watch, standard, failed=is_wrong)
         # A success is no evidence for a demotion.
-        if is_wrong and evidence.is_demoted(watch, quality):
+        if is_wrong and evidence.is_demoted(watch, standard):
             return number
     return None
 

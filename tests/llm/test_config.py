@@ -115,6 +115,9 @@ def test_another_package_may_provide_models(tmp_path, monkeypatch):
         {"choices": ("a", "b"), "output_schema": {}},
         {"max_output_tokens": 0},
         {"timeout_seconds": 0.0},
+        {"idempotency_key": "one\ntwo"},
+        {"messages": (Message(role="user", content="\ud800"),)},
+        {"output_schema": {"enum": [object()]}},
         {"timeout_seconds": float("nan")},
     ],
 )

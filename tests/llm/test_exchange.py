@@ -99,8 +99,9 @@ def test_a_server_that_is_not_there_is_tried_again_and_costs_nothing(client_of, 
     assert clock.now_us() > before
 
 
-def test_silence_ends_in_time(provider, client_of, ask):
-    provider.answers = ["silence"]
+@pytest.mark.parametrize("how", ["silence", "drops"])
+def test_what_never_ends_is_ended_in_time(provider, client_of, ask, how):
+    provider.answers = [how]
     with pytest.raises(errors.TimedOut, match=r"0\.1 s") as late:
         client_of("openai", given=SystemClock()).complete(ask(timeout_seconds=0.1))
     assert late.value.details == {"may_be_billed": True}

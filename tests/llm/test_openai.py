@@ -121,6 +121,18 @@ def test_a_stream_is_put_together(provider, client_of, ask):
     assert provider.bodies[0]["stream_options"] == {"include_usage": True}
 
 
+def test_pieces_of_calls_without_numbers(provider, client_of, ask):
+    provider.answer(
+        [
+            piece({"tool_calls": [{"id": "a", "function": {"name": "one", "arguments": '{"x"'}}]}),
+            piece({"tool_calls": [{"function": {"arguments": ": 1}"}}]}),
+            piece({"tool_calls": [{"id": "b", "function": {"name": "two", "arguments": "{}"}}]}, "tool_calls"),
+        ]
+    )
+    calls = client_of("openai", "stream = true").complete(ask()).tool_calls
+    assert calls == (ToolCall(id="a", name="one", arguments={"x": 1}), ToolCall(id="b", name="two"))
+
+
 def test_a_stream_without_usage_is_unknown_and_not_zero(provider, client_of, ask):
     provider.answer([piece({"content": "Hi"}), piece({}, "stop"), "[DONE]"])
     reply = client_of("openai", "stream = true").complete(ask())

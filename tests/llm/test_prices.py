@@ -98,8 +98,8 @@ def test_one_name_at_two_prices_needs_its_seller():
 
 
 def test_tiers_of_the_users_own():
-    text = model("a", "m", "provider = 'openai'",
-                 "price = {input = 1, output = 2, tiers = [{above_input_tokens = 10, input = 3, output = 4}]}")  # fmt: skip
+    tier = "{above_input_tokens = 10, input = 3, output = 4}"
+    text = model("a", "m", "provider = 'openai'", f"price = {{input = 1, output = 2, tiers = [{tier}]}}")
     price = book_of(models(text), nobody).lookup("m", NOW)
     assert cost_nanousd(price, Usage(input_tokens=10, output_tokens=1)) == 12_000
     assert cost_nanousd(price, Usage(input_tokens=11, output_tokens=1)) == 37_000

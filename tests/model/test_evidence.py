@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agentmemo.errors import InvalidInput
 from agentmemo.model import evidence, evidence_bounds, evidence_process
-from agentmemo.model.evidence import Counts, Evidence, Quality, Series, Watch, judge
+from agentmemo.model.evidence import Counts, Evidence, Series, Standard, Watch, judge
+from agentmemo.model.workflows import Quality
 
 SEED = 7
 counts = st.integers(0, 120)
@@ -196,11 +197,11 @@ def test_what_is_bad_is_given_up_early():
 
 
 def runs_to_demotion(source, errors, seen=1.0):
-    watch, quality = Watch(sensitivity=seen), Quality()
+    watch, standard = Watch(sensitivity=seen), Standard()
     for number in range(1, 401):
         is_wrong = source.random() < errors
-        watch = evidence.observe_check(watch, quality, failed=is_wrong and source.random() < seen)
-        if is_wrong and evidence.is_demoted(watch, quality):
+        watch = evidence.observe_check(watch, standard, failed=is_wrong and source.random() < seen)
+        if is_wrong and evidence.is_demoted(watch, standard):
             return number
     return None
 
@@ -217,8 +218,8 @@ def test_checks_that_see_less_are_given_less_room():
     assert evidence_bounds.rogan_gladen(0.025, 0.5, 1.0) == pytest.approx(0.05)
     half, whole = Watch(sensitivity=0.5), Watch()
     for watch in (half, whole):
-        assert evidence.observe_check(watch, Quality(), failed=False).checks.score == 0
-    told, untold = (evidence.observe_check(watch, Quality(), failed=True).checks.score for watch in (half, whole))
+        assert evidence.observe_check(watch, Standard(), failed=False).checks.score == 0
+    told, untold = (evidence.observe_check(watch, Standard(), failed=True).checks.score for watch in (half, whole))
     assert told > untold > 0
 
 
@@ -265,7 +266,7 @@ def test_verdicts_while_runs_come_in():
     assert enough.proven_bar >= 0.95
     assert judge(Evidence(inputs=spread(60, 9))).status == "rejected"
     assert judge(Evidence(inputs=spread(88, 0), candidates=3)).status == "testing", "alpha is shared"
-    assert judge(Evidence(inputs=spread(43, 0)), Quality(bar=evidence.RUN_BAR)).status == "qualified"
+    assert judge(Evidence(inputs=spread(43, 0)), evidence.run_standard(Quality())).status == "qualified"
 
 
 def test_verdicts_after_a_plan():
@@ -315,8 +316,11 @@ def test_verdicts_since_a_promotion():
     assert "the latest" in since(checks=Series(9_900, 100, 6.0)).reasons[0]
     assert since(audits=Series(10, 8)).status == "demoted"
     alarmed = since(checks=Series(97, 3, 4.0))
-    assert (alarmed.status, alarmed.audit_rate) == ("qualified", 0.20)
-    assert since(checks=Series(97, 3)).audit_rate == 0.05
+    assert (alarmed.status, alarmed.audit_share) == ("qualified", 0.20)
+    assert since(checks=Series(97, 3)).audit_share == 0.05
+    unseen = judge(Evidence(watch=Watch()), Standard(audit_share=0.0))
+    assert (unseen.status, unseen.audit_share) == ("qualified", 0.0)
+    assert unseen.reasons[1].startswith("nothing is audited")
 
 
 def test_a_ladder_is_tested_from_the_top():
@@ -342,6 +346,11 @@ def test_shares_are_of_all_keys_and_grow():
     assert not any(evidence.in_share(key, "canary", 0.0) for key in keys)
 
 
+def test_the_standards_of_a_document():
+    assert evidence.step_standard(Quality()) == Standard()
+    assert evidence.run_standard(Quality()).bar == 0.90
+
+
 def test_a_run_is_worse_than_its_steps():
     assert round(evidence.run_success([0.98] * 5), 2) == 0.90
 
@@ -349,10 +358,10 @@ def test_a_run_is_worse_than_its_steps():
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: Quality(bar=1.0),
-        lambda: Quality(alpha=0.0),
-        lambda: Quality(min_runs=0),
-        lambda: Quality(audit_rate=0.0),
+        lambda: Standard(bar=1.0),
+        lambda: Standard(alpha=0.0),
+        lambda: Standard(min_runs=0),
+        lambda: Standard(audit_share=1.1),
         lambda: Watch(sensitivity=0.0),
         lambda: judge(Evidence(candidates=0)),
         lambda: evidence_bounds.wilson(3, 2),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from agentmemo.errors import InvalidInput
 from agentmemo.model import savings
-from agentmemo.model.savings import NANO, Pair, Spending, break_even, cost, limit, report, saving, terms
+from agentmemo.model.savings import Pair, Spending, break_even, cost, limit, report, saving, terms
 
+NANO = 1_000_000_000
 SMART = 2 * NANO
 ESCALATED = [Fraction(0), Fraction(5, 100), Fraction(10, 100), Fraction(20, 100)]
 SPENDING = Spending(
@@ -181,8 +182,8 @@ def test_intervals_hold_the_truth():
 
 
 def test_amounts_are_said_to_the_nano_dollar():
-    said = [savings.dollars(amount) for amount in (0, 1, 20_000_000, 4 * NANO, -1_234 * NANO - 500_000_000)]
-    assert said == ["$0.00", "$0.000000001", "$0.02", "$4.00", "-$1,234.50"]
+    said = [savings.amount(amount) for amount in (0, 1, 20_000_000, 4 * NANO, -1_234 * NANO - 500_000_000)]
+    assert said == ["$0.00", "$0.000000001", "$0.02", "$4.00", "-$1234.50"]
 
 
 @pytest.mark.parametrize(

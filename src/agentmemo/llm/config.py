@@ -214,12 +214,3 @@ def _models(content: bytes, source: str, environ: Mapping[str, str], clock: Cloc
         raise InvalidInput(f"{source} is not UTF-8.", next_call="Write it as UTF-8.") from None
     digest = hashlib.sha256(content).hexdigest()
     return Models(read(text), source=source, table_hash=digest, environ=environ, clock=clock)
-
-
-def describe(models: Models) -> list[dict[str, Any]]:
-    """What may be shown of each model: everything but keys, which are not known here."""
-    return [
-        {"name": name, "provider": settings.provider, "model": settings.model, "seller": configured.seller(settings)}
-        for name in models.names
-        for settings in [models.settings(name)]
-    ]

@@ -125,7 +125,10 @@ class Exchange:
                 self._pool, self._process = None, os.getpid()
             if self._pool is None:
                 self._pool = _library().Client(
-                    headers={"user-agent": f"agentmemo/{VERSION}"}, mounts=dict.fromkeys(HERE)
+                    headers={"user-agent": f"agentmemo/{VERSION}"},
+                    # How many calls run at once is the callers' affair; here none waits for another.
+                    limits=_library().Limits(max_connections=None, max_keepalive_connections=20),
+                    mounts=dict.fromkeys(HERE),
                 )
             return self._pool
 

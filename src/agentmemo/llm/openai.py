@@ -187,7 +187,9 @@ def _until_end(events: Iterable[bytes]) -> Iterator[bytes]:
 
 def _join(calls: dict[int, _Call], piece: _Call) -> None:
     """A call comes in pieces: its name with the first, its arguments letter by letter."""
-    place = len(calls) if piece.index is None else piece.index
+    begins = bool(piece.id or piece.function.name)
+    # Where pieces are not numbered, one that names nothing goes on with the last.
+    place = piece.index if piece.index is not None else len(calls) if begins else max(0, len(calls) - 1)
     known = calls.setdefault(place, _Call(function=_Function(arguments="")))
     known.id = known.id or piece.id
     known.function.name = known.function.name or piece.function.name
