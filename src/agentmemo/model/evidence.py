@@ -34,8 +34,8 @@ Status = Literal["insufficient", "testing", "unproven", "qualified", "rejected",
 class Standard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is asked: a success probability above `bar`, wrongly believed with a probability of at most `alpha`.
 
-    A document's standards are `step_standard` and `run_standard`. `min_runs` are distinct inputs. Of the runs of what is
-    qualified, the share `audit_share` is repeated by the smart model or judged by a person, for ever.
+    A document's standards are `step_standard` and `run_standard`. `min_runs` are distinct inputs. Of what is qualified,
+    the share `audit_share` of the runs is repeated by the smart model or judged by a person, for ever.
     """
 
     bar: float = 0.95
