@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 
 import apsw
-import psycopg
+
 import ledger_calls
+import psycopg
 import pytest
+import workflow_calls
 
 from agentmemo import Grant, NotFound, PermissionDenied
 from agentmemo.api.operations import BY_NAME, OPERATIONS
@@ -27,7 +29,6 @@ from agentmemo.model import (
     state,
     system,
     webhooks,
-    workflow_versions,
 )
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.testing import ManualPlane
@@ -138,10 +139,6 @@ class World:
             handle = self.call("escalation.create", request).id
             self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
         return self.call("guard.precedents", precedents.ListPrecedents()).items[0].id
-
-    def workflow(self):
-        document = {"name": "w", "designed_by": "m", "steps": "Do it"}
-        self.call("workflow.create", workflow_versions.CreateWorkflow(document=document))
 
     def policy(self):
         self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
@@ -307,21 +304,6 @@ SCENARIOS = {
         of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
         ["policy.delete"],
     ),
-    "workflow.create": (
-        of(
-            "workflow.create",
-            lambda _w, _f: workflow_versions.CreateWorkflow(document={"name": "w", "designed_by": "m", "steps": "Do"}),
-        ),
-        ["workflow.create"],
-    ),
-    "workflow.move": (
-        of(
-            "workflow.move",
-            lambda _w, _f: workflow_versions.MoveWorkflow(name="w", version="1", to="shadow"),
-            World.workflow,
-        ),
-        ["workflow.move"],
-    ),
     "guard.check": (
         of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)),
         ["guard.check"],
@@ -391,7 +373,7 @@ SCENARIOS = {
         of("system.backup", lambda w, _f: system.Backup(path=str(w.tmp_path / "copy.db"))),
         ["system.backup"],
     ),
-} | ledger_calls.scenarios(of)
+} | ledger_calls.scenarios(of) | workflow_calls.scenarios(of)
 # What changes leases only, and so leaves no event.
 LIVENESS = {
     "worker.heartbeat": lambda world: runs.Heartbeat(worker=world.worker),
