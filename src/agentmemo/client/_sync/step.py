@@ -36,7 +36,7 @@ class StepState(BufferedState):
 
 
 class StepContext:
-    """The current step: what `.state`, `.handoff` and `.ledger` write commits with it; `.idempotency_key` names its effect."""
+    """The current step: `.state`, `.handoff`, `.ledger` commit with it; `.idempotency_key` names its effect."""
 
     def __init__(self, plane: Plane, run: str, epoch: int, call: StepCall, attempt: int) -> None:
         self.run = run
