@@ -10,7 +10,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from genai_prices.data import providers
@@ -31,7 +33,9 @@ MODELS = {
         gpt-5.4-mini gpt-5.4-nano gpt-5.5 gpt-5.6-luna gpt-5.6-sol gpt-5.6-terra gpt-6-astra gpt-6-luna gpt-6-sol
         gpt-6.1-sol gpt-6.1-terra o3 o4-mini
     """,
-    "google": "gemini-2.5-flash gemini-2.5-flash-lite gemini-2.5-pro gemini-3.1-pro-preview gemini-3.8-flash gemini-4-argon",
+    "google": """
+        gemini-2.5-flash gemini-2.5-flash-lite gemini-2.5-pro gemini-3.1-pro-preview gemini-3.8-flash gemini-4-argon
+    """,
     "mistral": "mistral-large-2512 mistral-small-2603 ministral-8b-2512",
     "x-ai": "grok-4.5 grok-4.6 grok-4.7",
 }
@@ -41,7 +45,7 @@ ALIASES = {"claude-sonnet-4-0": ["claude-sonnet-4"], "claude-opus-4-0": ["claude
 EXCEPTIONS = {"openai": ["gpt-4o-2024-05-13"]}
 
 
-def rows():
+def rows() -> Iterator[PriceRow]:
     for provider in providers:
         wanted = [*MODELS.get(provider.id, "").split(), *EXCEPTIONS.get(provider.id, [])]
         for name in wanted:
@@ -56,7 +60,7 @@ def rows():
                 )
 
 
-def periods(prices):
+def periods(prices: Any) -> list[tuple[str | None, Any]]:
     """(the first day or None, prices); what depends on the time of day has no line in this table."""
     if not isinstance(prices, list):
         return [(None, prices)]
@@ -65,7 +69,7 @@ def periods(prices):
     ]
 
 
-def main(read_on):
+def main(read_on: str) -> None:
     table = PriceTable(
         read_on=read_on,
         source=f"{PACKAGE} {importlib.metadata.version(PACKAGE)}, which follows the providers' own pages",

@@ -13,6 +13,8 @@ HOMES = {
     "apprise": ("notify/apprise.py",),
     "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
+    "genai_prices": ("llm/installed_prices.py",),
+    "httpx": ("llm/exchange.py",),
     "icalendar": ("client/calendars.py",),
     "jinja2": ("console/*", "server/*"),
     "psycopg": ("store/postgres*.py", "store/transfer*.py", "testing/postgres.py"),

@@ -1,4 +1,4 @@
-"""Prices from `genai-prices`, where it is installed: its own data, never the updater that would load other at any time."""
+"""Prices from `genai-prices`, where it is installed: the data it came with, never what its updater would load."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# What providers put behind a name: a day in one of its spellings (20251001, 2025-10-01, 0613), a month (2411), or latest.
+# What providers put behind a name: a day (20251001, 2025-10-01, 0613), a month (2411), or latest.
 _DAY = r"20\d\d-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 _DATED = re.compile(rf"[-@](?:{_DAY}|2[3-9](?:0[1-9]|1[0-2]))\Z")
 _LATEST = re.compile(r"[-@:]latest\Z")

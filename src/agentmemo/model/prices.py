@@ -23,8 +23,7 @@ Usd = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """The tokens of one call, as the provider counted them. `input_tokens` includes those read from and written to a
-    cache."""
+    """The tokens of one call, as the provider counted them. `input_tokens` includes what caches hold."""
 
     input_tokens: Tokens
     output_tokens: Tokens
