@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import msgspec
@@ -29,7 +30,10 @@ from agentmemo.engine.prices import Prices
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
+from agentmemo.llm.config import load
+from agentmemo.llm.prices import PriceBook, book_of
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
+from agentmemo.model.prices import Price
 from agentmemo.notify.people import PeopleSender
 from agentmemo.notify.webhooks import WebhookSender
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
@@ -120,6 +124,22 @@ def connection_for_async(plane: LocalPlane, caller: Caller) -> AsyncConnection:
     return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
 
 
+class PriceFile:
+    """The book of prices with the user's `models.toml`, which is read when a price is first asked for.
+
+    So a plane opens whatever stands in that file; a call that needs a price is refused with what is wrong there.
+    """
+
+    def __init__(self, store: Path | None) -> None:
+        self._folder = store.parent if store is not None else None
+        self._book: PriceBook | None = None
+
+    def lookup(self, model: str, at_us: int) -> Price | None:
+        if self._book is None:
+            self._book = book_of(load(folder=self._folder))
+        return self._book.lookup(model, at_us)
+
+
 class LocalPlane:
     """An engine with its upkeep in this process, shared by all connections to one store."""
 
@@ -136,7 +156,7 @@ class LocalPlane:
         # A database that many machines share has a time of its own.
         self.clock = database.clock
         self.settings = settings
-        self.engine = Engine(database, settings, prices)
+        self.engine = Engine(database, settings, prices or PriceFile(database.capabilities.file))
         self.webhooks = WebhookSender(self.engine)
         self.people = PeopleSender(self.engine, compose)
         self.upkeep = Upkeep(self.engine, self._send_due)
