@@ -205,6 +205,7 @@ PROMISES = {
     "ledger.lost": Promise("Usage that nobody tells counts at the worst case.", LEDGER),
     "ledger.own": Promise("Only who made a call, or holds its run, says what it used.", LEDGER),
     "ledger.otel": Promise("Usage is read from OpenTelemetry's GenAI attributes, and not counted twice.", LEDGER),
+    "ledger.savings": Promise("No saving is claimed without its evidence and all of its overheads.", DESIGN_1),
     "ledger.list": Promise("Known, worst case and unpriced are never mixed in a sum.", LEDGER),
     "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
     "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),

@@ -5,8 +5,16 @@ from __future__ import annotations
 import pytest
 from list_prices import CHEAP, CHEAP_NANOUSD, FREE, SMART, SMART_NANOUSD, USED
 
-from agentmemo import Grant, IdempotencyMismatch, InvalidInput, InvalidTransition, LimitExceeded, NotFound
-from agentmemo import PermissionDenied, ids
+from agentmemo import (
+    Grant,
+    IdempotencyMismatch,
+    InvalidInput,
+    InvalidTransition,
+    LimitExceeded,
+    NotFound,
+    PermissionDenied,
+    ids,
+)
 from agentmemo.clock import SECOND
 from agentmemo.model.ledger import LAPSE_SECONDS
 
@@ -291,3 +299,39 @@ def test_calls_are_listed_and_summed(agent, surface):
     assert [each.name for each in agent.ledger.totals("workflow", agent="other").groups] == ["review"]
     with pytest.raises(InvalidInput):
         agent.ledger.totals("colour")
+
+
+@promise("ledger.savings")
+def test_the_figures_of_one_design_and_a_hundred_runs(agent):
+    """$2 of design and $0.02 a run against $2 a run: 98 %, and every overhead comes off it."""
+    # 40,000 tokens out are $2 at $50 a million, and $0.02 at a hundredth of it.
+    usage = {"input_tokens": 0, "output_tokens": 40_000}
+    agent.ledger.record(usage, model=SMART, role="design", workflow="review")
+    with pytest.raises(InvalidInput):
+        agent.ledger.savings("review")
+    with agent.transaction() as tx:
+        for number in range(100):
+            tx.ledger.record(usage, model=CHEAP, workflow="review", step=str(number))
+    found = agent.ledger.savings("review")
+    assert (found.design_nanousd, found.execute_nanousd, found.runs) == (2 * 10**9, 2 * 10**9, 100)
+    assert (found.list_price.smart_nanousd, found.list_price.saving, found.smart_model) == (200 * 10**9, 0.98, SMART)
+    assert (found.headline, found.r, found.break_even, found.measured) == ("list", 100.0, 2, None)
+    agent.ledger.record(usage, model=SMART, role="escalate", workflow="review")
+    agent.ledger.record(usage, model=SMART, role="audit", workflow="review")
+    less = agent.ledger.savings("review")
+    assert (less.list_price.saving, less.e, less.a) == (0.96, 0.01, 0.01)
+    assert agent.ledger.savings("review", smart_model="nobody-knows-it").headline == "none"
+
+
+@promise("ledger.savings")
+def test_audited_runs_measure_the_saving(agent):
+    for number in range(25):
+        with agent.run("review", str(number)) as run:
+            agent.ledger.record(USED, model=CHEAP, workflow="review", step="s")
+            dear = {"input_tokens": 1000, "output_tokens": 100 + number}
+            agent.ledger.record(dear, model=SMART, workflow="review", step="s", role="audit")
+            run.complete(number)
+    found = agent.ledger.savings("review", smart_model=SMART, design_nanousd=5)
+    assert (found.headline, found.measured.pairs, found.accepted, found.a) == ("measured", 25, 25, 1.0)
+    assert found.measured.low < found.measured.saving < found.measured.high
+    assert found.design_nanousd == 5
