@@ -54,7 +54,9 @@ def check_ledger(file: sqlite3.Connection, notes: list[dict], *, finished: bool)
             assert note["id"] in states
         elif note["what"] == "settled":
             assert states[note["id"]] == "settled"
-    assert all(row[3] > 0 and (row[4] is None) == (row[1] != "settled") for row in rows), "a cost is missing, or made up"
+    assert all(row[3] > 0 and (row[4] is None) == (row[1] != "settled") for row in rows), (
+        "a cost is missing, or made up"
+    )
     assert not finished or "reserved" not in states.values(), "a dead holder's reservation was left open"
     whole, of_runs, paid = 0, Counter(), Counter()
     for _, state, run, counted, _ in rows:
