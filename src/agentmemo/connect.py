@@ -182,6 +182,8 @@ class LocalPlane:
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
 # Of what is sent together: what may ask for a result or an acceptance to be judged first.
 JUDGED = frozenset({"handoff.create", "handoff.complete"})
+# What is looked at and judged before its transaction.
+CONSIDERED = frozenset({"workflow.start", "workflow.resume", "workflow.submit"})
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
@@ -410,6 +412,8 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
 
 def _may_be_judged(engine: Engine, operation: Operation, request: Any) -> bool:
     """A result is checked first, and so is what a result must be, however long that takes."""
+    if operation.name in CONSIDERED:
+        return True
     if operation.name == "handoff.complete":
         return bool(engine.carried.get(request.handoff, (1, None))[0])
     if getattr(request, "acceptance", None) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -18,7 +19,7 @@ KEY = "sk-test-0123456789abcdef"
 class Provider:
     """`answers` are (status, headers, body) in turn; a body that is a list is sent as a stream of events.
 
-    None in place of an answer hangs up, and "silence" says nothing until the test is over.
+    None in place of an answer hangs up; until the test is over "silence" says nothing, and "drops" a byte now and then.
     """
 
     def __init__(self):
@@ -34,26 +35,7 @@ class Provider:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 provider.got.append((self.path, {name.lower(): text for name, text in self.headers.items()}, body))
                 self.close_connection = True
-                answer = provider.answers.pop(0)
-                if answer == "silence":
-                    provider.over.wait(10)
-                elif answer is not None:
-                    self._send(*answer)
-
-            def _send(self, status, headers, body):
-                stream = isinstance(body, list)
-                self.send_response(status)
-                self.send_header("content-type", "text/event-stream" if stream else "application/json")
-                for name, text in headers.items():
-                    self.send_header(name, text)
-                self.send_header("connection", "close")
-                self.end_headers()
-                if stream:
-                    for event in body:
-                        text = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
-                        self.wfile.write(f"data: {text}\n\n".encode())
-                else:
-                    self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
+                provider.reply(self, provider.answers.pop(0))
 
             def log_message(self, *_):
                 """Nothing is said."""
@@ -62,6 +44,17 @@ class Provider:
         self.address = f"http://127.0.0.1:{self._server.server_port}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
+
+    def reply(self, handler, answer):
+        if answer == "silence":
+            self.over.wait(10)
+        elif answer == "drops":
+            send(handler, 200, {}, b"")
+            with suppress(OSError):
+                while not self.over.wait(0.02):
+                    handler.wfile.write(b" ")
+        elif answer is not None:
+            send(handler, *answer)
 
     def answer(self, body, status=200, **headers):
         self.answers.append((status, {name.replace("_", "-"): text for name, text in headers.items()}, body))
@@ -75,6 +68,22 @@ class Provider:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def send(handler, status, headers, body):
+    stream = isinstance(body, list)
+    handler.send_response(status)
+    handler.send_header("content-type", "text/event-stream" if stream else "application/json")
+    for name, text in headers.items():
+        handler.send_header(name, text)
+    handler.send_header("connection", "close")
+    handler.end_headers()
+    if stream:
+        for event in body:
+            text = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False)
+            handler.wfile.write(f"data: {text}\n\n".encode())
+    else:
+        handler.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 @pytest.fixture
@@ -122,3 +131,9 @@ def asking(text="Hello", **options):
 def ask():
     """`ask("Hello", temperature=0.0)`: a request of one message."""
     return asking
+
+
+@pytest.fixture
+def credential():
+    """The key that `client_of` gives."""
+    return KEY

@@ -15,7 +15,7 @@ from agentmemo.model.model_names import fits
 QUESTION = "What is the capital of France? Answer with one word."
 SCHEMA = {
     "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 12}},
+    "properties": {"city": {"type": "string", "maxLength": 6}},
     "required": ["city"],
     "additionalProperties": False,
 }
@@ -51,8 +51,8 @@ def test_a_stream_is_the_same_answer_with_the_same_count(model, ask):
 
 
 def test_what_was_read_from_the_cache_is_part_of_the_input(model, ask):
-    request = ask("Count to three. " * 8, max_output_tokens=2, temperature=0.0)
-    usage = [model().complete(request).usage for _ in range(3)][-1]
+    request = ask("Count to three. " * 4, max_output_tokens=2, temperature=0.0)
+    usage = [model().complete(request).usage for _ in range(2)][-1]
     assert 0 < usage.cached_input_tokens <= usage.input_tokens
 
 
@@ -63,13 +63,8 @@ def test_only_one_of_the_choices_is_said(model, ask, line):
 
 
 def test_an_answer_is_of_its_schema(model, ask):
-    reply = model().complete(ask(QUESTION, output_schema=SCHEMA, max_output_tokens=60, temperature=0.0))
+    reply = model().complete(ask(QUESTION, output_schema=SCHEMA, max_output_tokens=40, temperature=0.0))
     assert json.loads(reply.text)["city"]
-
-
-def test_a_schema_of_something_else_than_an_object(model, ask):
-    reply = model().complete(ask("How many legs has a dog?", output_schema={"type": "boolean"}, max_output_tokens=24))
-    assert reply.text in {"true", "false"}
 
 
 def test_an_answer_that_is_cut_says_so(model, ask):

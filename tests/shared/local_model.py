@@ -87,7 +87,8 @@ def _is_serving(folder):
     with (folder / "serving").open("a") as serving:
         if _take(serving):
             return False
-    with suppress(OSError), urllib.request.urlopen((folder / "address").read_text() + "/health", timeout=10):
+    address = (folder / "address").read_text() if (folder / "address").exists() else "http://127.0.0.1:9"
+    with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=10):  # noqa: S310 - written by it
         return True
     return False
 

@@ -10,6 +10,7 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
+    executions,
     guards,
     handoffs,
     ledger,
@@ -110,6 +111,33 @@ _STATE = (
     _read(
         "state.watch", "/changes/{namespace}", "state:read", state.WatchNamespace, state.Changes,
         watch=True, summary="Changes after a revision, by long-poll or as server-sent events",
+    ),
+)  # fmt: skip
+
+_EXECUTIONS = (
+    _change(
+        "workflow.start", "POST /workflows/{name}/executions", "workflows:execute",
+        executions.StartExecution, executions.Execution, summary="Execute a workflow, by whoever asks or by the plane",
+    ),
+    _change(
+        "workflow.resume", "POST /executions/{execution}/resumption", "workflows:execute",
+        executions.ResumeExecution, executions.Execution, summary="Go on with an execution",
+    ),
+    _change(
+        "workflow.begin", "POST /executions/{execution}/attempts", "workflows:execute",
+        executions.BeginStep, executions.Begun, summary="Reserve what an attempt may cost, and announce its effect",
+    ),
+    _change(
+        "workflow.submit", "POST /executions/{execution}/results", "workflows:execute",
+        executions.SubmitStep, executions.Execution, summary="Hand in a step's output, checked and kept",
+    ),
+    _read(
+        "workflow.execution", "/executions/{execution}", "workflows:read", executions.GetExecution,
+        executions.Execution, summary="An execution, with its next step",
+    ),
+    _read(
+        "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
+        items=executions.Execution, summary="Executions, newest first",
     ),
 )  # fmt: skip
 
@@ -387,6 +415,7 @@ _SYSTEM = (
 OPERATIONS: tuple[Operation, ...] = (
     _STATE
     + _RUNS
+    + _EXECUTIONS
     + _HANDOFFS
     + _ESCALATIONS
     + _INBOX

@@ -40,6 +40,16 @@ def start(tx: Transaction, call: Call, request: model.StartStep) -> model.Step:
 def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.Step:
     """One commit: the epoch check, the result, the buffered calls, the charge and the events."""
     reach("step.before_complete")
+    run, made = keep(tx, call, request)
+    for prepared in request.calls:
+        call.engine.perform(tx, call, prepared)
+    paused = _pause_if_overspent(tx, call, request, run)
+    reach("step.after_complete")
+    return msgspec.structs.replace(made, paused=paused) if paused else made
+
+
+def keep(tx: Transaction, call: Call, request: model.CompleteStep) -> tuple[rows.HeldRun, model.Step]:
+    """The result of a step that is done, under the caller's claim. Raises LeaseLost."""
     _check(request.name, request.key, request.effect)
     run = _held(tx, call, request.run)
     tx.write(
@@ -55,11 +65,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
     packed: Packed = request.result
     made = _put(tx, call, run, request, model.COMPLETED, packed, started_at=request.started_at or tx.now)
     _record(tx, call, request, "step.complete", packed if packed.source else None)
-    for prepared in request.calls:
-        call.engine.perform(tx, call, prepared)
-    paused = _pause_if_overspent(tx, call, request, run)
-    reach("step.after_complete")
-    return msgspec.structs.replace(made, paused=paused) if paused else made
+    return run, made
 
 
 def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:

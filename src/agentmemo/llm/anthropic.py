@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from agentmemo.llm import model_settings as configured
-from agentmemo.llm import protocol, refusals, sse
+from agentmemo.llm import protocol, sse
 from agentmemo.llm.answer_form import AnswerForm, form_of
 from agentmemo.llm.exchange import Exchange, Sending
 from agentmemo.llm.model_settings import ModelSettings
 from agentmemo.llm.protocol import FinishReason, Message, ModelReply, ModelRequest, Tool, ToolCall
+from agentmemo.llm.refusals import Broken, one_line
 from agentmemo.model.prices import Usage, is_consistent
 
 VERSION = "2023-06-01"
@@ -36,7 +37,7 @@ class AnthropicClient:
         form = None if self._settings.constrain == "none" else form_of(request)
         gather = _gather_stream if self._settings.stream else _gather
         sending = self._sending(model, self._body(request, model, form), request)
-        answer, request_id = self._exchange.post(sending, lambda pieces: gather(pieces, model))
+        answer, request_id = self._exchange.post(sending, gather)
         text, calls = _text_and_calls(answer.content, form)
         finish_reason = FINISHED.get(answer.stop_reason or "", "other")
         return ModelReply(
@@ -130,21 +131,24 @@ class _Usage(msgspec.Struct):
     cache_creation_input_tokens: int | None = None
 
 
-def _gather(pieces: Iterable[bytes], what: str) -> _Answer:
+def _gather(pieces: Iterable[bytes]) -> _Answer:
     try:
-        return msgspec.json.decode(b"".join(pieces), type=_Answer)
+        answer = msgspec.json.decode(b"".join(pieces), type=_Answer)
     except msgspec.MsgspecError as error:
-        raise refusals.lost(what, f"it is not what the messages API answers ({error})") from None
+        raise Broken(f"it is not what the messages API answers ({error})") from None
+    if answer.stop_reason is None:
+        raise Broken("its end is missing")
+    return answer
 
 
-def _gather_stream(pieces: Iterable[bytes], what: str) -> _Answer:
-    """The pieces, put together as the answer at once would be. Raises Unavailable where its end is missing."""
+def _gather_stream(pieces: Iterable[bytes]) -> _Answer:
+    """The pieces, put together as the answer at once would be. Raises Broken where its end is missing."""
     answer = _Answer()
     written: dict[int, list[str]] = {}
     blocks: dict[int, _Block] = {}
     begun: dict[str, Any] = {}
     for data in sse.events(pieces):
-        event = _event(data, what)
+        event = _event(data)
         if event.type == "message_start":
             answer.id, answer.model = event.message.id, event.message.model
             begun = event.message.usage or {}
@@ -160,17 +164,17 @@ def _gather_stream(pieces: Iterable[bytes], what: str) -> _Answer:
         elif event.type == "message_stop":
             answer.content = [_finished(block, "".join(written.get(index, ()))) for index, block in blocks.items()]
             return answer
-    raise refusals.lost(what, "its end is missing")
+    raise Broken("its end is missing")
 
 
-def _event(data: bytes, what: str) -> _Event:
+def _event(data: bytes) -> _Event:
     try:
         event = msgspec.json.decode(data, type=_Event)
     except msgspec.MsgspecError as error:
-        raise refusals.lost(what, f"it is not what the messages API streams ({error})") from None
+        raise Broken(f"it is not what the messages API streams ({error})") from None
     if event.type == "error":
         told = event.error.get("message", "") if isinstance(event.error, dict) else event.error
-        raise refusals.lost(what, f"it broke off with {' '.join(str(told).split())[: refusals.SAID_CHARACTERS]}")
+        raise Broken(f"it broke off with {one_line(told)}")
     return event
 
 

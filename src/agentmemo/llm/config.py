@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
@@ -54,9 +54,17 @@ class ToolServer(Document):
 
 
 class ModelsDocument(Document):
+    """The file. Its parts are parsed one by one, so that a misfit names the one it is in."""
+
     ladder: list[str] = []
-    models: dict[Name, ModelSettings] = {}
-    tools: dict[Name, ToolServer] = {}
+    models: dict[Name, dict[str, Any]] = {}
+    tools: dict[Name, dict[str, Any]] = {}
+
+
+class Configured(NamedTuple):
+    ladder: tuple[str, ...] = ()
+    models: Mapping[str, ModelSettings] = {}
+    tools: Mapping[str, ToolServer] = {}
 
 
 class Models:
@@ -64,14 +72,14 @@ class Models:
 
     def __init__(
         self,
-        document: ModelsDocument,
+        said: Configured,
         *,
         source: str = "",
         table_hash: str = "",
         environ: Mapping[str, str] = os.environ,
         clock: Clock | None = None,
     ) -> None:
-        self._document = document
+        self._said = said
         self._environ = environ
         self._exchange = Exchange(clock or SystemClock())
         self._clients: dict[str, ModelClient] = {}
@@ -81,20 +89,20 @@ class Models:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._document.models)
+        return tuple(self._said.models)
 
     @property
     def ladder(self) -> tuple[str, ...]:
         """Names, cheapest first, for documents that have no ladder of their own."""
-        return tuple(self._document.ladder)
+        return self._said.ladder
 
     @property
     def tools(self) -> Mapping[str, ToolServer]:
-        return self._document.tools
+        return self._said.tools
 
     def settings(self, name: str) -> ModelSettings:
         """Raises NotFound for a name that is not configured, with the nearest that is."""
-        found = self._document.models.get(name)
+        found = self._said.models.get(name)
         if found is not None:
             return found
         near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
@@ -152,7 +160,7 @@ def load(
         content = place.read_bytes()
     except FileNotFoundError:
         if path is None and not given:
-            return Models(ModelsDocument(), source=str(place), environ=environ, clock=clock)
+            return Models(Configured(), source=str(place), environ=environ, clock=clock)
         raise InvalidInput(f"There is no file {place}.", next_call=f"Write it, or correct {VARIABLE}.") from None
     except OSError as error:
         raise InvalidInput(
@@ -161,20 +169,32 @@ def load(
     return _models(content, str(place), environ, clock)
 
 
-def read(text: str) -> ModelsDocument:
-    """The document in its text, checked. Raises InvalidInput."""
+def read(text: str) -> Configured:
+    """What the text says, checked. Raises InvalidInput."""
     try:
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"The models are no TOML: {error}.", next_call="Correct that line.") from None
-    document = parse(ModelsDocument, plain, "models", EXAMPLE)
-    for name, settings in document.models.items():
-        configured.check(settings, f"$.models.{name}")
-    for name, server in document.tools.items():
-        if (server.command is None) == (server.url is None):
-            raise misfit(f"$.tools.{name}", "it needs a command or a url, and not both", "Say where the server is.")
+    document = parse(ModelsDocument, plain, "file of models", EXAMPLE)
     _check_ladder(document)
-    return document
+    return Configured(
+        tuple(document.ladder),
+        {name: _model(name, part) for name, part in document.models.items()},
+        {name: _tool(name, part) for name, part in document.tools.items()},
+    )
+
+
+def _model(name: str, part: dict[str, Any]) -> ModelSettings:
+    settings = parse(ModelSettings, part, "model", configured.EXAMPLE, f"$.models.{name}")
+    configured.check(settings, f"$.models.{name}")
+    return settings
+
+
+def _tool(name: str, part: dict[str, Any]) -> ToolServer:
+    server = parse(ToolServer, part, "tool server", {"command": ["files-server", "--stdio"]}, f"$.tools.{name}")
+    if (server.command is None) == (server.url is None):
+        raise misfit(f"$.tools.{name}", "it needs a command or a url, and not both", "Say where the server is.")
+    return server
 
 
 def _check_ladder(document: ModelsDocument) -> None:
@@ -194,12 +214,3 @@ def _models(content: bytes, source: str, environ: Mapping[str, str], clock: Cloc
         raise InvalidInput(f"{source} is not UTF-8.", next_call="Write it as UTF-8.") from None
     digest = hashlib.sha256(content).hexdigest()
     return Models(read(text), source=source, table_hash=digest, environ=environ, clock=clock)
-
-
-def describe(models: Models) -> list[dict[str, Any]]:
-    """What may be shown of each model: everything but keys, which are not known here."""
-    return [
-        {"name": name, "provider": settings.provider, "model": settings.model, "seller": configured.seller(settings)}
-        for name in models.names
-        for settings in [models.settings(name)]
-    ]

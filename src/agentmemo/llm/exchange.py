@@ -13,7 +13,7 @@ from agentmemo import ids
 from agentmemo.clock import SECOND, Clock
 from agentmemo.errors import InvalidInput
 from agentmemo.llm import refusals
-from agentmemo.llm.refusals import Refusal
+from agentmemo.llm.refusals import Broken, Refusal
 from agentmemo.settings import MIB, VERSION
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ class Exchange:
             return Refusal(refusals.late(sending.what, sending.seconds))
         except (library.TransportError, library.DecodingError) as error:
             return Refusal(refusals.lost(sending.what, _cause(error, sending.key)))
-        except _TooLong:
-            return Refusal(refusals.lost(sending.what, f"it has more than {ANSWER_BYTES // MIB} MiB"))
+        except Broken as error:
+            return Refusal(refusals.lost(sending.what, _without(sending.key, str(error))))
 
     def _refusal(self, sending: Sending, response: httpx.Response, end: int) -> Refusal:
         body = bytearray()
@@ -113,7 +113,7 @@ class Exchange:
         for piece in response.iter_bytes():
             taken += len(piece)
             if taken > limit:
-                raise _TooLong
+                raise Broken(f"it has more than {limit // MIB} MiB")
             if self._clock.boot_us() > end:
                 raise TimeoutError
             yield piece
@@ -125,13 +125,12 @@ class Exchange:
                 self._pool, self._process = None, os.getpid()
             if self._pool is None:
                 self._pool = _library().Client(
-                    headers={"user-agent": f"agentmemo/{VERSION}"}, mounts=dict.fromkeys(HERE)
+                    headers={"user-agent": f"agentmemo/{VERSION}"},
+                    # How many calls run at once is the callers' affair; here none waits for another.
+                    limits=_library().Limits(max_connections=None, max_keepalive_connections=20),
+                    mounts=dict.fromkeys(HERE),
                 )
             return self._pool
-
-
-class _TooLong(Exception):
-    """An answer without an end."""
 
 
 def _request_id(response: httpx.Response) -> str:
@@ -139,7 +138,10 @@ def _request_id(response: httpx.Response) -> str:
 
 
 def _cause(error: Exception, key: str | None) -> str:
-    text = f"{type(error).__name__} {error}".strip()[:200]
+    return _without(key, f"{type(error).__name__} {error}".strip())[:200]
+
+
+def _without(key: str | None, text: str) -> str:
     return text.replace(key, "***") if key else text
 
 

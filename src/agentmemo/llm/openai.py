@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 import msgspec
 
 from agentmemo import ids
 from agentmemo.llm import model_settings as configured
-from agentmemo.llm import protocol, refusals, sse
+from agentmemo.llm import protocol, sse
 from agentmemo.llm.answer_form import AnswerForm, form_of
 from agentmemo.llm.exchange import Exchange, Sending
 from agentmemo.llm.model_settings import ModelSettings
 from agentmemo.llm.protocol import FinishReason, Message, ModelReply, ModelRequest, Tool, ToolCall
+from agentmemo.llm.refusals import Broken, one_line
 from agentmemo.model.prices import NANOUSD, Usage, is_consistent
 
 FINISHED: dict[str, FinishReason] = {
@@ -39,7 +40,7 @@ class OpenAiClient:
         body = self._body(request, model, form)
         sending = self._sending(model, body, request)
         gather = _gather_stream if settings.stream else _gather
-        answer, request_id = self._exchange.post(sending, lambda pieces: gather(pieces, model))
+        answer, request_id = self._exchange.post(sending, gather)
         said = answer.choices[0].message
         text = _text(said.content) or ""
         return ModelReply(
@@ -146,21 +147,21 @@ class _Cost(msgspec.Struct):
     cost: Decimal
 
 
-def _gather(pieces: Iterable[bytes], what: str) -> _Answer:
-    answer = _decode(b"".join(pieces), what)
+def _gather(pieces: Iterable[bytes]) -> _Answer:
+    answer = _decode(b"".join(pieces))
     if not answer.choices:
-        raise refusals.lost(what, "it holds no choice")
+        raise Broken("it holds no choice")
     return answer
 
 
-def _gather_stream(pieces: Iterable[bytes], what: str) -> _Answer:
-    """The pieces, put together as the answer at once would be. Raises Unavailable where its end is missing."""
+def _gather_stream(pieces: Iterable[bytes]) -> _Answer:
+    """The pieces, put together as the answer at once would be. Raises Broken where its end is missing."""
     whole = _Choice(message=_Said(tool_calls=[]))
     answer = _Answer(choices=[whole])
     texts: list[str] = []
     calls: dict[int, _Call] = {}
     for event in _until_end(sse.events(pieces)):
-        piece = _decode(event, what)
+        piece = _decode(event)
         answer.id, answer.model = answer.id or piece.id, answer.model or piece.model
         if bytes(piece.usage) != b"null":
             answer.usage = piece.usage
@@ -171,7 +172,7 @@ def _gather_stream(pieces: Iterable[bytes], what: str) -> _Answer:
             for call in choice.delta.tool_calls or ():
                 _join(calls, call)
     if whole.finish_reason is None:
-        raise refusals.lost(what, "its end is missing")
+        raise Broken("its end is missing")
     whole.message.content = "".join(texts)
     whole.message.tool_calls = list(calls.values())
     return answer
@@ -186,7 +187,9 @@ def _until_end(events: Iterable[bytes]) -> Iterator[bytes]:
 
 def _join(calls: dict[int, _Call], piece: _Call) -> None:
     """A call comes in pieces: its name with the first, its arguments letter by letter."""
-    place = len(calls) if piece.index is None else piece.index
+    begins = bool(piece.id or piece.function.name)
+    # Where pieces are not numbered, one that names nothing goes on with the last.
+    place = piece.index if piece.index is not None else len(calls) if begins else max(0, len(calls) - 1)
     known = calls.setdefault(place, _Call(function=_Function(arguments="")))
     known.id = known.id or piece.id
     known.function.name = known.function.name or piece.function.name
@@ -196,14 +199,14 @@ def _join(calls: dict[int, _Call], piece: _Call) -> None:
         known.function.arguments += piece.function.arguments or ""
 
 
-def _decode(data: bytes, what: str) -> _Answer:
+def _decode(data: bytes) -> _Answer:
     try:
         answer = msgspec.json.decode(data, type=_Answer)
     except msgspec.MsgspecError as error:
-        raise refusals.lost(what, f"it is not what chat completions answer ({error})") from None
+        raise Broken(f"it is not what chat completions answer ({error})") from None
     if answer.error:
         told = answer.error.get("message", answer.error) if isinstance(answer.error, dict) else answer.error
-        raise refusals.lost(what, f"it broke off with {' '.join(str(told).split())[: refusals.SAID_CHARACTERS]}")
+        raise Broken(f"it broke off with {one_line(told)}")
     return answer
 
 
@@ -226,7 +229,7 @@ def _cost(raw: msgspec.Raw) -> int | None:
     """What the provider says that it charges, rounded up."""
     try:
         told = msgspec.json.decode(raw, type=_Cost).cost
-        return -int(-told * NANOUSD // 1) if told >= 0 else None
+        return int((told * NANOUSD).to_integral_value(ROUND_CEILING)) if told >= 0 else None
     except (msgspec.MsgspecError, ArithmeticError, ValueError):
         return None
 

@@ -93,6 +93,14 @@ def check(request: ModelRequest) -> None:
         raise InvalidInput("Two of the choices are the same.", next_call="Name each choice once.")
     if request.max_output_tokens is not None and request.max_output_tokens < 1:
         raise InvalidInput("max_output_tokens must be at least 1.", next_call="Leave it out, or send 1 or more.")
+    if not (request.idempotency_key.isascii() and request.idempotency_key.isprintable()):
+        raise InvalidInput("idempotency_key cannot be sent in a header.", next_call="Use printable ASCII.")
+    try:
+        encode((request.messages, request.tools, request.output_schema, request.choices))
+    except (UnicodeEncodeError, TypeError) as error:
+        raise InvalidInput(
+            f"The request cannot be said in JSON: {error}.", next_call="Replace lone surrogates and what is no JSON."
+        ) from None
     if request.timeout_seconds is not None and not request.timeout_seconds > 0:
         raise InvalidInput("timeout_seconds must be more than 0.", next_call="Leave it out, or send seconds.")
 

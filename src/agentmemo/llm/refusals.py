@@ -39,6 +39,10 @@ _NEXT: dict[int, tuple[type[Error], str]] = {
 }
 
 
+class Broken(Exception):
+    """What came is no whole answer; its text says why, and may repeat whatever the provider said."""
+
+
 class Refusal(NamedTuple):
     """An attempt that brought no answer. `wait_seconds` is the provider's wish, or None."""
 
@@ -94,15 +98,20 @@ def late(what: str, seconds: float) -> TimedOut:
     )
 
 
+def one_line(told: Any) -> str:
+    """A provider's words, and not too many of them."""
+    return " ".join(str(told).split())[:SAID_CHARACTERS]
+
+
 def _said(body: bytes) -> tuple[str, str]:
-    """The provider's code and its words, on one line and not too many of them."""
+    """The provider's code and its words."""
     code, words = "", body.decode(errors="replace")
     with contextlib.suppress(msgspec.MsgspecError):
         told = msgspec.json.decode(body, type=dict[str, Any])
         told = told["error"] if isinstance(told.get("error"), dict) else told
         code = str(told.get("code") or told.get("type") or "")
         words = str(told.get("message") or told.get("detail") or told.get("error") or words)
-    return code[:100], " ".join(words.split())[:SAID_CHARACTERS]
+    return code[:100], one_line(words)
 
 
 def _wait_seconds(headers: Mapping[str, str], now_us: int) -> float | None:

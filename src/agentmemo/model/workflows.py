@@ -8,12 +8,15 @@ that is not in the table is refused. Expressions read what is there: `$inputs.pr
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from agentmemo.model.documents import Document
+from agentmemo.model.values import encode_sorted
 
 DRAFT, SHADOW, CANARY, ACTIVE, RETIRED = "draft", "shadow", "canary", "active", "retired"
 STATES = (DRAFT, SHADOW, CANARY, ACTIVE, RETIRED)
@@ -94,8 +97,8 @@ class Bounds(Document):
 class EdgeCase(Document):
     """When this, then that. `when` is words for whoever executes, or a condition where `matches` holds one (CEL).
 
-    `then` is words; `goto`, `escalate` and `stop` do something where `matches` is true before a step (all steps, or
-    the one named). `source` is `designed`, or the execution whose failure taught it.
+    `then` is words; `escalate` and `stop` do something where `matches` is true before a step (all steps, or the one
+    named). `source` is `designed`, or the execution whose failure taught it.
     """
 
     id: StepId
@@ -166,7 +169,7 @@ class Step(Document):
     tool: calls `tool` with `input`. llm: a model follows `instruction`; `tools` (of effect none or read) may be used on
     the way. assert: its checks must hold. branch: goes on at one of `cases`, else at the next step. foreach: `steps`
     for each of `items`, giving the list of the last one's outputs. workflow: another document, pinned to a version
-    when the execution starts. human: a person is asked `instruction`.
+    when it is reached. human: a person is asked `instruction`.
     """
 
     id: StepId
@@ -199,8 +202,9 @@ class WorkflowDocument(Document):
     """The one source of truth; `SKILL.md` and pages are made from it.
 
     `ladder`: rungs, cheapest first; empty is the ladder that whoever executes has configured. `output`: an expression,
-    or an object of expressions, that makes the result; without it the last step's output is the result. `parent` is the
-    version that this one was made from, `changes` say what is different and why.
+    or an object of expressions, that makes the result; without it the last step's output is the result. `tools` are the
+    only ones it may use; empty stands for those its steps name. `parent` is the version that this one was made from,
+    `changes` say what is different and why.
     """
 
     name: Name
@@ -220,3 +224,62 @@ class WorkflowDocument(Document):
     license: Annotated[str, Meta(max_length=200)] = ""
     parent: Annotated[str, Meta(max_length=64)] | None = None
     changes: Annotated[str, Meta(max_length=4000)] = ""
+
+
+# What a step is called, and who may do it, changes nothing in what it asks.
+_NOT_ASKED = ("id", "title", "ladder")
+
+
+def plain(value: Any) -> Any:
+    """A document as JSON that leaves out whatever is as it is by default, so that one document has one form."""
+    if isinstance(value, msgspec.Struct):
+        return {
+            field.encode_name: plain(held)
+            for field in msgspec.structs.fields(value)
+            if (held := getattr(value, field.name)) != _default(field)
+        }
+    return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+def canonical(document: WorkflowDocument) -> bytes:
+    """The bytes that are kept, and that the version is made of."""
+    return encode_sorted(plain(document))
+
+
+def version_of(document: WorkflowDocument) -> str:
+    """The version: SHA-256 of the canonical JSON, in hexadecimal digits."""
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def step_hash(step: Step, edge_cases: Iterable[EdgeCase] = ()) -> str:
+    """What evidence on a step belongs to: everything that the step asks, with the edge cases that it is told.
+
+    Equal hashes ask the same, so what one showed holds for the other. Its id, its title and the models that may do it
+    are no part of that. An edge case of another step is none of this one's. Examples are looked for in each run, so
+    one more of them is the same question.
+    """
+    asked = {name: value for name, value in plain(step).items() if name not in _NOT_ASKED}
+    told = [plain(case) for case in edge_cases if is_told(step, case)]
+    for case in told:
+        case.pop("source", None)
+        case.pop("step", None)
+        case.pop("id", None)
+    return hashlib.sha256(encode_sorted([asked, told])).hexdigest()
+
+
+def is_told(step: Step, case: EdgeCase) -> bool:
+    """Whether who does a step is told of an edge case: one of its own, or, of those for all steps, a model."""
+    return case.step == step.id if case.step else step.kind == LLM and step.context.edge_cases != "none"
+
+
+def walk(steps: list[Step]) -> Iterator[Step]:
+    """Every step, those inside others after them."""
+    for step in steps:
+        yield step
+        yield from walk(step.steps)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
