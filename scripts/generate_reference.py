@@ -34,6 +34,7 @@ NOUNS = {
     "task": "Tasks and schedules",
     "worker": "Workers",
     "briefing": "Briefing",
+    "ledger": "Ledger",
     "policy": "Policies",
     "report": "Reports",
     "audit": "Events",
@@ -57,6 +58,10 @@ def type_words(kind: Any, link: str = "") -> str:
     if kind is type(None):
         return "null"
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return type_words(inner[0], link)
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in inner)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(type_words(part, link) for part in inner)
     if origin in (list, tuple, collections.abc.Sequence):
