@@ -27,6 +27,7 @@ from agentmemo.model import (
     state,
     system,
     webhooks,
+    workflow_versions,
 )
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.testing import ManualPlane
@@ -137,6 +138,10 @@ class World:
             handle = self.call("escalation.create", request).id
             self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
         return self.call("guard.precedents", precedents.ListPrecedents()).items[0].id
+
+    def workflow(self):
+        document = {"name": "w", "designed_by": "m", "steps": "Do it"}
+        self.call("workflow.create", workflow_versions.CreateWorkflow(document=document))
 
     def policy(self):
         self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
@@ -301,6 +306,21 @@ SCENARIOS = {
     "policy.delete": (
         of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
         ["policy.delete"],
+    ),
+    "workflow.create": (
+        of(
+            "workflow.create",
+            lambda _w, _f: workflow_versions.CreateWorkflow(document={"name": "w", "designed_by": "m", "steps": "Do"}),
+        ),
+        ["workflow.create"],
+    ),
+    "workflow.move": (
+        of(
+            "workflow.move",
+            lambda _w, _f: workflow_versions.MoveWorkflow(name="w", version="1", to="shadow"),
+            World.workflow,
+        ),
+        ["workflow.move"],
     ),
     "guard.check": (
         of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)),

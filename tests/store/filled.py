@@ -34,6 +34,7 @@ def fill(plane):
     fill_runs(plane, agent)
     fill_handoffs(plane, agent)
     fill_policies(plane.connect(person="ana"))
+    fill_workflows(agent, plane.connect(person="ana"))
     fill_escalations(plane, agent, plane.connect(person="ana"))
     fill_notifications(plane, agent)
     fill_guards(agent, plane.connect(person="ana"))
@@ -172,6 +173,14 @@ def fill_ledger(plane, agent, person):
     agent.ledger.record(USED, model="no-such-model")
 
 
+def fill_workflows(agent, person):
+    """One in its row, one in a blob, one retired."""
+    agent.workflows.create(name="small", steps="1. Do it", designed_by="opus-4", triggers=[WORDS, "do it"])
+    agent.workflows.create(name="large", steps="1. Do it", designed_by="opus-4", examples=[{"input": 1, "output": BIG}])
+    agent.workflows.create(name="small", steps="1. Do it otherwise", designed_by="person:ana", changes=WORDS)
+    person.workflows.demote("small", 1, reason=WORDS)
+
+
 def fill_policies(person):
     route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
     person.policies.set("route", "default", route, comment=WORDS)
@@ -225,6 +234,9 @@ def view_workspace(agent):
         "ledger": list(agent.ledger.list()),
         "caps": list(agent.ledger.caps()),
         "spent": agent.ledger.totals("agent"),
+        "workflows": [agent.workflows.get(each.name) for each in agent.workflows.list()],
+        "workflow versions": list(agent.workflows.versions("small")) if agent.workflows.list().items else [],
+        "workflows found": list(agent.workflows.search("do it")),
         "precedents": list(agent.guards.precedents()),
         "reviews": list(agent.guards.reviews()),
         "policy versions": [*agent.policies.versions("route", "default"), *agent.policies.versions("rules", "old")],

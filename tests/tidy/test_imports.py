@@ -23,6 +23,7 @@ HOMES = {
     "smtplib": ("notify/email.py",),
     "sqlite3": (),  # the system's library has a bug that corrupts the log; apsw brings its own
     "starlette": ("console/*", "server/*"),
+    "yaml": ("client/yaml_files.py",),
     "uvicorn": ("console/*", "server/*"),
 }
 

@@ -23,6 +23,8 @@ from agentmemo.model import (
     state,
     system,
     webhooks,
+    workflow_diff,
+    workflow_versions,
 )
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
@@ -375,6 +377,26 @@ _POLICIES = (
             policies.Policy, summary="Rule it no longer; its versions stay (a person's call)"),
 )  # fmt: skip
 
+_WORKFLOWS = (
+    _change("workflow.create", "POST /workflows", "workflows:write", workflow_versions.CreateWorkflow,
+            workflow_versions.Workflow, summary="Keep a document as a draft; the same again is the version there is"),
+    _read("workflow.list", "/workflows", "workflows:read", workflow_versions.ListWorkflows, Page,
+          items=workflow_versions.Workflow, summary="Workflows by name, without their documents"),
+    _read("workflow.search", "/workflow-search", "workflows:read", workflow_versions.SearchWorkflows, Page,
+          items=workflow_versions.Candidate, summary="Workflows by what somebody wants done; nothing is started"),
+    _read("workflow.schema", "/workflow-schema", "workflows:read", workflow_versions.GetWorkflowFormat,
+          workflow_versions.WorkflowFormat, summary="The JSON Schema of a document"),
+    _read("workflow.get", "/workflows/{name}", "workflows:read", workflow_versions.GetWorkflow,
+          workflow_versions.Workflow, summary="A version with its document; the active one, else the newest draft"),
+    _read("workflow.versions", "/workflows/{name}/versions", "workflows:read",
+          workflow_versions.ListWorkflowVersions, Page, items=workflow_versions.Workflow,
+          summary="Versions of a workflow, newest first"),
+    _read("workflow.diff", "/workflows/{name}/diff", "workflows:read", workflow_versions.DiffWorkflow,
+          workflow_diff.WorkflowDiff, summary="What is different, and which steps keep their evidence"),
+    _change("workflow.move", "POST /workflows/{name}/moves", "workflows:move", workflow_versions.MoveWorkflow,
+            workflow_versions.Workflow, summary="Move a version: to the right by evidence, to the left by a person"),
+)  # fmt: skip
+
 _REPORTS = (
     _read("report.attention", "/reports/attention", "escalations:read", reports.GetAttention, reports.Attention,
           summary="What asking people cost: how often, how fast, how many approved, who is asked too much"),
@@ -423,6 +445,7 @@ OPERATIONS: tuple[Operation, ...] = (
     + _LEDGER
     + _WEBHOOKS
     + _POLICIES
+    + _WORKFLOWS
     + _REPORTS
     + _AUDIT
     + _ACCESS

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agentmemo import ids
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.execution_course import Course, Ending, Made, current
 from agentmemo.engine.packing import pack
@@ -46,6 +47,7 @@ class Attempted(NamedTuple):
 class Decision(NamedTuple):
     """What is to be written: `revision` is that of the execution it was decided on; None where there is none yet."""
 
+    execution: str
     revision: int | None
     progress: model.Progress
     models: model.Askable
@@ -114,7 +116,9 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
         )
     progress = msgspec.json.encode(model.beginning(request.name, version.version)).decode()
     models = msgspec.json.encode(request.models).decode()
-    row = rows.ExecutionRow(0, "", request.name, version.version, 0, request.driver, models, progress, 0)
+    row = rows.ExecutionRow(
+        0, ids.mint("run", tx.now), request.name, version.version, 0, request.driver, models, progress, 0
+    )
     course = Course(tx, call, row, None, inputs)
     return _Found(request.name, course, None, course.advance())
 
@@ -172,7 +176,15 @@ def _decided(call: Call, found: _Found) -> Decision:
     ending = course.ending
     result = NOTHING if ending is None or ending.result is None else pack(call, ending.result, "result")
     return Decision(
-        found.revision, course.progress, course.models, packed, ending, result, found.next_step, found.attempted
+        course.row.handle,
+        found.revision,
+        course.progress,
+        course.models,
+        packed,
+        ending,
+        result,
+        found.next_step,
+        found.attempted,
     )
 
 

@@ -38,7 +38,8 @@ class Scope:
     def resolve(self, progress: model.Progress, given: Any, depth: int | None = None) -> Any:
         """The expressions in a value, or in a text, as what they stand for. Raises Unclear."""
         try:
-            return resolve(given, View(**self.variables(progress, text_of(given), depth)))
+            seen = self.variables(progress, text_of(given), depth)
+            return resolve(given, View(seen["inputs"], seen["steps"], seen.get("item"), seen.get("index")))
         except InvalidInput as error:
             raise Unclear(error.message) from None
 

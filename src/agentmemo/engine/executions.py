@@ -33,6 +33,7 @@ from agentmemo.store.database import Transaction
 
 NEWEST = 1 << 60
 ATTEMPTS_MAX = 1000
+WORKER_ATTEMPTS_MAX = 20
 
 
 def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.Execution:
@@ -53,9 +54,10 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
         key=key,
         inputs=request.inputs,
         budget=run_model.Budget(nanousd=document.budget.run_nanousd, tokens=document.budget.run_tokens),
-        max_attempts=ATTEMPTS_MAX,
+        max_attempts=WORKER_ATTEMPTS_MAX if waits else ATTEMPTS_MAX,
         worker=worker,
         task=model.TASK if waits else None,
+        handle=decision.execution if decision else None,
     )
     row = run_rows.get(tx, call.workspace, run.id)
     assert row is not None  # noqa: S101 - it was just made
@@ -178,9 +180,9 @@ def _go_on(
             return _view(tx, call, found.handle)
     run = run_rows.get(tx, call.workspace, found.handle)
     assert run is not None  # noqa: S101 - it was just claimed
-    inner = _under(call, run.handle, run.epoch)
-    _write(tx, inner, run, decision)
-    call.events += inner.events
+    subject = {"kind": "execution", "id": run.handle}
+    audit.record(tx, call, "workflow.resume", subject, stream=run.handle, epoch=run.epoch)
+    _write(tx, _under(call, run.handle, run.epoch), run, decision)
     return _view(tx, call, found.handle, decision.next_step, lease)
 
 
@@ -207,7 +209,7 @@ def _write(tx: Transaction, call: Call, run: run_rows.RunRow, decision: Decision
         row = run_rows.get(tx, call.workspace, run.handle)
         assert row is not None  # noqa: S101 - it is held
         run_rows.set_value(tx, run.id, "result", decision.result)
-        contents = {"result": decision.result} if decision.result.source else None
+        contents: dict[str, audit.Content] | None = {"result": decision.result} if decision.result.source else None
         end_run(tx, call, row, state, error=decision.ending.error, percent=100.0, contents=contents)
 
 

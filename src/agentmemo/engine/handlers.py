@@ -37,6 +37,7 @@ from agentmemo.engine import (
     waits,
     webhooks,
     workers,
+    workflows,
 )
 from agentmemo.model import escalations as escalation_model
 from agentmemo.model import handoffs as handoff_model
@@ -150,6 +151,14 @@ HANDLERS: dict[str, Handler] = {
     "policy.list": policies.list_,
     "policy.versions": policies.versions,
     "policy.delete": policies.delete,
+    "workflow.create": workflows.create,
+    "workflow.get": workflows.get,
+    "workflow.list": workflows.list_,
+    "workflow.search": workflows.search,
+    "workflow.versions": workflows.versions,
+    "workflow.diff": workflows.diff_,
+    "workflow.move": workflows.move,
+    "workflow.schema": workflows.form,
     "report.attention": reports.attention,
     "report.oversight": oversight.oversight,
     "audit.events": audit.events,

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentmemo.api.operations import BY_NAME
-from agentmemo.engine import acceptance, execution_decisions, guards
+from agentmemo.engine import acceptance, execution_decisions, guards, workflows
 from agentmemo.engine.handoff_moves import find, package_of
 from agentmemo.engine.packing import ALWAYS_STORED, pack, packed_content, stored
 from agentmemo.errors import InvalidInput, LimitExceeded
-from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system
+from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system, workflow_versions
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode, encode_result, encode_sorted
 from agentmemo.model.wire import Request, as_request
+from agentmemo.model.workflow_rules import compile_document
+from agentmemo.model.workflows import canonical
 from agentmemo.store import blobs
 from agentmemo.store.database import Transaction
 
@@ -50,6 +52,8 @@ def prepare(call: Call, request: Request) -> Request:
     if isinstance(request, escalations.CreateEscalation):
         request = guards.bind(call, request)
         return msgspec.structs.replace(request, context=_pack_question(call, request))
+    if isinstance(request, workflow_versions.CreateWorkflow):
+        return msgspec.structs.replace(request, document=_pack_document(call, request.document))
     for field in _value_fields(type(request)):
         value = getattr(request, field)
         changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
@@ -97,6 +101,13 @@ def _pack_question(call: Call, request: escalations.CreateEscalation) -> blobs.P
             "A text of the question holds a lone surrogate.", next_call="Replace or remove it."
         ) from None
     return packed_content(call, content, question, "question")
+
+
+def _pack_document(call: Call, given: Any) -> blobs.Packed:
+    """A workflow document, compiled and checked: nothing that is refused comes as far as the store."""
+    document = compile_document(given)
+    workflows.check_definitions(call, document)
+    return packed_content(call, canonical(document), document, "document")
 
 
 def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) -> None:

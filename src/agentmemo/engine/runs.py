@@ -314,12 +314,13 @@ def create(
     inputs_hash: str | None = None,
     agent: int | None = None,
     reason: str = "",
+    handle: str | None = None,
 ) -> model.Run:
     """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key.
 
     It is the caller's, unless another `agent` is to go on with it.
     """
-    handle = ids.mint("run", tx.now)
+    handle = handle or ids.mint("run", tx.now)
     running = worker is not None
     if parent is not None:
         # By its whole handle, and only if it exists: it is woken and cancels by it.

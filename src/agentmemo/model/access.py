@@ -33,6 +33,9 @@ PERMISSIONS = (
     "ledger:cap",
     "policies:read",
     "policies:write",
+    "workflows:read",
+    "workflows:write",
+    "workflows:move",
     "audit:read",
     "access:read",
     "access:admin",
@@ -56,7 +59,8 @@ EVERYTHING = Grant(permissions=("*",))
 AGENT_DEFAULT = Grant(
     permissions=(
         "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "escalations:read",
-        "escalations:write", "ledger:read", "ledger:write", "policies:read", "audit:read", "system:read",
+        "escalations:write", "ledger:read", "ledger:write", "policies:read", "workflows:read",
+        "workflows:write", "audit:read", "system:read",
     )
 )  # fmt: skip
 

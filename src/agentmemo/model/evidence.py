@@ -17,43 +17,55 @@ from agentmemo.model import evidence_bounds as bounds
 from agentmemo.model import evidence_process as process
 from agentmemo.model.evidence_process import Series
 from agentmemo.model.wire import Response
+from agentmemo.model.workflows import Quality
 
-STEP_BAR, RUN_BAR = 0.95, 0.90
 # Of one cluster of inputs only so many runs count: the same case passed a hundred times is one case.
 RUNS_PER_INPUT = 5
 RUNS_PER_EDGE_CASE = 3
 # How often a candidate worth its tests may be given up early.
 GIVEN_UP = 0.10
-ALARMED_AUDIT_RATE = 0.20
+ALARMED_AUDIT_SHARE = 0.20
 _HASH_BYTES = 8
 _NAMED = 3
 
 Status = Literal["insufficient", "testing", "unproven", "qualified", "rejected", "demoted"]
 
 
-class Quality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Standard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is asked: a success probability above `bar`, wrongly believed with a probability of at most `alpha`.
 
-    The bar of a step is 0.95, that of a whole run `RUN_BAR`. `min_runs` are distinct inputs. Of the runs of what is
-    qualified, the share `audit_rate` is repeated by the smart model or judged by a person, for ever.
+    A document's standards are `step_standard` and `run_standard`. `min_runs` are distinct inputs. Of what is qualified,
+    the share `audit_share` of the runs is repeated by the smart model or judged by a person, for ever.
     """
 
-    bar: float = STEP_BAR
+    bar: float = 0.95
     alpha: float = 0.05
     min_runs: int = 20
-    audit_rate: float = 0.05
+    audit_share: float = 0.05
 
     def __post_init__(self) -> None:
         bounds.check_share("bar", self.bar)
         bounds.check_share("alpha", self.alpha)
         if self.min_runs < 1:
             raise InvalidInput(f"`min_runs` is {self.min_runs}.", next_call="Send 1 or more; 20 is usual.")
-        if not 0.0 < self.audit_rate <= 1.0:
+        if not 0.0 <= self.audit_share <= 1.0:
             raise InvalidInput(
-                f"`audit_rate` is {self.audit_rate}.",
-                why="Without audits nobody would notice errors that the checks do not see.",
-                next_call="Send a share above 0 and at most 1; 0.05 is usual.",
+                f"`audit_share` is {self.audit_share}.", next_call="Send a share from 0 to 1; 0.05 is usual."
             )
+
+
+def step_standard(quality: Quality) -> Standard:
+    """What a document asks of each of its steps."""
+    return _standard(quality, quality.step_bar)
+
+
+def run_standard(quality: Quality) -> Standard:
+    """What a document asks of a whole run."""
+    return _standard(quality, quality.run_bar)
+
+
+def _standard(quality: Quality, bar: float) -> Standard:
+    return Standard(bar=bar, alpha=quality.alpha, min_runs=quality.min_runs, audit_share=quality.audit_share)
 
 
 class Counts(msgspec.Struct, frozen=True, array_like=True):
@@ -77,6 +89,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     sensitivity: float = 1.0
     specificity: float = 1.0
     served_model: str = ""
+
+    def __post_init__(self) -> None:
+        bounds.check_informed(self.sensitivity, self.specificity)
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,8 +119,8 @@ class Verdict(Response, kw_only=True):
 
     `low` and `high` are Jeffreys' 95 % interval, for display; `proven_bar` is what is shown at `alpha` however often
     one looked. `e_value` is the evidence for being above the bar, since a promotion that for being below it; it decides
-    from 1 / `alpha` on. `successes_needed` is how many in
-    a row would qualify, None where none would. `audit_rate` is the share to audit from now on.
+    from 1 / `alpha` on. `successes_needed` is how many in a row would qualify, None where none would. `audit_share` is
+    the share to audit from now on.
     """
 
     status: Status
@@ -118,12 +133,12 @@ class Verdict(Response, kw_only=True):
     high: float
     proven_bar: float
     e_value: float
-    audit_rate: float
+    audit_share: float
 
 
-def judge(evidence: Evidence, quality: Quality | None = None) -> Verdict:
+def judge(evidence: Evidence, standard: Standard | None = None) -> Verdict:
     """The one place where it is decided what may run on a cheaper model. Asked after every run, or once at the end."""
-    asked = quality or Quality()
+    asked = standard or Standard()
     if evidence.watch is not None:
         return _of_promoted(evidence.watch, asked)
     if evidence.candidates < 1:
@@ -138,18 +153,19 @@ def judge(evidence: Evidence, quality: Quality | None = None) -> Verdict:
         # More runs than planned means that the number was not fixed beforehand.
         found = _one_by_one(evidence, asked, alpha)
     log_e = process.log_e_value(counts.successes, counts.failures, asked.bar)
-    return _verdict(found, counts, alpha, log_e, asked.audit_rate)
+    return _verdict(found, counts, alpha, log_e, asked.audit_share)
 
 
-def _of_promoted(watch: Watch, quality: Quality) -> Verdict:
-    # Two bets share alpha, one on the checks and one on the audits.
-    alpha = quality.alpha / 2
-    found = _since_promotion(watch, quality, alpha)
+def _of_promoted(watch: Watch, standard: Standard) -> Verdict:
+    found = _since_promotion(watch, standard)
     log_e = max(
-        process.log_demotion_e_value(series.successes, series.failures, bar) for _, series, bar in _seen(watch, quality)
+        process.log_demotion_e_value(series.successes, series.failures, bar)
+        for _, series, bar in _seen(watch, standard)
     )
     shown = watch.audits if watch.audits.successes + watch.audits.failures else watch.checks
-    return _verdict(found, Counts(shown.successes, shown.failures), alpha, log_e, audit_rate(quality, watch))
+    return _verdict(
+        found, Counts(shown.successes, shown.failures), standard.alpha, log_e, audit_share_now(standard, watch)
+    )
 
 
 def effective(inputs: Mapping[str, Counts], most: int = RUNS_PER_INPUT) -> tuple[Counts, Counts]:
@@ -163,18 +179,24 @@ def effective(inputs: Mapping[str, Counts], most: int = RUNS_PER_INPUT) -> tuple
     return Counts(counted - sum(worst), sum(worst)), Counts(sum(best), counted - sum(best))
 
 
-def lacking(evidence: Evidence, min_runs: int) -> list[str]:
+class Gap(NamedTuple):
+    reason: str
+    need: str
+
+
+def lacking(evidence: Evidence, min_runs: int) -> list[Gap]:
     """What the evidence is too narrow for, in plain words; empty where it is broad enough."""
     found = []
-    if len(evidence.inputs) < min_runs:
-        found.append(f"{len(evidence.inputs)} distinct inputs were tried, of at least {min_runs}")
-    rare = {name: times for name, times in evidence.edge_cases.items() if times < RUNS_PER_EDGE_CASE}
-    found += [
-        f"edge case {name} was met {times} of at least {RUNS_PER_EDGE_CASE} times"
-        for name, times in sorted(rare.items())[:_NAMED]
-    ]
+    distinct = sum(counts.trials > 0 for counts in evidence.inputs.values())
+    if distinct < min_runs:
+        reason = f"{distinct} distinct inputs were tried, of at least {min_runs}"
+        found.append(Gap(reason, f"{min_runs - distinct} more distinct inputs"))
+    rare = sorted((name, times) for name, times in evidence.edge_cases.items() if times < RUNS_PER_EDGE_CASE)
+    for name, times in rare[:_NAMED]:
+        reason = f"edge case {name} was met {times} of at least {RUNS_PER_EDGE_CASE} times"
+        found.append(Gap(reason, f"edge case {name} {RUNS_PER_EDGE_CASE - times} times more"))
     if len(rare) > _NAMED:
-        found.append(f"{len(rare) - _NAMED} more edge cases were met too rarely")
+        found.append(Gap(f"{len(rare) - _NAMED} more edge cases were met too rarely", "the other edge cases"))
     return found
 
 
@@ -194,30 +216,37 @@ def cheapest_qualified(qualified: Sequence[bool]) -> int | None:
     return passed - 1 if passed else None
 
 
-def observe_check(watch: Watch, quality: Quality, *, failed: bool) -> Watch:
+def observe_check(watch: Watch, standard: Standard, *, failed: bool) -> Watch:
     """The watch with one more hard check. Every run of what is qualified has one."""
     return msgspec.structs.replace(
-        watch, checks=process.follow(watch.checks, failed=failed, allowed=_allowed_checks(watch, quality))
+        watch, checks=process.follow(watch.checks, failed=failed, allowed=_allowed_checks(watch, standard))
     )
 
 
-def observe_audit(watch: Watch, quality: Quality, *, failed: bool) -> Watch:
+def observe_audit(watch: Watch, standard: Standard, *, failed: bool) -> Watch:
     """The watch with one more audit: of runs that `audited` chose, whatever their checks said."""
-    return msgspec.structs.replace(watch, audits=process.follow(watch.audits, failed=failed, allowed=1.0 - quality.bar))
+    return msgspec.structs.replace(
+        watch, audits=process.follow(watch.audits, failed=failed, allowed=1.0 - standard.bar)
+    )
 
 
-def _allowed_checks(watch: Watch, quality: Quality) -> float:
-    return bounds.expected_failed_checks(1.0 - quality.bar, watch.sensitivity, watch.specificity)
+def _allowed_checks(watch: Watch, standard: Standard) -> float:
+    return bounds.expected_failed_checks(1.0 - standard.bar, watch.sensitivity, watch.specificity)
 
 
 def is_alarmed(watch: Watch) -> bool:
     return max(watch.checks.score, watch.audits.score) >= process.ALARM_SCORE
 
 
-def audit_rate(quality: Quality, watch: Watch | None) -> float:
+def is_demoted(watch: Watch, standard: Standard) -> bool:
+    """The decision of `judge` alone, for who asks after every run."""
+    return _since_promotion(watch, standard).status == "demoted"
+
+
+def audit_share_now(standard: Standard, watch: Watch | None) -> float:
     """Which share to audit now: more while something looks like a drift."""
     is_quiet = watch is None or not is_alarmed(watch)
-    return quality.audit_rate if is_quiet else max(quality.audit_rate, ALARMED_AUDIT_RATE)
+    return standard.audit_share if is_quiet else max(standard.audit_share, ALARMED_AUDIT_SHARE)
 
 
 def audited(run_key: str, step: str, rate: float) -> bool:
@@ -254,68 +283,83 @@ def _trials(evidence: Evidence) -> int:
     return sum(counts.trials for counts in evidence.inputs.values())
 
 
-def _one_by_one(evidence: Evidence, quality: Quality, alpha: float) -> _Finding:
+def _one_by_one(evidence: Evidence, standard: Standard, alpha: float) -> _Finding:
     """Runs that come in one by one, looked at after each."""
     worst, best = effective(evidence.inputs)
-    good = process.worthy(quality.bar)
-    needed = process.successes_needed(worst.successes, worst.failures, quality.bar, alpha)
-    narrow = lacking(evidence, quality.min_runs)
-    if process.sprt(best.successes, best.failures, quality.bar, good, quality.alpha, GIVEN_UP) == "bad":
+    good = process.worthy(standard.bar)
+    needed = process.successes_needed(worst.successes, worst.failures, standard.bar, alpha)
+    narrow = lacking(evidence, standard.min_runs)
+    if process.sprt(best.successes, best.failures, standard.bar, good, standard.alpha, GIVEN_UP) == "bad":
         reason = f"{_of(best)} succeeded, which {good:.4g} would rarely show: more runs are not worth their cost"
         return _Finding("rejected", [reason], [_ANEW])
     if narrow:
-        return _Finding("insufficient", narrow, [*narrow, *_in_a_row(needed)], needed)
+        needs = [*(gap.need for gap in narrow), *_in_a_row(needed)]
+        return _Finding("insufficient", [gap.reason for gap in narrow], needs, needed)
     if needed:
-        reason = f"{_of(worst)} succeeded, which does not show yet that more than {quality.bar:.4g} do"
+        reason = f"{_of(worst)} succeeded, which does not show yet that more than {standard.bar:.4g} do"
         return _Finding("testing", [reason], _in_a_row(needed), needed)
-    reason = f"{_of(worst)} succeeded: above {quality.bar:.4g}, wrongly believed at most {alpha:.2%} of the time"
+    reason = f"{_of(worst)} succeeded: above {standard.bar:.4g}, wrongly believed at most {alpha:.2%} of the time"
     return _Finding("qualified", [reason], [_UNTIL_DRIFT], 0)
 
 
-def _at_the_end(evidence: Evidence, planned: int, quality: Quality, alpha: float) -> _Finding:
+def _at_the_end(evidence: Evidence, planned: int, standard: Standard, alpha: float) -> _Finding:
     """A number of runs that was fixed beforehand: one exact look at its end, or earlier where that is decided."""
     counts, _ = effective(evidence.inputs)
     left = planned - _trials(evidence)
     final = counts.trials + left
-    allowed = bounds.failures_allowed(final, quality.bar, alpha)
+    allowed = bounds.failures_allowed(final, standard.bar, alpha)
     if allowed is None:
-        plan = f"{final} runs of different inputs are too few to show {quality.bar:.4g} even without a failure"
+        plan = f"{final} runs of different inputs are too few to show {standard.bar:.4g} even without a failure"
     else:
-        plan = f"{_of(counts)} succeeded; {final} runs show {quality.bar:.4g} with at most {allowed} failures"
+        plan = f"{_of(counts)} succeeded; {final} runs show {standard.bar:.4g} with at most {allowed} failures"
     if allowed is None or counts.failures > allowed:
-        if bounds.clopper_pearson_upper(counts.successes, counts.trials, alpha) < quality.bar:
+        if bounds.clopper_pearson_upper(counts.successes, counts.trials, alpha) < standard.bar:
             return _Finding("rejected", [plan], [_ANEW])
-        larger = bounds.runs_needed(quality.bar, alpha, counts.failures)
+        larger = bounds.runs_needed(standard.bar, alpha, counts.failures)
         return _Finding("unproven", [plan], [f"a new plan: {larger} runs show it with {counts.failures} failures"])
     spare = allowed - counts.failures
     if left > 0:
         need = f"{left} more runs of the plan with at most {spare} failures"
         return _Finding("testing", [plan], [need], max(left - spare, 0))
-    narrow = lacking(evidence, quality.min_runs)
-    return _Finding("insufficient", narrow, narrow) if narrow else _Finding("qualified", [plan], [_UNTIL_DRIFT], 0)
+    narrow = lacking(evidence, standard.min_runs)
+    if narrow:
+        return _Finding("insufficient", [gap.reason for gap in narrow], [gap.need for gap in narrow])
+    return _Finding("qualified", [plan], [_UNTIL_DRIFT], 0)
 
 
-def _since_promotion(watch: Watch, quality: Quality, alpha: float) -> _Finding:
+def _since_promotion(watch: Watch, standard: Standard) -> _Finding:
     """What was promoted stays so until something is seen that it would rarely show."""
     reasons = []
     if watch.served_model:
         reasons.append(f"{watch.served_model} answered, which is not the model that was qualified")
-    for what, series, bar in _seen(watch, quality):
-        passed = f"{series.successes} of {series.successes + series.failures} {what} passed since the promotion"
-        if process.demotes(series.successes, series.failures, bar, alpha):
-            reasons.append(f"{passed}, which is below {bar:.4g}")
+    for what, series, bar in _seen(watch, standard):
+        if process.demotes(series.successes, series.failures, bar, _alpha_of_watch(standard)):
+            reasons.append(f"{_passed(series, what)}, which is below {bar:.4g}")
         elif series.score >= process.DEMOTION_SCORE:
-            reasons.append(f"{passed}, and the latest of them are below {bar:.4g}")
+            reasons.append(f"{_passed(series, what)}, and the latest of them are below {bar:.4g}")
     if reasons:
         return _Finding("demoted", reasons, [_ANEW])
-    alarm = "; failures are rising, so more is audited" if is_alarmed(watch) else ""
-    return _Finding("qualified", [f"nothing shows that it is below the bar{alarm}"], [_UNTIL_DRIFT], 0)
+    reasons.append("nothing shows that it is below the bar")
+    if is_alarmed(watch):
+        reasons.append("failures are rising, so more is audited")
+    elif not standard.audit_share:
+        reasons.append("nothing is audited, so errors that the checks miss are not seen")
+    return _Finding("qualified", reasons, [_UNTIL_DRIFT], 0)
 
 
-def _seen(watch: Watch, quality: Quality) -> list[tuple[str, Series, float]]:
+def _alpha_of_watch(standard: Standard) -> float:
+    """Two bets share alpha, one on the checks and one on the audits."""
+    return standard.alpha / 2
+
+
+def _passed(series: Series, what: str) -> str:
+    return f"{series.successes} of {series.successes + series.failures} {what} passed since the promotion"
+
+
+def _seen(watch: Watch, standard: Standard) -> list[tuple[str, Series, float]]:
     """Both kinds of observations, each with the share that passes where the success probability is at the bar."""
-    checks_bar = 1.0 - _allowed_checks(watch, quality)
-    return [("hard checks", watch.checks, checks_bar), ("audits", watch.audits, quality.bar)]
+    checks_bar = 1.0 - _allowed_checks(watch, standard)
+    return [("hard checks", watch.checks, checks_bar), ("audits", watch.audits, standard.bar)]
 
 
 def _of(counts: Counts) -> str:
@@ -339,5 +383,5 @@ def _verdict(found: _Finding, counts: Counts, alpha: float, log_e: float, rate: 
         high=high,
         proven_bar=process.proven_bar(counts.successes, counts.failures, alpha),
         e_value=process.shown(log_e),
-        audit_rate=rate,
+        audit_share=rate,
     )

@@ -88,14 +88,8 @@ def rogan_gladen(observed: float, sensitivity: float, specificity: float) -> flo
     `sensitivity` is the share of wrong results that the check fails, `specificity` the share of right ones it passes;
     both come from audited runs. Raises InvalidInput for a check that is no better than chance.
     """
-    informed = sensitivity + specificity - 1.0
-    if not (0.0 <= sensitivity <= 1.0 and 0.0 <= specificity <= 1.0 and informed > 0.0):
-        raise InvalidInput(
-            f"A check with sensitivity {sensitivity} and specificity {specificity} says nothing about errors.",
-            why="Both are shares, and their sum has to be above 1, else it fails right results as often as wrong ones.",
-            next_call="Count only the audited runs, or mend the check.",
-        )
-    return min(max((observed + specificity - 1.0) / informed, 0.0), 1.0)
+    check_informed(sensitivity, specificity)
+    return min(max((observed + specificity - 1.0) / (sensitivity + specificity - 1.0), 0.0), 1.0)
 
 
 def expected_failed_checks(error_rate: float, sensitivity: float = 1.0, specificity: float = 1.0) -> float:
@@ -186,4 +180,14 @@ def check_counts(successes: int, failures: int) -> None:
         raise InvalidInput(
             f"{successes} successes in {successes + failures} runs cannot be.",
             next_call="Send counts from 0 on, with at most as many successes as runs.",
+        )
+
+
+def check_informed(sensitivity: float, specificity: float) -> None:
+    """Raises InvalidInput for a check that is no better than chance."""
+    if not (0.0 <= sensitivity <= 1.0 and 0.0 <= specificity <= 1.0 and sensitivity + specificity > 1.0):
+        raise InvalidInput(
+            f"A check with sensitivity {sensitivity} and specificity {specificity} says nothing about errors.",
+            why="Both are shares, and their sum has to be above 1, else it fails right results as often as wrong ones.",
+            next_call="Count only the audited runs, or mend the check.",
         )

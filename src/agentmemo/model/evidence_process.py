@@ -99,7 +99,8 @@ def sprt(
 ) -> Literal["good", "bad", "open"]:
     """Wald's sequential test (1945) between two success probabilities.
 
-    `alpha` bounds how often a bad one is called good, `beta` how often a good one is called bad.
+    A bad one is called good with a probability of about `alpha`, at most alpha / (1 - beta); a good one is called bad
+    with about `beta`, at most beta / (1 - alpha).
     """
     for name, value in (("bad", bad), ("good", good), ("alpha", alpha), ("beta", beta)):
         check_share(name, value)

@@ -19,13 +19,12 @@ import msgspec
 
 from agentmemo.errors import InvalidInput
 from agentmemo.model import evidence_bounds as bounds
+from agentmemo.model.ledger import dollars
 from agentmemo.model.wire import Response
 
-NANO = 1_000_000_000
 PAIRS_MIN = 20
 LEVEL = 0.95
 METHOD = "ratio of means of paired runs, interval by Fieller (1954)"
-_CENT_PLACES, _NANO_PLACES = 2, 9
 
 
 class Terms(NamedTuple):
@@ -118,9 +117,9 @@ def worth_promoting(of: Terms, runs: int, *, escalations: int, observed: int, al
     first = break_even(careful)
     terms_said = f"reckoned with {upper:.1%} escalated, {float(careful.audited):.1%} audited and all overheads"
     if saved > 0:
-        reason = f"{runs} runs save {dollars(saved)}, {terms_said}; it pays from run {first} on"
+        reason = f"{runs} runs save {amount(saved)}, {terms_said}; it pays from run {first} on"
     elif first is None:
-        reason = f"not worth it: one run costs {dollars(careful.per_run)} of {dollars(careful.smart)}, {terms_said}"
+        reason = f"not worth it: one run costs {amount(careful.per_run)} of {amount(careful.smart)}, {terms_said}"
     else:
         reason = f"not worth it: it pays from run {first} on, and {runs} are expected, {terms_said}"
     share = float(saving(careful, runs)) if runs else 0.0
@@ -211,8 +210,8 @@ class Savings(Response, kw_only=True):
     def explain(self) -> str:
         """One paragraph, in which no percentage stands without its terms."""
         said = [
-            f"{self.runs} runs cost {dollars(self.spent_nanousd)} in all{self._instead()}.",
-            f"Of it, {', '.join(f'{name} {dollars(amount)}' for name, amount in self._parts())}.",
+            f"{self.runs} runs cost {amount(self.spent_nanousd)} in all{self._instead()}.",
+            f"Of it, {', '.join(f'{name} {amount(nanousd)}' for name, nanousd in self._parts())}.",
             self._per_accepted(),
         ]
         if self.headline != "none":
@@ -228,7 +227,7 @@ class Savings(Response, kw_only=True):
             return "; what the smart model would have cost is not known, so no saving is stated"
         ratio = "no model paid for" if self.r is None else f"r = {self.r:.1f}"
         return (
-            f" instead of {dollars(line.smart_nanousd)} by {self.smart_model or 'the smart model'}: "
+            f" instead of {amount(line.smart_nanousd)} by {self.smart_model or 'the smart model'}: "
             f"{_percent(line.saving)} saved, {self._basis()}, with {ratio}, e = {_percent(self.e)} escalated, "
             f"v = {_percent(self.v or 0.0)} verification and a = {_percent(self.a)} audited"
         )
@@ -254,7 +253,7 @@ class Savings(Response, kw_only=True):
     def _per_accepted(self) -> str:
         if self.per_accepted_nanousd is None:
             return "No result was accepted."
-        return f"Each of {self.accepted} accepted results cost {dollars(self.per_accepted_nanousd)}."
+        return f"Each of {self.accepted} accepted results cost {amount(self.per_accepted_nanousd)}."
 
 
 def report(spending: Spending, pairs: Sequence[Pair] = ()) -> Savings:
@@ -366,11 +365,10 @@ def ratio_of_means(numerators: Sequence[int], denominators: Sequence[int], level
     return Ratio(value, bounds.Interval((float(b) - root) / float(a), (float(b) + root) / float(a)))
 
 
-def dollars(nanousd: Fraction | int) -> str:
-    """An amount to the nano-dollar, with at least cents: $0.02, $4.00, $0.000000001."""
-    whole, rest = divmod(abs(round(nanousd)), NANO)
-    places = f"{rest:0{_NANO_PLACES}d}".rstrip("0").ljust(_CENT_PLACES, "0")
-    return f"{'-' if nanousd < 0 else ''}${whole:,}.{places}"
+def amount(nanousd: Fraction | int) -> str:
+    """For people, to the nano-dollar, with its sign: `-$0.02`."""
+    whole = round(nanousd)
+    return f"{'-' if whole < 0 else ''}{dollars(abs(whole))}"
 
 
 def _percent(share: float) -> str:

@@ -137,7 +137,7 @@ def _what_there_is(found: Any) -> str:
 def _first(match: re.Match[str]) -> str:
     if match["root"] not in (INPUTS, STEPS):
         return ""
-    parts = _PARTS.findall(match["path"])
+    parts: list[str] = _PARTS.findall(match["path"])
     if not parts:
         return ""
     return parts[0][2:-2] if parts[0].startswith('["') else parts[0].strip(".[]")

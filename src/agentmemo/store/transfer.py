@@ -168,6 +168,14 @@ TABLES = (
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
     _table("policy", "id", "workspace kind name version current live document author comment at"),
+    _table("workflow", "id", "workspace name versions current words created_at"),
+    _table(
+        "workflow_version",
+        "id",
+        "workflow number version state description designed_by parent changes untrusted author created_at"
+        " state_changed_at size codec value blob",
+    ),
+    _table("workflow_word", "workspace word workflow", "count", texts=("word",)),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
 # What the databases have besides, and why no copy needs it.

@@ -51,6 +51,8 @@ from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL, WorkflowDocume
 
 F = TypeVar("F", bound=Callable[..., Any])
 WAIT_SECONDS = 30.0
+# What no worker can do is not tried again at once: a tool or a model may be missing everywhere.
+AGAIN_SECONDS = 10.0
 
 
 class AsyncExecutions:
@@ -394,7 +396,8 @@ class AsyncExecutions:
         if epoch is None or isinstance(error, LeaseLost):
             self._let_go(handle)
             return
-        request = ReleaseRun(run=handle, error=summary_of(error) if isinstance(error, Exception) else None)
+        said = summary_of(error) if isinstance(error, Exception) else None
+        request = ReleaseRun(run=handle, error=said, retry_after_seconds=AGAIN_SECONDS if said else 0.0)
         with suppress(Error):
             await self._under_claim(handle, request)
         self._let_go(handle)
