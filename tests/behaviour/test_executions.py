@@ -18,7 +18,11 @@ REVIEW = {
             "id": "look",
             "instruction": "Review {$inputs.number}: {$steps.fetch.output}",
             "input": {"diff": "$steps.fetch.output"},
-            "output_schema": {"type": "object", "required": ["risk"], "properties": {"risk": {"enum": ["low", "high"]}}},
+            "output_schema": {
+                "type": "object",
+                "required": ["risk"],
+                "properties": {"risk": {"enum": ["low", "high"]}},
+            },
             "ladder": ["small", "large"],
         },
         {
@@ -48,7 +52,9 @@ def steps(agent, execution):
 
 def test_a_workflow_is_executed_by_tools_and_models(agent):
     made(agent)
-    models = with_models(agent, {"small": lambda _: {"risk": "low"}, "large": lambda step: {"risk": step.input["diff"]}})
+    models = with_models(
+        agent, {"small": lambda _: {"risk": "low"}, "large": lambda step: {"risk": step.input["diff"]}}
+    )
 
     @agent.tool(effect="read")
     def fetch_diff(number: int) -> str:
@@ -285,7 +291,10 @@ def test_a_killed_execution_goes_on_where_it_was(surface, agent, plane):
 
 
 def test_an_effect_that_may_have_happened_is_put_to_a_person(surface, agent, plane):
-    document = {"steps": [{"id": "pay", "kind": "tool", "tool": "pay", "effect": "write"}], "output": "$steps.pay.output"}
+    document = {
+        "steps": [{"id": "pay", "kind": "tool", "tool": "pay", "effect": "write"}],
+        "output": "$steps.pay.output",
+    }
     made(agent, document, "pay")
     paid = []
 
@@ -305,7 +314,13 @@ def test_what_models_cost_is_in_the_ledger(agent):
     with_models(agent, {"large": lambda _: {"risk": "low"}})
     done = agent.workflows.execute("review", number=7)
     (row,) = agent.ledger.list(run=done.id)
-    assert (row.state, row.workflow, row.version, row.step, row.role) == ("settled", "review", done.version, "look", "execute")
+    assert (row.state, row.workflow, row.version, row.step, row.role) == (
+        "settled",
+        "review",
+        done.version,
+        "look",
+        "execute",
+    )
     assert row.nanousd is None  # nobody knows what a scripted model costs, and that is not zero
 
 
@@ -326,8 +341,12 @@ def test_checks_by_tools_and_by_other_models(agent, kind):
     step = ONE["steps"][0] | {"checks": [check]}
     made(agent, {"steps": [step]}, "one")
     answers = iter(["bad", "good"])
-    agent.workflows.register(lambda output, input: {"passed": output == "good", "detail": "not good"}, "is_good", "read")
-    models = with_models(agent, {"small": lambda _: {"passed": False, "detail": "no"}, "large": lambda _: next(answers)})
+    agent.workflows.register(
+        lambda output, input: {"passed": output == "good", "detail": "not good"}, "is_good", "read"
+    )
+    models = with_models(
+        agent, {"small": lambda _: {"passed": False, "detail": "no"}, "large": lambda _: next(answers)}
+    )
     done = agent.workflows.execute("one", word="x")
     if kind == "tool":
         assert done.result == "good"

@@ -55,6 +55,7 @@ RENAMED = {
     "ledger.totals": {"agent": "by_agent"},
     "guard.check": {"annotations": "reversible", "run": None, "name": None, "key": None},
     "webhook.create": {"agent": "for_agent"},
+    "workflow.create": {"document": "file", "untrusted": None},
     "webhook.delete": {"id": "webhook"},
 }
 # Commands that read all pages have no cursor.
@@ -191,6 +192,14 @@ SAMPLES = {
     "policy list": [],
     "policy versions": ["rules", "default"],
     "policy delete": ["rules", "default"],
+    "workflow create": ["workflow.json"],
+    "workflow get": ["review"],
+    "workflow list": [],
+    "workflow search": ["review it"],
+    "workflow versions": ["review"],
+    "workflow diff": ["review", "1", "2"],
+    "workflow promote": ["review", "1"],
+    "workflow schema": [],
     "report attention": [],
     "report oversight": [],
     "events list": [],
@@ -220,6 +229,8 @@ SAMPLES = {
 def test_the_command_performs_its_operation_through_the_door_cli(cli, performed, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rules.json").write_text('{"rules": []}', encoding="utf-8")
+    workflow = '{"name": "review", "designed_by": "opus-4", "steps": "Review it"}'
+    (tmp_path / "workflow.json").write_text(workflow, encoding="utf-8")
     result = cli(*VERBS[name].split(), *SAMPLES[VERBS[name]], "--agent", "tester")
     assert [(operation.name, caller.door) for operation, caller, _ in performed] == [(name, "cli")]
     # Without contacts and rules oversight is not set up.
