@@ -40,6 +40,10 @@ def _created(world):
     world.call("workflow.create", workflow_versions.CreateWorkflow(document=DOCUMENT))
 
 
+def _resumption(world, made):
+    return executions.ResumeExecution(execution=made.id, worker=world.worker)
+
+
 def _started(world):
     _created(world)
     return world.call("workflow.start", executions.StartExecution(name="w", worker=world.worker, key="k"))

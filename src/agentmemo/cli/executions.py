@@ -25,6 +25,7 @@ Handle = Annotated[str, Parameter(name="EXECUTION", help="Its handle, as `start`
 Inputs = Annotated[Json | None, Parameter(help="Its inputs: a JSON object, @FILE, or - for standard input.")]
 Key = Annotated[str | None, Parameter(help="The same key again is the same execution.")]
 Version = Annotated[str | None, Parameter(help="Of this version: digits of its hash, its number, or a state.")]
+Output = Annotated[Json | None, Parameter(help="Its output: JSON, or plain text; @FILE; - for standard input.")]
 Tools = Annotated[
     Sequence[str], flag("A tool: MODULE:FUNCTION, or MODULE:FUNCTION:EFFECT (none, read, write, irreversible).")
 ]
@@ -90,9 +91,7 @@ def next_(
 def submit(
     execution: Handle,
     step: Annotated[str, Parameter(help="The step, as `next_step` names it.")],
-    result: Annotated[
-        Json | None, Parameter(help="Its output: JSON, or plain text; @FILE; - for standard input.")
-    ] = None,
+    result: Output = None,
     /,
     *,
     attempt: Annotated[int | None, Parameter(help="Which attempt it is; the current one without.")] = None,

@@ -151,8 +151,8 @@ TABLES = (
         "usage",
         "id",
         "handle workspace digest state role agent workflow version run step attempt rung epoch model model_served"
-        " input_max output_max input_tokens cached_input_tokens cache_write_tokens output_tokens price served_price worst_nanousd"
-        " nanousd counted_nanousd source request_id outcome at ended_at",
+        " input_max output_max input_tokens cached_input_tokens cache_write_tokens output_tokens price served_price"
+        " worst_nanousd nanousd counted_nanousd source request_id outcome at ended_at",
     ),
     _table("ledger_cap", "workspace scope per", "nanousd author at", texts=("scope", "per")),
     _table("ledger_spent", "workspace scope per period", "nanousd tokens", texts=("scope", "per", "period")),
