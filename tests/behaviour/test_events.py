@@ -314,10 +314,7 @@ SCENARIOS = {
         of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
         ["policy.delete"],
     ),
-    "guard.check": (
-        of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)),
-        ["guard.check"],
-    ),
+    "guard.check": (of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)), ["guard.check"]),
     "guard.promote": (
         of("guard.promote", lambda _w, f: precedents.PromotePrecedent(precedent=f), World.precedent),
         ["policy.set"],
