@@ -71,6 +71,7 @@ VERBS: dict[str, str] = {
     "ledger.list": "ledger list",
     "ledger.get": "ledger get",
     "ledger.totals": "ledger totals",
+    "ledger.savings": "report savings",
     "ledger.cap": "ledger cap",
     "ledger.caps": "ledger caps",
     "webhook.create": "webhook create",

@@ -216,6 +216,20 @@ class Totals(Response, kw_only=True):
     whole: Total
 
 
+class GetSavings(Request, kw_only=True):
+    """What a workflow saves. `smart_model` is what every run would be done with instead: else the one that designed it.
+
+    `design_nanousd` is what its design cost, where the ledger has no call of it.
+    """
+
+    workflow: str
+    version: str | None = None
+    smart_model: str | None = None
+    design_nanousd: Nanousd | None = None
+    since: int | None = None
+    until: int | None = None
+
+
 class SetCap(Request, kw_only=True):
     """Bound what is spent: on the `workspace`, `agent:NAME`, `workflow:NAME` or `run:ID`. None lifts it."""
 
@@ -297,9 +311,3 @@ def check_scope(scope: str) -> None:
 
 def tokens_of(usage: Usage | None) -> int:
     return usage.input_tokens + usage.output_tokens if usage else 0
-
-
-def dollars(nanousd: int) -> str:
-    """For people, exact: `$0.02`, `$12.000000001`."""
-    whole, part = divmod(nanousd, 1_000_000_000)
-    return f"${whole}.{f'{part:09d}'.rstrip('0'):0<2}"

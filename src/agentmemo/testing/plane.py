@@ -140,6 +140,7 @@ class ManualPlane:
             for worker in link.workers:
                 engine.presence.abandon(worker)
         engine.presence.abandon(engine.incarnation)
+        engine.judge.close()
         engine.database.close()
         self._links.clear()
         people = [person.connection for person in self._people]
