@@ -23,7 +23,7 @@ EDGE_CASES = """
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, agentmemo.connect(folder, agent="designer") as agent:
+    with tempfile.TemporaryDirectory() as folder, agentmemo.connect() as agent:
         first = agent.workflows.create(
             name="code-review",
             steps=STEPS,
