@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import apsw
+import execution_calls
 import ledger_calls
 import psycopg
 import pytest
@@ -386,6 +387,7 @@ SCENARIOS = (
     }
     | ledger_calls.scenarios(of)
     | workflow_calls.scenarios(of)
+    | execution_calls.scenarios(of)
 )
 # What changes leases only, and so leaves no event.
 LIVENESS = {
