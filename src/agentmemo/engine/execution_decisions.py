@@ -19,7 +19,7 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
 from agentmemo.model.values import encode_sorted
-from agentmemo.model.workflows import LLM, TOOL, Step
+from agentmemo.model.workflows import LLM, RETIRED, TOOL, Step
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.blobs import NOTHING, Packed
@@ -106,6 +106,11 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
     if known is not None:
         return _look_at_resumption(tx, call, known.handle, request.models)
     version, document = find(tx, call, request.name, request.version)
+    if version.state == RETIRED and request.version is None:
+        raise InvalidTransition(
+            f"Every version of the workflow {request.name} is retired.",
+            next_call=f"Name the one to execute all the same, such as version={version.number}.",
+        )
     inputs = request.inputs.original or {}
     problems = call.engine.judge.problems(Acceptance(schema=document.inputs), inputs, None) if document.inputs else []
     if problems:

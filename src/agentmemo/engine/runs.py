@@ -16,6 +16,7 @@ from agentmemo.engine.handoff_ends import cancel_run, end_run
 from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied, RunHeld
 from agentmemo.model import runs as model
+from agentmemo.model.executions import is_execution
 from agentmemo.model.handoffs import CLAIMED, ENDED, handoff_of_run
 from agentmemo.model.state import check_name
 from agentmemo.model.values import encode_sorted
@@ -33,6 +34,7 @@ def start(tx: Transaction, call: Call, request: model.StartRun) -> model.Claimed
     """Open a run: create it, continue it, take it over from the dead, or replay it. Idempotent by key."""
     check_new(request.name, request.key, request.max_attempts)
     check_handoff(tx, call, request.name, request.key)
+    check_execution(request.name)
     found = rows.find(tx, call.workspace, request.name, request.key) if request.key is not None else None
     if found is None:
         run = create(
@@ -132,6 +134,16 @@ def check_handoff(tx: Transaction, call: Call, name: str, key: str | None) -> No
             why="Whoever takes the handoff over goes on from the run's steps.",
             next_call="Claim the handoff and work on it: handoff.work(handler).",
             details={"handoff": handoff},
+        )
+
+
+def check_execution(name: str) -> None:
+    """The run of an execution is opened as one only: its steps are those of its document."""
+    if is_execution(name):
+        raise InvalidInput(
+            f"The run name {name!r} belongs to the execution of a workflow.",
+            why="Its steps are those of its document, each checked before it is kept.",
+            next_call="Start it with workflows.start(...), or go on with workflows.resume(id).",
         )
 
 
@@ -259,6 +271,7 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
     key = request.key or f"{stem}~{ids.mint('run', tx.now)[4:]}"
     check_new(source.name, key, source.max_attempts)
     check_handoff(tx, call, source.name, key)
+    check_execution(source.name)
     if rows.find(tx, call.workspace, source.name, key):
         raise InvalidTransition(f"The key {key!r} of {source.name} is taken.", next_call="Fork under another key.")
     return changed(tx, call, fork_of(tx, call, source, key, before, reason=request.reason))
