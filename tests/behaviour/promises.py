@@ -192,6 +192,9 @@ PROMISES = {
     "escalation.route": Promise("The next people are told until somebody takes it.", ESCALATIONS),
     "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
     "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
+    "escalation.inhibition": Promise(
+        "Of what follows from another question people are told when that is over.", ESCALATIONS
+    ),
     "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
     "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
     "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),

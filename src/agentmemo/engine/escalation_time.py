@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, notifications, policies
+from agentmemo.engine import audit, escalation_delivery, inhibition, notifications, policies
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import existing, policy_of
 from agentmemo.model import escalation_rules as rules
@@ -93,10 +95,17 @@ def steps_of(tx: Transaction, call: Call, route: str) -> list[float]:
 
 def tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, step: int) -> None:
     """Tell the people of one step of its route; the same occasion again tells nobody twice."""
-    if not _is_silenced(tx, call, row):
-        route = policy_of(row).route
+    if not _is_muted(tx, call, row):
+        _tell(tx, call, row, occasion, [step])
+
+
+def _tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, steps: Iterable[int]) -> None:
+    route = policy_of(row).route
+    latest = rules.warning_at(row.created_at, row.deadline, rules.WARNINGS[-1])
+    group = policies.group_of(tx, call.workspace, route, _subject(tx, call, row), latest)
+    for step in steps:
         told = policies.recipients(tx, call, route, step, tx.now, severity=row.severity)
-        notifications.enqueue(tx, call, row.id, occasion, told)
+        notifications.enqueue(tx, call, row.id, occasion, told, group)
 
 
 def _once_more(row: rows.EscalationRow) -> str:
@@ -106,21 +115,27 @@ def _once_more(row: rows.EscalationRow) -> str:
 
 def told_all(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str) -> None:
     """Tell everybody on the way up to where it has climbed."""
-    steps = len(steps_of(tx, call, policy_of(row).route))
-    for step in range(min(steps, max(1, row.climb))):
-        tell(tx, call, row, occasion, step)
+    if not _is_muted(tx, call, row):
+        steps = len(steps_of(tx, call, policy_of(row).route))
+        _tell(tx, call, row, occasion, range(min(steps, max(1, row.climb))))
 
 
-def _is_silenced(tx: Transaction, call: Call, row: rows.EscalationRow) -> bool:
+def _is_muted(tx: Transaction, call: Call, row: rows.EscalationRow) -> bool:
+    subject = _subject(tx, call, row)
+    return policies.silenced(tx, call, subject, tx.now) is not None or _is_inhibited(tx, call, row, subject)
+
+
+def _is_inhibited(tx: Transaction, call: Call, row: rows.EscalationRow, subject: policy_model.Subject) -> bool:
+    """Whether another question keeps people from hearing of it; not near its end, so that none ends unheard of."""
+    if rules.warning_at(row.created_at, row.deadline, rules.WARNINGS[-1]) <= tx.now:
+        return False
+    ruled = policies.all_of(tx, call.workspace, policy_model.INHIBITION)
+    return bool(ruled) and inhibition.apply(tx, call, row, subject, ruled)
+
+
+def _subject(tx: Transaction, call: Call, row: rows.EscalationRow) -> policy_model.Subject:
     run = run_rows.get(tx, call.workspace, row.run) if row.run else None
-    subject = policy_model.Subject(
-        kind=row.kind,
-        severity=row.severity,
-        asker=call.engine.names.actor_name(tx, call.workspace, row.asker),
-        run=run.name if run else None,
-        collapse_key=row.collapse_key,
-    )
-    return policies.silenced(tx, call, subject, tx.now) is not None
+    return inhibition.subject_of(tx, call, row, run.name if run else None)
 
 
 def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
@@ -129,7 +144,7 @@ def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.Escalati
     delays = steps_of(tx, call, policy.route)
     step = row.climb % len(delays)
     last = len(delays) * (policy.repeats + 1)
-    if row.climb > last:
+    if row.climb > last or _is_inhibited(tx, call, row, _subject(tx, call, row)):
         return change(tx, call, row._replace(climb_at=None))
     if row.climb == last:
         return _exhaust(tx, call, row)
@@ -206,6 +221,8 @@ def _warn(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
                     row.climb % len(steps_of(tx, call, policy_of(row).route)),
                 )
             else:
+                if row.inhibited_by is not None:
+                    inhibition.free_one(tx, call, row, "its time is nearly over")
                 told_all(tx, call, row, f"{percent} %{_once_more(row)}")
 
 

@@ -125,7 +125,7 @@ def _again(
         held(tx, call, request.run)
         escalation_delivery.apply(tx, call, row, waiter)
     if made.answer is None:
-        made = msgspec.structs.replace(made, answer=escalation_delivery.no_answer(row, ""))
+        made = msgspec.structs.replace(made, answer=escalation_delivery.no_answer(row))
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentmemo.clock import SECOND, iso
-from agentmemo.engine import audit
+from agentmemo.engine import audit, inhibition
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.state import check_limit
 from agentmemo.engine.webhooks import person_secret_of
@@ -183,6 +183,16 @@ def silenced(tx: Transaction, call: Call, subject: model.Subject, now: int) -> s
     return None
 
 
+def group_of(tx: Transaction, workspace: int, route: str, subject: model.Subject, latest: int) -> model.Group | None:
+    """With which others a question is told, by its route; not later than at a time in any case."""
+    found = route_of(tx, workspace, route)
+    key = model.group_of(found.group_by, subject) if found else None
+    if found is None or key is None:
+        return None
+    wait, interval = found.group_wait_seconds, found.group_interval_seconds
+    return model.Group(key, round(wait * SECOND), round(interval * SECOND), latest)
+
+
 def deadline_of(tx: Transaction, workspace: int, severity: model.Severity, start: int) -> int | None:
     """When the fallback is taken by a severity's policy, in working hours where it says so; None where it says none."""
     if severity.deadline_working_hours is None:
@@ -236,6 +246,8 @@ def _append(
         author=call.actor,
         comment=request.comment,
     )
+    if kind == model.INHIBITION:
+        inhibition.free(tx, call, f"the rule {name!r} was changed")
     return _view(tx, call, row)
 
 

@@ -2,21 +2,50 @@
 
 -- name: notification_add
 INSERT INTO notification (id, workspace, escalation, occasion, person, channel, address, carries, state, next_at,
-    created_at)
-SELECT :id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :now, :now
+    created_at, grouping)
+SELECT :id, :workspace, :escalation, :occasion, :person, :channel, :address, :carries, 'queued', :next_at, :now, :grouping
 FROM escalation WHERE id = :escalation AND ended_at IS NULL
 ON CONFLICT (escalation, occasion, person, channel, address) DO NOTHING;
 
 -- name: notification_due
 SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
-    n.attempts, n.provider, e.ended_at
+    n.attempts, n.provider, e.ended_at, n.grouping, n.lead
 FROM notification n JOIN escalation e ON e.id = n.escalation
 WHERE n.next_at <= :now ORDER BY n.next_at, n.id LIMIT :limit;
 
 -- name: notification_get
 SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
-    n.attempts, n.provider, e.ended_at
+    n.attempts, n.provider, e.ended_at, n.grouping, n.lead
 FROM notification n JOIN escalation e ON e.id = n.escalation WHERE n.id = :id;
+
+-- When those of a group are sent that wait for it, and when the last ones were.
+-- name: notification_group
+SELECT min(CASE WHEN state = 'queued' AND attempts = 0 THEN next_at END), max(sent_at) FROM notification
+WHERE workspace = :workspace AND grouping = :grouping AND person = :person AND channel = :channel AND address = :address;
+
+-- name: notification_group_by
+UPDATE notification SET next_at = :at
+WHERE workspace = :workspace AND grouping = :grouping AND person = :person AND channel = :channel AND address = :address
+    AND state = 'queued' AND attempts = 0 AND next_at > :at;
+
+-- What goes out together with one that is due: of a group whatever is due, of what was sent the same message.
+-- name: notification_beside
+SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
+    n.attempts, n.provider, e.ended_at, n.grouping, n.lead
+FROM notification n JOIN escalation e ON e.id = n.escalation
+WHERE n.workspace = :workspace AND n.grouping = :grouping AND n.person = :person AND n.channel = :channel
+    AND n.address = :address AND n.state = :state AND n.next_at <= :now AND n.id <> :id
+    AND (n.state = 'queued' OR n.lead = :lead)
+ORDER BY n.next_at, n.id LIMIT :limit;
+
+-- name: notification_led
+SELECT n.workspace, n.id, n.escalation, e.handle, n.occasion, n.person, n.channel, n.address, n.carries, n.state,
+    n.attempts, n.provider, e.ended_at, n.grouping, n.lead
+FROM notification n JOIN escalation e ON e.id = n.escalation
+WHERE n.workspace = :workspace AND n.grouping = :grouping AND n.person = :person AND n.lead = :lead ORDER BY n.id;
+
+-- name: notification_lead; by id
+UPDATE notification SET lead = :lead WHERE id = :id;
 
 -- Whoever takes it first sends it; after next_at it is anybody's again.
 -- name: notification_take
