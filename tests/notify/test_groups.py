@@ -80,7 +80,8 @@ def test_questions_of_one_group_are_one_message(plane):
     assert office.questions() == [["Disk full on a?", "Disk full on b?"]]
     (message,) = office.outbox.sent
     links = {message.answer_url, message.others[0].answer_url}
-    assert len(links) == 2 and all(link.startswith("https://memo.example.org/answer/") for link in links)
+    assert len(links) == 2
+    assert all(link.startswith("https://memo.example.org/answer/") for link in links)
     office.pass_(10)
     assert office.questions()[1:] == [["Ship it?"]]
     # Those that come later wait for the next message of their group.
@@ -147,5 +148,6 @@ def test_every_channel_shows_each_question(plane):
     mail = forms.mail(message)
     for text in (mail.text, mail.html, str(forms.slack(message)), forms.webhook(message).decode()):
         assert all(each.answer_url in text for each in (message, *message.others))
-    assert "&lt;b&gt;Disk" in mail.html and "<b>Disk" not in mail.html
+    assert "&lt;b&gt;Disk" in mail.html
+    assert "<b>Disk" not in mail.html
     assert "click" not in forms.ntfy(message, "topic")

@@ -1,5 +1,4 @@
-"""Webhooks: where an agent is told over HTTP of work that is offered to it, and of what came of what it handed over or
-asked a person.
+"""Webhooks: where an agent is told over HTTP of work offered to it, and of what came of what it handed over or asked.
 
 Messages, headers and signatures are those of Standard Webhooks (standardwebhooks.com, version 1).
 """

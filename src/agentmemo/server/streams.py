@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from agentmemo.engine.handlers import ENDED, PEEKS, is_ready
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model.access import Caller
 from agentmemo.server import problems
-from agentmemo.server.decoding import Receive
+from agentmemo.server.decoding import Disconnected, Receive
 from agentmemo.server.routes import Route
 from agentmemo.server.waiting import Hub
 from agentmemo.store import access as access_rows
@@ -45,12 +45,17 @@ class Batch(NamedTuple):
     ended: bool = False
 
 
-async def long_poll(engine: Engine, hub: Hub, route: Route, caller: Caller, request: Any) -> Any:
-    """Perform until there is something to say, `wait_seconds` are over, or the server stops."""
+async def long_poll(
+    engine: Engine, hub: Hub, route: Route, caller: Caller, request: Any, gone: asyncio.Future[None] | None = None
+) -> Any:
+    """Perform until there is something to say, `wait_seconds` are over, or the server stops.
+
+    `gone` is done once the caller has hung up: nothing is performed for it any more. Raises Disconnected then.
+    """
     seconds = min(request.wait_seconds, engine.settings.wait_seconds_max)
     once = msgspec.structs.replace(request, wait_seconds=0.0)
     if route.operation.name not in PEEKS:
-        return await _poll(engine, hub, route, caller, once, seconds)
+        return await _poll(engine, hub, route, caller, once, seconds, gone)
     answer = await perform(engine, route.operation, caller, once)
     if is_ready(route.operation, once, answer):
         return answer
@@ -58,21 +63,44 @@ async def long_poll(engine: Engine, hub: Hub, route: Route, caller: Caller, requ
     end = loop.time() + seconds
     try:
         async with in_line(engine, route.operation, caller, once, end):
-            return await _poll(engine, hub, route, caller, once, end - loop.time())
+            return await _poll(engine, hub, route, caller, once, end - loop.time(), gone)
     except TimeoutError:
         return answer
 
 
-async def _poll(engine: Engine, hub: Hub, route: Route, caller: Caller, once: Any, seconds: float) -> Any:
+async def _poll(
+    engine: Engine,
+    hub: Hub,
+    route: Route,
+    caller: Caller,
+    once: Any,
+    seconds: float,
+    gone: asyncio.Future[None] | None,
+) -> Any:
     end = monotonic() + seconds
     with hub:
         while True:
+            if gone is not None and gone.done():
+                raise Disconnected
             seen = hub.generation
             answer = await perform(engine, route.operation, caller, once)
             left = end - monotonic()
             if left <= 0 or hub.stopping or is_ready(route.operation, once, answer):
                 return answer
-            await _until_worth_asking(hub, seen, end, partial(is_worth_asking, engine, route.operation, caller, once))
+            ask = partial(is_worth_asking, engine, route.operation, caller, once)
+            await _unless_gone(_until_worth_asking(hub, seen, end, ask), gone)
+
+
+async def _unless_gone(waiting: Coroutine[Any, Any, None], gone: asyncio.Future[None] | None) -> None:
+    """Wait, but no longer than somebody is there to hear of it. Nothing is changed meanwhile."""
+    if gone is None:
+        return await waiting
+    work = asyncio.ensure_future(waiting)
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return work.result() if work.done() else None
+    finally:
+        work.cancel()
 
 
 async def _until_worth_asking(hub: Hub, seen: int, end: float, ask: Callable[[], Awaitable[bool]]) -> None:
@@ -189,7 +217,7 @@ class Stream:
         return Batch([(number, "handoff", handoff) for number, handoff in zip(numbers, found, strict=True)], newest)
 
     async def states(self, route: Route, request: Any, position: int | None) -> Batch:
-        """A run or handoff as it is, each time it changed; its ids are the times of change. Ends with it."""
+        """A run, handoff or escalation as it is, each time it changed; its ids are the times of change. Ends with it."""
         answer = await self._perform(route, msgspec.structs.replace(request, wait_seconds=0.0))
         ended = answer.state in ENDED
         if position is not None and answer.updated_at <= position:
@@ -212,6 +240,7 @@ _LOOKS = {
     "audit.events": Stream.trail,
     "run.get": Stream.states,
     "handoff.get": Stream.states,
+    "escalation.get": Stream.states,
     "handoff.pending": Stream.waiting,
     "handoff.notices": Stream.waiting,
 }
