@@ -216,3 +216,46 @@ def contact(person):
 
 def occasions(agent, asked, words):
     return [told.occasion for told in agent.escalations.get(asked.id).told if words in told.occasion]
+
+
+@promise("escalation.withdraw")
+def test_whoever_waits_is_told_why_a_question_was_taken_back(surface, plane, agent, ana):
+    """Also a run that was awake when it came: it gets the reason from the same call as any answer."""
+    with agent.run("deploy", "1") as run:
+        asked = agent.escalate(severity="high", reason="Go?", key="go", wait=False)
+        ana.escalations.withdraw(asked.id, "the release was called off")
+        answer = agent.escalate(severity="high", reason="Go?", key="go")
+        assert (answer.decision, answer.comment) == ("abort", "the release was called off")
+        run.complete(None)
+    outside = ask(agent, "And now?")
+    agent.escalations.withdraw(outside.id, "solved itself")
+    assert agent.escalations.wait(outside.id).comment == "solved itself"
+    assert agent.escalations.get(outside.id).ended_reason == "solved itself"
+
+
+@promise("escalation.refused")
+@pytest.mark.parametrize("key", ["failure:8f3a", "run:run_1:budget"])
+def test_the_planes_own_keys_are_nobody_elses(agent, key):
+    with pytest.raises(InvalidInput, match="the plane's own"):
+        ask(agent, collapse_key=key)
+
+
+@promise("escalation.route")
+def test_the_severity_rises_once_also_where_it_lapsed(surface, plane, agent, ana):
+    contact(ana)
+    asked = ask(agent, severity="medium", default="pause")
+    for _ in range(60):
+        plane.advance(3600)
+    seen = agent.escalations.get(asked.id)
+    assert seen.lapsed_at is not None
+    assert seen.severity == "high"
+    assert [event.operation for event in agent.audit.events()].count("escalation.raise") == 1
+
+
+@promise("escalation.replay")
+@pytest.mark.parametrize("name", ["escalate", "stuck", "escalate:load/1"])
+def test_no_step_has_the_place_of_a_question(surface, agent, name):
+    with agent.run("deploy", "1") as run:
+        with pytest.raises(InvalidInput, match="name of questions"):
+            run.step(name, lambda: 1, key="go")
+        run.complete(None)

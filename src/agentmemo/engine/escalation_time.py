@@ -139,7 +139,7 @@ def _subject(tx: Transaction, call: Call, row: rows.EscalationRow) -> policy_mod
 
 
 def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
-    """Tell the next step of the route; after the last one of the last round, the severity rises once."""
+    """Tell the next step of the route; after the last one of the last round, the severity rises, once for ever."""
     policy = policy_of(row)
     delays = steps_of(tx, call, policy.route)
     step = row.climb % len(delays)
@@ -158,18 +158,20 @@ def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.Escalati
 
 
 def _exhaust(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
-    rank = max(0, row.rank - 1)
-    audit.record(
-        tx,
-        call,
-        "escalation.raise",
-        {"kind": "escalation", "id": row.handle, "severity": model.SEVERITIES[rank]},
-        stream=row.handle,
-        reason="everybody on its route was told, and nobody took it",
-    )
-    # One further than the last step: whoever gives it back later does not raise it again.
-    raised = row._replace(climb=row.climb + 1, climb_at=None, rank=rank, severity=model.SEVERITIES[rank])
-    row = change(tx, call, raised)
+    # One further than the last step: whoever gives it back later does not come here again.
+    row = row._replace(climb=row.climb + 1, climb_at=None)
+    if not row.extended & rules.RAISED:
+        rank = max(0, row.rank - 1)
+        audit.record(
+            tx,
+            call,
+            "escalation.raise",
+            {"kind": "escalation", "id": row.handle, "severity": model.SEVERITIES[rank]},
+            stream=row.handle,
+            reason="everybody on its route was told, and nobody took it",
+        )
+        row = row._replace(rank=rank, severity=model.SEVERITIES[rank], extended=row.extended | rules.RAISED)
+    row = change(tx, call, row)
     told_all(tx, call, row, f"raised{_once_more(row)}")
     return row
 

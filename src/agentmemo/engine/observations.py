@@ -12,6 +12,7 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model import escalations as escalation_model
 from agentmemo.model import observations as model
 from agentmemo.model import stuck
+from agentmemo.model.runs import QUESTION_STEPS
 from agentmemo.model.values import encode
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
@@ -51,7 +52,7 @@ def observe(tx: Transaction, call: Call, request: model.ObserveCall) -> model.Ob
 
 def place_of(number: int) -> tuple[str, str]:
     """The name and key under which a run asks a person about its observation of this number."""
-    return "stuck", str(number)
+    return QUESTION_STEPS[1], str(number)
 
 
 def _known(tx: Transaction, call: Call, request: model.ObserveCall) -> model.Observed:

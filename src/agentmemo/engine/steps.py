@@ -120,7 +120,7 @@ def _is_result_of(found: rows.StepRow, request: model.FailStep, epoch: int) -> b
 
 
 def _check(name: str, key: str, effect: str) -> None:
-    check_name(name, "step name", model.NAME_MAX)
+    model.check_step_name(name)
     check_name(key, "step key", model.NAME_MAX)
     if effect not in model.EFFECTS:
         raise InvalidInput(f"Unknown effect {effect!r}.", next_call=f"Use one of: {', '.join(model.EFFECTS)}.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
+from agentmemo.api.operations import Operation
 from agentmemo.clock import monotonic
 from agentmemo.connect import in_line, is_worth_asking, perform
 from agentmemo.engine import audit
@@ -45,6 +45,24 @@ class Batch(NamedTuple):
     ended: bool = False
 
 
+class _Asked(NamedTuple):
+    """One request that waits, performed again and again."""
+
+    engine: Engine
+    operation: Operation
+    caller: Caller
+    request: Any
+
+    async def perform(self) -> Any:
+        return await perform(self.engine, self.operation, self.caller, self.request)
+
+    async def is_worth_asking(self) -> bool:
+        return await is_worth_asking(self.engine, self.operation, self.caller, self.request)
+
+    def is_ready(self, answer: Any) -> bool:
+        return is_ready(self.operation, self.request, answer)
+
+
 async def long_poll(
     engine: Engine, hub: Hub, route: Route, caller: Caller, request: Any, gone: asyncio.Future[None] | None = None
 ) -> Any:
@@ -52,43 +70,32 @@ async def long_poll(
 
     `gone` is done once the caller has hung up: nothing is performed for it any more. Raises Disconnected then.
     """
-    seconds = min(request.wait_seconds, engine.settings.wait_seconds_max)
+    end = monotonic() + min(request.wait_seconds, engine.settings.wait_seconds_max)
     once = msgspec.structs.replace(request, wait_seconds=0.0)
+    asked = _Asked(engine, route.operation, caller, once)
     if route.operation.name not in PEEKS:
-        return await _poll(engine, hub, route, caller, once, seconds, gone)
-    answer = await perform(engine, route.operation, caller, once)
-    if is_ready(route.operation, once, answer):
+        return await _poll(hub, asked, end, gone)
+    answer = await asked.perform()
+    if asked.is_ready(answer):
         return answer
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    in_time = asyncio.get_running_loop().time() + end - monotonic()
     try:
-        async with in_line(engine, route.operation, caller, once, end):
-            return await _poll(engine, hub, route, caller, once, end - loop.time(), gone)
+        async with in_line(engine, route.operation, caller, once, in_time):
+            return await _poll(hub, asked, end, gone)
     except TimeoutError:
         return answer
 
 
-async def _poll(
-    engine: Engine,
-    hub: Hub,
-    route: Route,
-    caller: Caller,
-    once: Any,
-    seconds: float,
-    gone: asyncio.Future[None] | None,
-) -> Any:
-    end = monotonic() + seconds
+async def _poll(hub: Hub, asked: _Asked, end: float, gone: asyncio.Future[None] | None) -> Any:
     with hub:
         while True:
             if gone is not None and gone.done():
                 raise Disconnected
             seen = hub.generation
-            answer = await perform(engine, route.operation, caller, once)
-            left = end - monotonic()
-            if left <= 0 or hub.stopping or is_ready(route.operation, once, answer):
+            answer = await asked.perform()
+            if end - monotonic() <= 0 or hub.stopping or asked.is_ready(answer):
                 return answer
-            ask = partial(is_worth_asking, engine, route.operation, caller, once)
-            await _unless_gone(_until_worth_asking(hub, seen, end, ask), gone)
+            await _unless_gone(_until_worth_asking(hub, seen, end, asked), gone)
 
 
 async def _unless_gone(waiting: Coroutine[Any, Any, None], gone: asyncio.Future[None] | None) -> None:
@@ -103,11 +110,11 @@ async def _unless_gone(waiting: Coroutine[Any, Any, None], gone: asyncio.Future[
         work.cancel()
 
 
-async def _until_worth_asking(hub: Hub, seen: int, end: float, ask: Callable[[], Awaitable[bool]]) -> None:
+async def _until_worth_asking(hub: Hub, seen: int, end: float, asked: _Asked) -> None:
     """Until a commit of anybody's may have changed the answer, the time is over, or the server stops."""
     while (left := end - monotonic()) > 0 and await hub.changed_since(seen, left):
         seen = hub.generation  # before asking: what is committed meanwhile is seen then or looked at again
-        if await ask():
+        if await asked.is_worth_asking():
             return
 
 
@@ -217,7 +224,7 @@ class Stream:
         return Batch([(number, "handoff", handoff) for number, handoff in zip(numbers, found, strict=True)], newest)
 
     async def states(self, route: Route, request: Any, position: int | None) -> Batch:
-        """A run, handoff or escalation as it is, each time it changed; its ids are the times of change. Ends with it."""
+        """A run, handoff or escalation as it is, each time it changed; its ids are the times. Ends with it."""
         answer = await self._perform(route, msgspec.structs.replace(request, wait_seconds=0.0))
         ended = answer.state in ENDED
         if position is not None and answer.updated_at <= position:

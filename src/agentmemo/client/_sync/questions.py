@@ -19,7 +19,7 @@ from agentmemo.model.escalations import REASON_MAX, Answer, CreateEscalation, Es
 from agentmemo.model.stuck import ESCALATE, OK
 from agentmemo.model.values import encode
 
-STUCK = "stuck"
+ASK, STUCK = model.QUESTION_STEPS
 LABEL_MAX = 80
 
 
@@ -33,8 +33,8 @@ class Questions(ABC):
     def ask(self, request: CreateEscalation) -> Answer | Escalation:
         """A question at this place of the run: `agent.escalate`. On replay its answer is there, and nobody is asked."""
         step = current.get()
-        name, key = step.place_of_question() if step else ("escalate", "")
-        return self._ask_at(name, request.key or key or self._next_occurrence("escalate"), request)
+        name, key = step.place_of_question() if step else (ASK, "")
+        return self._ask_at(name, request.key or key or self._next_occurrence(ASK), request)
 
     def observe(
         self,

@@ -140,6 +140,8 @@ class Run(Questions):
         if key == "":
             raise InvalidInput("A step's key is not empty.", next_call="Leave it out to use the occurrence.")
 
+        model.check_step_name(name)
+
         def described(target: Callable[..., Any], given: tuple[Any, ...]) -> StepCall:
             kind = describe(target).returns if returns is _UNSET else returns
             return StepCall(
