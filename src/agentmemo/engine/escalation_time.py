@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, escalation_delivery, inhibition, notifications, policies
 from agentmemo.engine.call import Call
@@ -76,15 +75,21 @@ def next_due(row: rows.EscalationRow) -> int:
 def policy_for(tx: Transaction, call: Call, severity: str, route: str) -> tuple[rules.Policy, int]:
     """The timers of a severity as people ruled them, and the deadline that follows."""
     ruled = policies.current(tx, call.workspace, policy_model.SEVERITY, severity)
+    document: policy_model.Severity = ruled.document if ruled else policy_model.Severity()
     path = policies.route_of(tx, call.workspace, route)
     policy = msgspec.structs.replace(rules.POLICIES[severity], route=route)
     if path is not None:
         policy = msgspec.structs.replace(policy, repeats=path.repeats)
-    if ruled is None:
-        return policy, rules.deadline_of(policy, tx.now)
-    document: policy_model.Severity = ruled.document
+    hours = None
+    if severity in rules.IN_WORKING_HOURS:
+        # The plane's own times; those that people ruled in seconds are meant as they are.
+        hours = policies.working_schedule(tx, call.workspace, document, path)
+        policy = msgspec.structs.replace(policy, schedule=hours if document.step_seconds is None else None)
     policy = rules.ruled_policy(policy, document)
-    return policy, policies.deadline_of(tx, call.workspace, document, tx.now) or rules.deadline_of(policy, tx.now)
+    deadline = policies.deadline_of(tx, call.workspace, document, tx.now)
+    if deadline is None:
+        deadline = policies.later(tx, call.workspace, tx.now, policy.deadline_seconds, hours)
+    return policy, deadline
 
 
 def steps_of(tx: Transaction, call: Call, route: str) -> list[float]:
@@ -150,11 +155,14 @@ def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.Escalati
         return _exhaust(tx, call, row)
     tell(tx, call, row, f"step {row.climb + 1}{_once_more(row)}", step)
     climbed = row.climb + 1
-    after = delays[climbed % len(delays)] or policy.climb_seconds
+    after = delays[climbed % len(delays)]
+    climb_at = policies.later(
+        tx, call.workspace, tx.now, after or policy.climb_seconds, None if after else policy.schedule
+    )
     audit.record(
         tx, call, "escalation.climb", {"kind": "escalation", "id": row.handle}, stream=row.handle, count=climbed
     )
-    return change(tx, call, row._replace(climb=climbed, climb_at=tx.now + round(after * SECOND)))
+    return change(tx, call, row._replace(climb=climbed, climb_at=climb_at))
 
 
 def _exhaust(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:

@@ -197,9 +197,25 @@ def deadline_of(tx: Transaction, workspace: int, severity: model.Severity, start
     """When the fallback is taken by a severity's policy, in working hours where it says so; None where it says none."""
     if severity.deadline_working_hours is None:
         return None if severity.deadline_seconds is None else start + round(severity.deadline_seconds * SECOND)
-    found = current(tx, workspace, model.SCHEDULE, severity.schedule or "")
-    schedule = found.document if found else schedules.Schedule(zone="UTC")
-    return schedules.working_deadline(schedule, start, severity.deadline_working_hours * HOUR_SECONDS)
+    return later(tx, workspace, start, severity.deadline_working_hours * HOUR_SECONDS, severity.schedule)
+
+
+def later(tx: Transaction, workspace: int, start: int, seconds: float, schedule: str | None) -> int:
+    """So many seconds after the start; of working time where a schedule is named, and still says which hours are."""
+    found = current(tx, workspace, model.SCHEDULE, schedule) if schedule else None
+    return schedules.working_deadline(found.document if found else schedules.Schedule(zone="UTC"), start, seconds)
+
+
+def working_schedule(
+    tx: Transaction, workspace: int, severity: model.Severity, route: model.Route | None
+) -> str | None:
+    """Whose working hours count: of the schedule that the severity names, else of the first on the route that has any.
+
+    Where neither says so it is `default`, else the first by name that has working hours; None where there is none.
+    """
+    having = {ruled.name for ruled in all_of(tx, workspace, model.SCHEDULE) if ruled.document.working_hours is not None}
+    named = [severity.schedule, *model.schedules_on(route), model.DEFAULT_SCHEDULE, *sorted(having)]
+    return next((name for name in named if name in having), None)
 
 
 def _people(tx: Transaction, workspace: int, step: model.Step, now: int) -> list[str]:

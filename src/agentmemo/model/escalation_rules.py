@@ -46,6 +46,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     count: int = 1
     deny: str = "any"
     route: str = "default"
+    # Where it is named, `climb_seconds` are counted in its working hours.
+    schedule: str | None = None
 
 
 POLICIES: dict[str, Policy] = {
@@ -61,6 +63,10 @@ POLICIES: dict[str, Policy] = {
         batch_seconds=900, climb_seconds=DAY, hold_seconds=DAY, deadline_seconds=7 * DAY, fallback="skip", repeats=0
     ),
 }  # fmt: skip
+
+
+# Their own times are counted in working hours where the workspace has any: nobody is to be asked out of bed for them.
+IN_WORKING_HOURS = frozenset({"medium"})
 
 
 def check_question(request: model.CreateEscalation) -> None:
@@ -279,10 +285,6 @@ def ruled_policy(policy: Policy, ruled: Severity) -> Policy:
         "deny": ruled.needs.deny if ruled.needs else None,
     }
     return msgspec.structs.replace(policy, **{name: value for name, value in given.items() if value is not None})
-
-
-def deadline_of(policy: Policy, now: int) -> int:
-    return now + round(policy.deadline_seconds * SECOND)
 
 
 def warning_at(created_at: int, deadline: int, percent: int) -> int:

@@ -29,6 +29,7 @@ from agentmemo.model.wire import Request, Response
 ROUTE, SCHEDULE, CONTACT, SILENCE, SEVERITY, RULES = "route", "schedule", "contact", "silence", "severity", "rules"
 INHIBITION = "inhibition"
 DEFAULT_ROUTE = "default"
+DEFAULT_SCHEDULE = "default"
 DOCUMENT_BYTES_MAX = 256 * 1024
 STEPS_MAX = 20
 TARGETS_MAX = 50
@@ -294,8 +295,13 @@ def schedules_of(document: Document) -> set[str]:
     """The schedules that a document names."""
     if isinstance(document, Severity):
         return {document.schedule} if document.schedule else set()
-    targets = [target for step in document.steps for target in step.targets] if isinstance(document, Route) else []
-    return {name for kind, _, name in (target.partition(":") for target in targets) if kind == SCHEDULE}
+    return set(schedules_on(document)) if isinstance(document, Route) else set()
+
+
+def schedules_on(route: Route | None) -> list[str]:
+    """The schedules of a route, step by step."""
+    targets = [target.partition(":") for step in route.steps for target in step.targets] if route else []
+    return [name for kind, _, name in targets if kind == SCHEDULE]
 
 
 def ends_at(silence: Silence) -> int:
