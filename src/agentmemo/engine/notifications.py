@@ -220,6 +220,7 @@ def failed(
     elif _end(tx, taken, "fail", error):
         state = model.next_state(taken.state, "fail", taken.id)
         _record(tx, call, taken, state, error)
+        tx.run("escalation_hasten", escalation=taken.escalation, occasion=taken.occasion, now=tx.now)
 
 
 def outdated(tx: Transaction, escalation: int) -> int:

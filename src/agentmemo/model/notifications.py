@@ -182,7 +182,8 @@ def check_address(channel: str, address: str) -> None:
     """Refuse an address that a channel could never send to. Raises InvalidInput without repeating it."""
     if channel not in CHANNELS:
         raise InvalidInput(f"Unknown channel {channel[:40]!r}.", next_call=f"Use one of: {', '.join(CHANNELS)}.")
-    if not address or len(address) > ADDRESS_MAX or not address.isprintable() or not _FITS[channel](address):
+    printable = address.isprintable() and address.strip() == address
+    if not address or len(address) > ADDRESS_MAX or not printable or not _FITS[channel](address):
         raise InvalidInput(
             f"This is no address for {channel}.",
             why="It is not repeated here, since addresses may hold secrets.",

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
-
 from msgspec import Meta
 
 from agentmemo.errors import InvalidInput
@@ -22,6 +20,7 @@ from agentmemo.model import guards, schedules
 from agentmemo.model.access import ACTOR
 from agentmemo.model.documents import Document, encode_example, misfit, moment, parse, zone_of
 from agentmemo.model.escalations import SEVERITIES
+from agentmemo.model.notifications import check_address
 from agentmemo.model.schedules import Person, Schedule
 from agentmemo.model.values import encode_sorted
 from agentmemo.model.wire import Request, Response
@@ -36,7 +35,6 @@ TARGETS_MAX = 50
 SECONDS_MAX = 366 * 86_400.0
 HOURS_MAX = 2000.0
 _FAMILY_END = re.compile(r"[:/]")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\Z")
 
 SeverityName = Literal["critical", "high", "medium", "low"]
 Target = Annotated[str, Meta(pattern=r"^(person|schedule):[\w.@:+-]{1,128}\Z")]
@@ -352,15 +350,11 @@ def group_of(fields: list[Field], subject: Subject) -> str | None:
 def _check_contact(contact: Contact) -> None:
     zone_of(contact.zone)
     for index, channel in enumerate(contact.channels):
-        path = f"$.channels[{index}].address"
-        if channel.kind == "email" and not _EMAIL.match(channel.address):
-            raise misfit(path, f"{channel.address[:64]!r} is no e-mail address", "Use name@example.org.")
-        if channel.kind == "webhook" and not _is_web(channel.address):
-            raise misfit(path, "it is no address of a webhook", "Use https://host/path.")
-        if channel.kind == "apprise" and "://" not in channel.address:
-            raise misfit(path, "it is no Apprise address", "Use scheme://..., as Apprise has it for the service.")
-        if not channel.address.isprintable() or channel.address.strip() != channel.address:
-            raise misfit(path, "it holds spaces around it or what cannot be printed", "Remove them.")
+        try:
+            check_address(channel.kind, channel.address)
+        except InvalidInput as error:
+            what = f"it is no address for {channel.kind}"
+            raise misfit(f"$.channels[{index}].address", what, error.next_call or "") from None
 
 
 def _check_silence(silence: Silence) -> None:
@@ -391,11 +385,3 @@ def _check_severity(severity: Severity) -> None:
         raise misfit("$.deadline_seconds", "there are two deadlines", "Leave one of them out.")
     if severity.schedule is None:
         raise misfit("$.schedule", "it does not say whose hours", "Name the schedule that has the working hours.")
-
-
-def _is_web(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)

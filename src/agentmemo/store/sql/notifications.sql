@@ -64,6 +64,14 @@ UPDATE notification SET next_at = :next_at, error = :error WHERE id = :id AND st
 UPDATE notification SET state = :state, next_at = NULL, error = :error
 WHERE id = :id AND state = :was AND attempts = :attempts;
 
+-- The next step's turn comes at once where nobody of this one can be reached.
+-- name: escalation_hasten
+UPDATE escalation SET climb_at = :now, due_at = :now
+WHERE id = :escalation AND state = 'open' AND climb_at > :now
+    AND (:occasion = 'step ' || climb OR :occasion LIKE 'step ' || climb || ', %')
+    AND NOT EXISTS (SELECT 1 FROM notification
+        WHERE escalation = :escalation AND occasion = :occasion AND state IN ('queued', 'sent'));
+
 -- name: notification_outdated
 UPDATE notification SET next_at = :now, attempts = 0 WHERE escalation = :escalation AND state = 'sent';
 
@@ -77,12 +85,12 @@ DELETE FROM notification WHERE id IN (
     ORDER BY created_at LIMIT :limit);
 
 -- name: answer_link_add
-INSERT INTO answer_link (hash, workspace, escalation, notification, person, code, expires_at)
-VALUES (:hash, :workspace, :escalation, :notification, :person, :code, :expires_at);
+INSERT INTO answer_link (hash, workspace, escalation, notification, person, code, expires_at, secret)
+VALUES (:hash, :workspace, :escalation, :notification, :person, :code, :expires_at, :secret);
 
 -- name: answer_link_get
 SELECT l.workspace, w.name, l.escalation, e.handle, l.notification, l.person, a.kind, a.name, l.code, l.misses,
-    l.expires_at, l.used_at
+    l.expires_at, l.used_at, l.secret
 FROM answer_link l JOIN escalation e ON e.id = l.escalation JOIN actor a ON a.id = l.person
     JOIN workspace w ON w.id = l.workspace
 WHERE l.hash = :hash;
