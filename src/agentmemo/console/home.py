@@ -16,6 +16,7 @@ LOOKED_AT = 500
 LATEST = 8
 QUESTIONS_SHOWN = 20
 TOLD_SHOWN = 20
+REVIEWS_SHOWN = 50
 
 
 async def home(visit: Visit) -> Page:
@@ -48,10 +49,19 @@ async def home(visit: Visit) -> Page:
         "ever": ever,
         "totals": totals,
         "latest": latest,
+        "reviews": await unobjected(visit),
         "names": await names_of(visit, latest or []),
         "work": await names_of_work(visit, [*asking, *working, *overdue]),
     }
     return Page(template="home.html", title="Home", section="Home", data=data)
+
+
+async def unobjected(visit: Visit) -> int:
+    """How many of the newest decisions of rules nobody has objected to."""
+    if not visit.may("escalations:read"):
+        return 0
+    found = await visit.connection.guards.reviews(limit=REVIEWS_SHOWN)
+    return sum(each.objected_at is None for each in found.items)
 
 
 def is_overdue(run: Run, now: int) -> bool:

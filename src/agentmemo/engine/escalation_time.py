@@ -134,7 +134,8 @@ def _is_inhibited(tx: Transaction, call: Call, row: rows.EscalationRow, subject:
     """Whether another question keeps people from hearing of it; not near its end, so that none ends unheard of."""
     if rules.warning_at(row.created_at, row.deadline, rules.WARNINGS[-1]) <= tx.now:
         return False
-    ruled = policies.all_of(tx, call.workspace, policy_model.INHIBITION)
+    found = policies.all_of(tx, call.workspace, policy_model.INHIBITION)
+    ruled = [(f"{each.name}@{each.version}", each.document) for each in found]
     return bool(ruled) and inhibition.apply(tx, call, row, subject, ruled)
 
 

@@ -118,6 +118,7 @@ HANDLERS: dict[str, Handler] = {
     "inbox.comment": inbox.comment,
     "guard.check": guards.check,
     "guard.reviews": guards.reviews,
+    "guard.object": guards.object_,
     "guard.precedents": precedents.list_,
     "guard.promote": precedents.promote,
     "webhook.create": webhooks.create,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call
 from agentmemo.model import policies as model
 from agentmemo.store import escalations as rows
 from agentmemo.store.database import Transaction
 
-if TYPE_CHECKING:
-    from agentmemo.engine.policies import Ruled
-
 # More open questions than this that fit are not looked at: people have something else to do then.
 SOURCES_MAX = 500
 GIVEN = "given:"
+# (`name@version`, document)
+Rules = list[tuple[str, model.Inhibition]]
 
 
 def subject_of(tx: Transaction, call: Call, row: rows.EscalationRow, run: str | None) -> model.Subject:
@@ -29,7 +26,7 @@ def subject_of(tx: Transaction, call: Call, row: rows.EscalationRow, run: str | 
     )
 
 
-def apply(tx: Transaction, call: Call, row: rows.EscalationRow, subject: model.Subject, ruled: list[Ruled]) -> bool:
+def apply(tx: Transaction, call: Call, row: rows.EscalationRow, subject: model.Subject, ruled: Rules) -> bool:
     """Whether nobody is to be told now; then it says so from now on, and why."""
     found = _source(tx, call, row, subject, ruled)
     if found is None:
@@ -59,11 +56,10 @@ def _free(tx: Transaction, call: Call, number: int, handle: str, reason: str) ->
 
 
 def _source(
-    tx: Transaction, call: Call, row: rows.EscalationRow, subject: model.Subject, ruled: list[Ruled]
+    tx: Transaction, call: Call, row: rows.EscalationRow, subject: model.Subject, ruled: Rules
 ) -> tuple[str, str] | None:
     """(the question that is open, `name@version` of what says so); it is at least as severe, or it would hide worse."""
-    for each in ruled:
-        inhibition: model.Inhibition = each.document
+    for name, inhibition in ruled:
         if not model.matches(inhibition.target, subject):
             continue
         wanted = inhibition.source
@@ -80,7 +76,7 @@ def _source(
         for handle, kind, severity, asker_kind, asker, run, collapse_key in candidates:
             source = model.Subject(kind, severity, f"{asker_kind}:{asker}", run, _given(collapse_key))
             if model.inhibits(inhibition, source, subject):
-                return handle, f"{each.name}@{each.version}"
+                return handle, name
     return None
 
 

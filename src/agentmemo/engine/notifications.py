@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
@@ -94,7 +94,7 @@ def enqueue(
 
 def _turn_of(tx: Transaction, call: Call, group: policy_model.Group, recipient: Addressed) -> int:
     """When a person is told of the next questions of a group; those that wait already come along if it is sooner."""
-    place = {
+    place: dict[str, Any] = {
         "workspace": call.workspace,
         "grouping": group.key,
         "person": recipient.person,

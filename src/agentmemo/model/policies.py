@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, NamedTuple
+
 from msgspec import Meta
 
 from agentmemo.errors import InvalidInput

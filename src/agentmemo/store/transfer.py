@@ -138,7 +138,8 @@ TABLES = (
     _table(
         "guarded",
         "id",
-        "workspace actor tool verdict rule version digest pattern reversible key escalation review at",
+        "workspace actor tool verdict rule version digest pattern reversible key escalation review at"
+        " objector objected_at",
     ),
     _table("rule_use", "workspace rule", "uses", texts=("rule",)),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),

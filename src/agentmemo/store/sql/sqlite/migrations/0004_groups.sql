@@ -13,3 +13,7 @@ CREATE INDEX notification_grouping ON notification (workspace, grouping, person)
 
 -- Under which of the plane's secrets a link was hashed.
 ALTER TABLE answer_link ADD COLUMN secret TEXT NOT NULL DEFAULT '';
+
+-- Who objected to what a rule decided, when they looked at it afterwards.
+ALTER TABLE guarded ADD COLUMN objector INTEGER;
+ALTER TABLE guarded ADD COLUMN objected_at INTEGER;
