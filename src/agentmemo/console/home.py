@@ -8,7 +8,7 @@ from agentmemo.console.events import names_of, names_of_work
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, handoff_look, handoff_title, is_escalation, is_told, sentence, then
 from agentmemo.model.audit import Event
-from agentmemo.model.escalations import Escalation
+from agentmemo.model.escalations import Escalation, is_of_run
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import RUNNING, Run
 
@@ -79,7 +79,9 @@ async def open_questions(visit: Visit) -> tuple[list[Escalation], bool]:
     if not visit.may("escalations:read"):
         return [], False
     page = await visit.connection.inbox.list(limit=QUESTIONS_SHOWN)
-    return [found for found in page.items if not found.snoozed], page.cursor is not None
+    # What a run asks about itself stands here with the run.
+    shown = [found for found in page.items if not found.snoozed and not is_of_run(found.collapse_key)]
+    return shown, page.cursor is not None
 
 
 def question_row(found: Escalation) -> dict[str, object]:

@@ -91,6 +91,8 @@ def came_back(tx: Transaction, run: run_rows.RunRow, *, error: str | None) -> No
 
 def run_ended(tx: Transaction, call: Call, run: run_rows.RunRow) -> None:
     """Nobody waits in a run that is over; a question that nobody waits for any more is withdrawn."""
+    if run.wake == "person" and (own := rows.same(tx, call.workspace, f"{model.GIVEN}{model.RUN_KEY}{run.handle}")):
+        end(tx, call, own, model.WITHDRAWN, reason=f"the run {run.handle} is over")
     for waiter in rows.waiters_of_run(tx, run.handle):
         if not waiter.waits:
             continue

@@ -5,12 +5,12 @@ from __future__ import annotations
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call
 from agentmemo.model import policies as model
+from agentmemo.model.escalations import GIVEN
 from agentmemo.store import escalations as rows
 from agentmemo.store.database import Transaction
 
 # More open questions than this that fit are not looked at: people have something else to do then.
 SOURCES_MAX = 500
-GIVEN = "given:"
 # (`name@version`, document)
 Rules = list[tuple[str, model.Inhibition]]
 

@@ -6,7 +6,7 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, waits
+from agentmemo.engine import audit, run_questions
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, lost
 from agentmemo.engine.run_views import step_view
@@ -229,5 +229,5 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     over = model.overspent(_budget_decoder.decode(run.budget), spent)
     if not over:
         return None
-    waits.ask(tx, call, existing(tx, call, request.run), "budget", f"The budget is spent: {', '.join(over)}.")
+    run_questions.ask(tx, call, existing(tx, call, request.run), "budget", f"The budget is spent: {', '.join(over)}.")
     return "budget"

@@ -28,7 +28,7 @@ HOLD_EXTENDED, DEADLINE_EXTENDED, SNOOZED, RAISED = 1, 2, 4, 8
 OF_HOLD = HOLD_EXTENDED | SNOOZED
 FIELDS_MAX = 30
 # Under these the plane asks about failures that it noticed, and on behalf of runs.
-RESERVED_KEYS = ("failure:", "run:")
+RESERVED_KEYS = ("failure:", model.RUN_KEY)
 _BOUNDS = ("minLength", "maxLength", "minimum", "maximum")
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 

@@ -79,6 +79,10 @@ LABEL_MAX = 80
 VALUES_BYTES_MAX = 64 * 1024
 APPROVERS_MAX = 10
 LIST_MAX = 100
+# How the collapse keys of the store begin that an asker gave; and, of those, what runs ask about themselves.
+GIVEN, RUN_KEY = "given:", "run:"
+# Under this the question's detail says which of its own questions a run asks.
+RUN_QUESTION = "run_question"
 
 
 class SuggestedAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -404,6 +408,11 @@ def next_state(state: str, act: str, escalation: str) -> str:
             next_call=f"See escalations.get('{escalation}').",
             details={"escalation": escalation, "state": state, "act": act},
         ) from None
+
+
+def is_of_run(collapse_key: str | None) -> bool:
+    """Whether a run asks it about itself: it ends with what becomes of the run."""
+    return (collapse_key or "").startswith(GIVEN + RUN_KEY)
 
 
 def taken_back(escalation: str, reason: str) -> Answer:
