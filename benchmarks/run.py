@@ -19,6 +19,7 @@ from harness import QUICK, REPETITIONS, SECONDS, Row, figure, time_left
 from subjects import (
     bytes_stored,
     escalations,
+    evidence,
     fsyncs,
     handoffs,
     handoffs_fairness,
@@ -42,6 +43,7 @@ from subjects import (
 SUBJECTS = (
     starting,
     stuck,
+    evidence,
     takeover,
     parked,
     bytes_stored,

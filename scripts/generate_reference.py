@@ -24,6 +24,7 @@ import agentmemo
 from agentmemo import errors, settings
 from agentmemo.api.operations import OPERATIONS, Operation
 from agentmemo.model.pages import Page
+from agentmemo.model.workflow_rules import workflow_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 WARNING = "<!-- Written by scripts/generate_reference.py from the code; edit there. -->\n"
@@ -35,6 +36,7 @@ NOUNS = {
     "worker": "Workers",
     "briefing": "Briefing",
     "policy": "Policies",
+    "workflow": "Workflows",
     "report": "Reports",
     "audit": "Events",
     "access": "Access",
@@ -471,6 +473,8 @@ def with_table(name: str, text: str, content: str) -> str:
 def pages() -> dict[str, str]:
     """Path -> text of everything this script writes."""
     written = {"docs/reference/http.md": http_page(), "docs/reference/python.md": python_page()}
+    schema = msgspec.json.format(msgspec.json.encode(workflow_schema()), indent=2).decode()
+    written["docs/reference/workflow.schema.json"] = schema + "\n"
     if cli := cli_page():
         written["docs/reference/cli.md"] = cli
     for name, (path, content) in TABLES.items():

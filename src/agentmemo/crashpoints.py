@@ -37,6 +37,8 @@ POINTS = (
     "escalation.before_default",
     "escalation.before_apply",
     "inbox.after_answer",
+    "ledger.after_reserve",
+    "ledger.after_settle",
     "upkeep.before_duty",
     "upkeep.after_duty",
     "migrate.before_schema",

@@ -20,6 +20,7 @@ POLICIES = "policies"
 ESCALATIONS = "escalations"
 GUARDS = "guards"
 REPORTS = "reports"
+WORKFLOWS = "workflows"
 
 PROMISES = {
     "article.state": Promise("The article's state calls run as written.", API),
@@ -139,6 +140,17 @@ PROMISES = {
     "policy.contact": Promise("Addresses of persons are shown to persons only.", POLICIES),
     "policy.silence": Promise("What is critical is silenced only by two persons.", POLICIES),
     "policy.calendar": Promise("A schedule takes its shifts from a calendar, and needs it no more.", POLICIES),
+    "workflow.article": Promise("The article's call makes a workflow of plain text.", WORKFLOWS),
+    "workflow.version": Promise("The same document is the same version, and each version stays.", WORKFLOWS),
+    "workflow.named": Promise("A version is named by its hash, its number or its state.", WORKFLOWS),
+    "workflow.checked": Promise("A document that does not fit is refused with its path and the next call.", WORKFLOWS),
+    "workflow.move": Promise("Only a person moves a version to where no evidence is asked.", WORKFLOWS),
+    "workflow.evidence": Promise("Nothing becomes active without evidence, and one version is active.", WORKFLOWS),
+    "workflow.search": Promise("Workflows are found by what is wanted, in any words of their triggers.", WORKFLOWS),
+    "workflow.diff": Promise("A diff says part by part what changed, and which steps keep their evidence.", WORKFLOWS),
+    "workflow.import": Promise(
+        "What is brought in is untrusted and gains no tools; what goes out comes back.", WORKFLOWS
+    ),
     "report.attention": Promise("What asking people cost is counted, by person, asker and question.", REPORTS),
     "report.window": Promise("A report counts its window and nothing outside of it.", REPORTS),
     "report.reflex": Promise("Who approves nearly everything, or faster than anybody reads, is named.", REPORTS),

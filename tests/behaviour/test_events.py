@@ -6,6 +6,7 @@ import shutil
 
 import apsw
 import psycopg
+import ledger_calls
 import pytest
 
 from agentmemo import Grant, NotFound, PermissionDenied
@@ -26,6 +27,7 @@ from agentmemo.model import (
     state,
     system,
     webhooks,
+    workflow_versions,
 )
 from agentmemo.model.access import EVERYTHING, Caller, Claim
 from agentmemo.testing import ManualPlane
@@ -137,6 +139,21 @@ class World:
             self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
         return self.call("guard.precedents", precedents.ListPrecedents()).items[0].id
 
+    def workflow(self):
+        document = {"name": "w", "designed_by": "m", "steps": "Do it"}
+        self.call("workflow.create", workflow_versions.CreateWorkflow(document=document))
+
+    def review(self):
+        """What a rule decided that rests by now."""
+        self.call("guard.promote", precedents.PromotePrecedent(precedent=self.precedent()))
+        check = guards.CheckGuard(tool="t", arguments={"n": 1}, annotations=guards.Annotations(reversible=True))
+        found = []
+        while not found:
+            self.call("guard.check", check)
+            found = self.call("guard.reviews", guards.ListReviews()).items
+        self.call("policy.delete", policies.DeletePolicy(kind="rules", name="precedents"))
+        return found[0].revision
+
     def policy(self):
         self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
 
@@ -195,7 +212,7 @@ SCENARIOS = {
     "run.fork": (of("run.fork", lambda _w, f: runs.ForkRun(run=f), World.parked), ["run.fork"]),
     "run.resolve": (
         of("run.resolve", lambda _w, f: runs.ResolveRun(run=f, decision="retry"), World.asking),
-        ["run.resolve", "run.wake"],
+        ["run.resolve", "run.wake", "escalation.decide"],
     ),
     "handoff.create": (
         of("handoff.create", lambda _w, _f: handoffs.CreateHandoff(to_agent="dana", context=1)),
@@ -301,9 +318,28 @@ SCENARIOS = {
         of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
         ["policy.delete"],
     ),
+    "workflow.create": (
+        of(
+            "workflow.create",
+            lambda _w, _f: workflow_versions.CreateWorkflow(document={"name": "w", "designed_by": "m", "steps": "Do"}),
+        ),
+        ["workflow.create"],
+    ),
+    "workflow.move": (
+        of(
+            "workflow.move",
+            lambda _w, _f: workflow_versions.MoveWorkflow(name="w", version="1", to="shadow"),
+            World.workflow,
+        ),
+        ["workflow.move"],
+    ),
     "guard.check": (
         of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)),
         ["guard.check"],
+    ),
+    "guard.object": (
+        of("guard.object", lambda _w, f: guards.ObjectToReview(revision=f), World.review),
+        ["guard.object"],
     ),
     "guard.promote": (
         of("guard.promote", lambda _w, f: precedents.PromotePrecedent(precedent=f), World.precedent),
@@ -370,7 +406,7 @@ SCENARIOS = {
         of("system.backup", lambda w, _f: system.Backup(path=str(w.tmp_path / "copy.db"))),
         ["system.backup"],
     ),
-}
+} | ledger_calls.scenarios(of)
 # What changes leases only, and so leaves no event.
 LIVENESS = {
     "worker.heartbeat": lambda world: runs.Heartbeat(worker=world.worker),

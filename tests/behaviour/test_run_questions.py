@@ -31,7 +31,12 @@ def over_budget(surface, agent):
 def test_a_larger_budget_is_given_in_the_inbox(surface, agent, ana):
     run = over_budget(surface, agent)
     (asked,) = ana.inbox.list()
-    assert (asked.run, asked.kind, asked.default, asked.detail) == (run, "question", "pause", {"run_question": "budget"})
+    assert (asked.run, asked.kind, asked.default, asked.detail) == (
+        run,
+        "question",
+        "pause",
+        {"run_question": "budget"},
+    )
     assert "job/1" in asked.reason
     for decision, options in (("approve", {}), ("answer", {"comment": "more"}), ("answer", {"values": {"pages": 2}})):
         with pytest.raises(InvalidInput):

@@ -41,6 +41,7 @@ COMMANDS = {
     "webhook": "webhooks:app",
     "policy": "policies:app",
     "guard": "guards:app",
+    "ledger": "ledger:app",
     "report": "reports:app",
     "events": "events:app",
     "keys": "keys:app",
