@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 
 import apsw
-import psycopg
 import ledger_calls
+import psycopg
 import pytest
 
 from agentmemo import Grant, NotFound, PermissionDenied
