@@ -38,12 +38,14 @@ from subjects import (
     stuck,
     takeover,
     two_servers,
+    workflow_search,
 )
 
 SUBJECTS = (
     starting,
     stuck,
     evidence,
+    workflow_search,
     takeover,
     parked,
     bytes_stored,

@@ -19,6 +19,7 @@ HANDOFFS = "handoffs"
 POLICIES = "policies"
 ESCALATIONS = "escalations"
 GUARDS = "guards"
+LEDGER = "ledger"
 REPORTS = "reports"
 WORKFLOWS = "workflows"
 
@@ -208,6 +209,19 @@ PROMISES = {
         "Of what follows from another question people are told when that is over.", ESCALATIONS
     ),
     "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
+    "ledger.reserve": Promise("A reservation is the worst case; a settlement is exact, at the prices of then.", LEDGER),
+    "ledger.once": Promise("What came of a call is written once, however often it is told.", LEDGER),
+    "ledger.unknown": Promise("A price that is not known is never zero.", DESIGN_1),
+    "ledger.served": Promise("A declared model is not a served one: the difference is told, and priced.", LEDGER),
+    "ledger.source": Promise("Each cost says who says so.", LEDGER),
+    "ledger.cap": Promise("What could pass a cap is refused before it is spent.", LEDGER),
+    "ledger.run": Promise("A run pays for its model calls, and its budget bounds them beforehand.", LEDGER),
+    "ledger.step": Promise("What a step recorded of its calls commits with its result.", RUNS),
+    "ledger.lost": Promise("Usage that nobody tells counts at the worst case.", LEDGER),
+    "ledger.own": Promise("Only who made a call, or holds its run, says what it used.", LEDGER),
+    "ledger.otel": Promise("Usage is read from OpenTelemetry's GenAI attributes, and not counted twice.", LEDGER),
+    "ledger.savings": Promise("No saving is claimed without its evidence and all of its overheads.", DESIGN_1),
+    "ledger.list": Promise("Known, worst case and unpriced are never mixed in a sum.", LEDGER),
     "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
     "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),
     "guard.refused": Promise("A refusal says how to ask a person.", GUARDS),

@@ -46,6 +46,10 @@ def with_models(agent, scripts):
     return models
 
 
+def a_diff(number):
+    return f"diff of {number}"
+
+
 def steps(agent, execution):
     return [(step.name, step.key, step.state) for step in agent.runs.steps(execution)]
 
@@ -92,7 +96,7 @@ def test_a_workflow_of_tools_alone_needs_no_model(agent):
 def test_a_check_that_fails_is_tried_again_with_the_failure_shown_and_then_by_the_next_rung(agent, monkeypatch):
     monkeypatch.setattr("agentmemo.engine.rungs.first", lambda *_: 0)
     made(agent)
-    agent.workflows.register(lambda number: "diff", "fetch_diff", "read")
+    agent.workflows.register(a_diff, "fetch_diff", "read")
     seen = []
 
     def small(step):
@@ -125,7 +129,7 @@ def test_a_model_that_abstains_is_not_asked_the_same_again(agent, monkeypatch):
     ("choice", "values", "state", "result"),
     [("supply", {"output": "by hand"}, "completed", "by hand"), ("stop", None, "failed", None)],
 )
-def test_when_the_top_of_the_ladder_fails_a_person_is_asked(surface, agent, plane, choice, values, state, result):
+def test_when_the_top_of_the_ladder_fails_a_person_is_asked(agent, plane, choice, values, state, result):
     made(agent, ONE, "one")
     with_models(agent, {"small": lambda _: "", "large": lambda _: ""})
     ana = plane.person("ana").will_answer("choose", choice=choice, values=values)
@@ -252,7 +256,7 @@ def test_a_step_is_passed_over_where_its_condition_does_not_hold(agent):
 
 def test_an_edge_case_stops_an_execution_or_asks(agent, plane):
     edges = [
-        {"id": "huge", "when": "more than 1000 lines", "then": "Split it.", "matches": "inputs.lines > 1000", "action": "stop"},
+        {"id": "huge", "when": "huge", "then": "Split it.", "matches": "inputs.lines > 1000", "action": "stop"},
         {"id": "odd", "when": "odd", "then": "Look first.", "matches": "inputs.lines % 2 == 1", "action": "escalate"},
     ]  # fmt: skip
     made(agent, ONE | {"edge_cases": edges}, "one")
@@ -310,7 +314,7 @@ def test_an_effect_that_may_have_happened_is_put_to_a_person(surface, agent, pla
 
 def test_what_models_cost_is_in_the_ledger(agent):
     made(agent)
-    agent.workflows.register(lambda number: "diff", "fetch_diff", "read")
+    agent.workflows.register(a_diff, "fetch_diff", "read")
     with_models(agent, {"large": lambda _: {"risk": "low"}})
     done = agent.workflows.execute("review", number=7)
     (row,) = agent.ledger.list(run=done.id)
@@ -341,9 +345,11 @@ def test_checks_by_tools_and_by_other_models(agent, kind):
     step = ONE["steps"][0] | {"checks": [check]}
     made(agent, {"steps": [step]}, "one")
     answers = iter(["bad", "good"])
-    agent.workflows.register(
-        lambda output, input: {"passed": output == "good", "detail": "not good"}, "is_good", "read"
-    )
+
+    def is_good(output, input):  # noqa: A002 - what a check is given
+        return {"passed": output == "good", "detail": f"not good for {input}"}
+
+    agent.workflows.register(is_good, "is_good", "read")
     models = with_models(
         agent, {"small": lambda _: {"passed": False, "detail": "no"}, "large": lambda _: next(answers)}
     )

@@ -6,8 +6,8 @@ import pytest
 
 from agentmemo import Conflict, Grant, InvalidInput, InvalidTransition, NotFound, PermissionDenied
 from agentmemo.model.access import AGENT_DEFAULT, EVERYTHING
-from agentmemo.model.workflows import version_of
 from agentmemo.model.workflow_rules import compile_document
+from agentmemo.model.workflows import version_of
 
 promise = pytest.mark.promise
 STEPS = """1. Fetch PR diff

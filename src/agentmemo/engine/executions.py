@@ -93,6 +93,7 @@ def resume(tx: Transaction, call: Call, request: model.ResumeExecution) -> model
 
 def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
     """Commit before acting: the most that it may cost, and that an effect is about to happen."""
+    call = _as_holder(tx, call, request.execution)
     run = held(tx, call, request.execution)
     course = course_of(tx, call, request.execution)
     found = current(course, request.step)
@@ -117,8 +118,9 @@ def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
 def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Execution:
     """One commit: the settlement, the checks' verdict, the output, and where it goes on."""
     reach("execution.before_submit")
-    run = held(tx, call, request.execution)
     decision = call.decisions.get(request.execution)
+    call = _as_holder(tx, call, request.execution)
+    run = held(tx, call, request.execution)
     if decision is None:  # it was submitted before
         return _view(tx, call, request.execution, course_of(tx, call, request.execution).advance())
     if request.reservation is not None:
@@ -225,14 +227,35 @@ def _worker(tx: Transaction, call: Call, request: model.StartExecution | model.R
     return liveness.unattended(tx, call, request.lease_seconds) if driver == model.CALLER else None
 
 
+def _as_holder(tx: Transaction, call: Call, handle: str) -> Call:
+    """The call under the claim of whoever keeps calling without one, which is made where nobody holds it.
+
+    Raises RunHeld where somebody else does, or InvalidTransition where there is nothing to hold.
+    """
+    run = run_rows.get(tx, call.workspace, handle)
+    if call.caller.claim is not None or run is None:
+        return call
+    worker = liveness.unattended(tx, call, None)
+    if run.state == run_model.RUNNING and run.worker in call.engine.unattended[call.actor]:
+        return _under(call, handle, run.epoch)
+    claimed = runs.reopen(tx, call, run, worker, call.engine.settings.unattended_lease_seconds)
+    if claimed.run.state != run_model.RUNNING:
+        raise InvalidTransition(
+            f"Execution {handle} is {claimed.run.state}; no step of it can be handed in.",
+            why=claimed.run.reason,
+            next_call=f"See workflows.execution('{handle}').",
+        )
+    return _under(call, handle, claimed.run.epoch)
+
+
 def _is_held_by(run: run_rows.RunRow, call: Call, worker: str) -> bool:
     return run.worker == worker and run.holder == call.actor
 
 
 def _under(call: Call, run: str, epoch: int) -> Call:
     """The same call under the claim that it has just made."""
-    caller = msgspec.structs.replace(call.caller, claim=Claim(run=run, epoch=epoch))
-    return Call(call.engine, caller, call.workspace, call.actor)
+    call.caller = msgspec.structs.replace(call.caller, claim=Claim(run=run, epoch=epoch))
+    return call
 
 
 def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Course) -> ledger_model.LedgerRow:

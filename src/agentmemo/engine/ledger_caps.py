@@ -15,6 +15,7 @@ from agentmemo.engine.call import Call
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import LimitExceeded
 from agentmemo.model import ledger as model
+from agentmemo.model.ledger import dollars
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.prices import day_of
 from agentmemo.model.runs import Budget
@@ -153,7 +154,7 @@ def _left(bound: Bound) -> int:
 
 
 def _words(bound: Bound, amount: int) -> str:
-    return f"{amount} tokens" if bound.of_tokens else model.dollars(amount)
+    return f"{amount} tokens" if bound.of_tokens else dollars(amount)
 
 
 def _details(bound: Bound, needed: int | None) -> dict[str, Any]:
@@ -256,7 +257,7 @@ def cap(tx: Transaction, call: Call, request: model.SetCap) -> model.Cap:
         call,
         "ledger.cap",
         {"kind": "cap", "scope": request.scope, "per": request.per},
-        reason="lifted" if request.nanousd is None else model.dollars(request.nanousd),
+        reason="lifted" if request.nanousd is None else dollars(request.nanousd),
     )
     return _view(tx, call, rows.CapRow(request.scope, request.per, request.nanousd, call.actor, tx.now))
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from agentmemo.engine.execution_scope import Standing
 from agentmemo.model.executions import Moment
 from agentmemo.model.workflows import Rung
 
-if TYPE_CHECKING:
-    from agentmemo.engine.execution_course import Course
 
-
-def first(course: Course, found: Moment, ladder: list[Rung]) -> int:  # noqa: ARG001
+def first(course: Standing, found: Moment, ladder: list[Rung]) -> int:  # noqa: ARG001
     """The place in the ladder where a step begins: the top, while nothing below has shown that it can."""
     return len(ladder) - 1

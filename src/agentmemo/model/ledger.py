@@ -216,6 +216,20 @@ class Totals(Response, kw_only=True):
     whole: Total
 
 
+class GetSavings(Request, kw_only=True):
+    """What a workflow saves. `smart_model` is what every run would be done with instead: else the one that designed it.
+
+    `design_nanousd` is what its design cost, where the ledger has no call of it.
+    """
+
+    workflow: str
+    version: str | None = None
+    smart_model: str | None = None
+    design_nanousd: Nanousd | None = None
+    since: int | None = None
+    until: int | None = None
+
+
 class SetCap(Request, kw_only=True):
     """Bound what is spent: on the `workspace`, `agent:NAME`, `workflow:NAME` or `run:ID`. None lifts it."""
 

@@ -77,17 +77,23 @@ def _front(document: WorkflowDocument, facts: Mapping[str, str]) -> str:
     }
     steps = "; ".join(_title(step) for step in document.steps)
     tools = sorted(set(document.tools) | {tool for step in document.steps for tool in (step.tool, *step.tools) if tool})
-    lines = ["---", f"name: {document.name}", f"description: {_quoted(document.description or f'Steps: {steps}')}"]
-    lines += [f"license: {_quoted(document.license)}"] if document.license.strip() else []
+    description = _flat(document.description) or _flat(f"Steps: {steps}")
+    lines = ["---", f"name: {document.name}", f"description: {_quoted(description)}"]
+    lines += [f"license: {_quoted(document.license)}"] if _flat(document.license) else []
     lines += [f"allowed-tools: {_quoted(' '.join(tools))}"] if tools else []
     lines += ["metadata:", *(f"  {name}: {_quoted(value)}" for name, value in metadata.items()), "---", ""]
     return "\n".join(lines)
 
 
 def _quoted(text: str) -> str:
-    """On one line; no reader may find the end of the front matter in it."""
-    plain = "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
-    return encode(plain[:DESCRIPTION_MAX]).decode().replace("---", r"\x2d--")
+    """No reader may find the end of the front matter in it."""
+    return encode(_flat(text)).decode().replace("---", r"\x2d--")
+
+
+def _flat(text: str) -> str:
+    """On one line, of what can be printed."""
+    plain = "".join(each if each.isprintable() else " " for each in text)
+    return " ".join(plain.split())[:DESCRIPTION_MAX].strip()
 
 
 def _body(document: WorkflowDocument, steps: str, examples: str, whole: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentmemo import ids
-from agentmemo.client._async.buffer import Buffer
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.given import as_struct, microseconds
@@ -15,6 +14,7 @@ from agentmemo.model.ledger import (
     HANDLE_PREFIX,
     Cap,
     Caps,
+    GetSavings,
     GetTotals,
     GetUsage,
     LedgerRow,
@@ -28,6 +28,7 @@ from agentmemo.model.ledger import (
     VoidUsage,
 )
 from agentmemo.model.prices import Usage
+from agentmemo.model.savings import Savings
 from agentmemo.model.wire import as_request
 
 
@@ -202,6 +203,32 @@ class AsyncLedger:
         }
         return await self._plane.call(as_request(fields, GetTotals))
 
+    async def savings(
+        self,
+        workflow: str,
+        *,
+        version: str | None = None,
+        smart_model: str | None = None,
+        design_nanousd: int | None = None,
+        since: datetime.datetime | int | None = None,
+        until: datetime.datetime | int | None = None,
+    ) -> Savings:
+        """What a workflow saves against `smart_model` (by default its designer), with everything that it costs.
+
+        Two lines that are never mixed: an estimate at list prices, and what was measured on audited runs, with its
+        interval. `.explain()` says it in words. Raises InvalidInput where nothing was run yet.
+        """
+        return await self._plane.call(
+            GetSavings(
+                workflow=workflow,
+                version=version,
+                smart_model=smart_model,
+                design_nanousd=design_nanousd,
+                since=microseconds(since),
+                until=microseconds(until),
+            )
+        )
+
     async def cap(self, scope: str, nanousd: int | None, per: str = "total") -> Cap:
         """Bound what may be spent: in the `workspace`, by `agent:NAME`, `workflow:NAME` or `run:ID`. Only a person can.
 
@@ -255,77 +282,3 @@ def recorded(
         "otel": dict(otel) if otel is not None else None,
     }
     return as_request(fields, RecordUsage)
-
-
-class BufferedLedger:
-    """Model calls written down together with the rest of the buffer, and charged to the run's budget there."""
-
-    def __init__(self, plane: AsyncPlane, buffer: Buffer, step: str | None = None) -> None:
-        self._plane = plane
-        self._buffer = buffer
-        self._step = step
-
-    def record(
-        self,
-        usage: Usage | Mapping[str, int] | None = None,
-        *,
-        model: str | None = None,
-        model_served: str | None = None,
-        role: str = "execute",
-        workflow: str | None = None,
-        version: str | None = None,
-        step: str | None = None,
-        attempt: int = 1,
-        rung: int | None = None,
-        request_id: str | None = None,
-        provider_nanousd: int | None = None,
-        estimated: bool = False,
-        otel: Mapping[str, Any] | None = None,
-    ) -> str:
-        """As `ledger.record`; it is there once the whole commits. Returns its handle.
-
-        A step that fails takes what it buffered with it: `agent.ledger.record` writes down at once.
-        """
-        handle = ids.mint(HANDLE_PREFIX, self._plane.clock.now_us())
-        self._buffer.add(
-            recorded(
-                handle,
-                usage,
-                model=model,
-                model_served=model_served,
-                role=role,
-                workflow=workflow,
-                version=version,
-                run=None,
-                step=step or self._step,
-                attempt=attempt,
-                rung=rung,
-                request_id=request_id,
-                provider_nanousd=provider_nanousd,
-                estimated=estimated,
-                otel=otel,
-            )
-        )
-        return handle
-
-    def settle(
-        self,
-        id: str,
-        usage: Usage | Mapping[str, int] | None = None,
-        *,
-        model_served: str | None = None,
-        request_id: str | None = None,
-        provider_nanousd: int | None = None,
-        estimated: bool = False,
-    ) -> None:
-        """As `ledger.settle`, of a call that was reserved before: its cost commits with what came of it."""
-        self._buffer.add(
-            SettleUsage(
-                id=id,
-                usage=used(usage),
-                model_served=model_served,
-                request_id=request_id,
-                provider_nanousd=provider_nanousd,
-                estimated=estimated,
-            )
-        )

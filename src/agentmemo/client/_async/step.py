@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, BufferedState
-from agentmemo.client._async.ledger import BufferedLedger
+from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, BufferedLedger, BufferedState
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound

@@ -6,8 +6,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from agentmemo.client._sync.buffer import GONE, Buffer, BufferedHandoffs, BufferedState
-from agentmemo.client._sync.ledger import BufferedLedger
+from agentmemo.client._sync.buffer import GONE, Buffer, BufferedHandoffs, BufferedLedger, BufferedState
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound

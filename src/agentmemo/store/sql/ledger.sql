@@ -82,6 +82,49 @@ WHERE workspace = :workspace AND at >= :since AND at < :until AND state <> 'void
     AND (agent = :agent OR :agent IS NULL)
 GROUP BY 1 ORDER BY 1 LIMIT :limit;
 
+-- name: usage_by_role
+SELECT role, CAST(coalesce(sum(counted_nanousd), 0) AS BIGINT), count(DISTINCT coalesce(run, handle)),
+    CAST(sum(CASE WHEN counted_nanousd IS NULL THEN 1 ELSE 0 END) AS BIGINT)
+FROM usage
+WHERE workspace = :workspace AND workflow = :workflow AND (version = :version OR :version IS NULL)
+    AND at >= :since AND at < :until AND state <> 'void'
+GROUP BY role;
+
+-- Runs that models worked on, and those that the plane carried out without one; and how many were completed.
+-- name: usage_runs
+SELECT count(*), CAST(coalesce(sum(CASE WHEN r.state = 'completed' THEN 1 ELSE 0 END), 0) AS BIGINT)
+FROM (
+    SELECT coalesce(run, handle) AS made FROM usage
+    WHERE workspace = :workspace AND workflow = :workflow AND (version = :version OR :version IS NULL)
+        AND at >= :since AND at < :until AND role = 'execute' AND state <> 'void'
+    UNION
+    SELECT carried.handle FROM execution e JOIN run carried ON carried.id = e.run
+    WHERE e.workspace = :workspace AND e.workflow = :workflow AND (e.version = :version OR :version IS NULL)
+        AND e.driver = 'plane' AND carried.finished_at >= :since AND carried.finished_at < :until) m
+LEFT JOIN run r ON r.handle = m.made;
+
+-- What equal calls used is counted once, with how many they were: a tier and a cache are each call's own.
+-- name: usage_of_execution
+SELECT at / 86400000000 AS day, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, count(*)
+FROM usage
+WHERE workspace = :workspace AND workflow = :workflow AND (version = :version OR :version IS NULL)
+    AND at >= :since AND at < :until AND role = 'execute' AND input_tokens IS NOT NULL
+GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5;
+
+-- name: usage_pairs
+SELECT CAST(sum(CASE WHEN role = 'execute' THEN nanousd ELSE 0 END) AS BIGINT),
+    CAST(sum(CASE WHEN role = 'audit' THEN nanousd ELSE 0 END) AS BIGINT)
+FROM usage
+WHERE workspace = :workspace AND workflow = :workflow AND (version = :version OR :version IS NULL)
+    AND at >= :since AND at < :until AND run IS NOT NULL AND role IN ('execute', 'audit') AND state <> 'void'
+GROUP BY run, step
+HAVING count(DISTINCT role) = 2 AND sum(CASE WHEN nanousd IS NULL THEN 1 ELSE 0 END) = 0
+ORDER BY run, step;
+
+-- name: usage_designer
+SELECT model FROM usage WHERE workspace = :workspace AND workflow = :workflow AND role = 'design' AND state <> 'void'
+ORDER BY id DESC LIMIT 1;
+
 -- name: ledger_cap_set
 INSERT INTO ledger_cap (workspace, scope, per, nanousd, author, at)
 VALUES (:workspace, :scope, :per, :nanousd, :author, :now)
