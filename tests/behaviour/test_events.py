@@ -6,6 +6,7 @@ import shutil
 
 import apsw
 import execution_calls
+import guard_calls
 import ledger_calls
 import psycopg
 import pytest
@@ -20,11 +21,9 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
-    guards,
     handoffs,
     observations,
     policies,
-    precedents,
     runs,
     state,
     system,
@@ -121,35 +120,6 @@ class World:
         _, claim = self.run()
         self.call("run.release", runs.ReleaseRun(run=handle, error="broken"), claim)
         return asked
-
-    def precedent(self):
-        """Three equal answers of a person to calls that a guard asked about."""
-        safe = guards.Annotations(reversible=True)
-        for number in range(3):
-            decision = self.call("guard.check", guards.CheckGuard(tool="t", arguments={"n": number}, annotations=safe))
-            request = escalations.CreateEscalation(
-                severity="high",
-                reason="Go?",
-                kind="approval",
-                context="c",
-                key=str(number),
-                guard=decision.revision,
-                action=escalations.Action(tool="t", arguments={"n": number}, reversible=True),
-            )
-            handle = self.call("escalation.create", request).id
-            self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
-        return self.call("guard.precedents", precedents.ListPrecedents()).items[0].id
-
-    def review(self):
-        """What a rule decided that rests by now."""
-        self.call("guard.promote", precedents.PromotePrecedent(precedent=self.precedent()))
-        check = guards.CheckGuard(tool="t", arguments={"n": 1}, annotations=guards.Annotations(reversible=True))
-        found = []
-        while not found:
-            self.call("guard.check", check)
-            found = self.call("guard.reviews", guards.ListReviews()).items
-        self.call("policy.delete", policies.DeletePolicy(kind="rules", name="precedents"))
-        return found[0].revision
 
     def policy(self):
         self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
@@ -326,18 +296,6 @@ SCENARIOS = (
             of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
             ["policy.delete"],
         ),
-        "guard.check": (
-            of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)),
-            ["guard.check"],
-        ),
-        "guard.object": (
-            of("guard.object", lambda _w, f: guards.ObjectToReview(revision=f), World.review),
-            ["guard.object"],
-        ),
-        "guard.promote": (
-            of("guard.promote", lambda _w, f: precedents.PromotePrecedent(precedent=f), World.precedent),
-            ["policy.set"],
-        ),
         "webhook.create": (
             of("webhook.create", lambda _w, _f: webhooks.CreateWebhook(url="https://example.org/")),
             ["webhook.create"],
@@ -400,6 +358,7 @@ SCENARIOS = (
             ["system.backup"],
         ),
     }
+    | guard_calls.scenarios(of)
     | ledger_calls.scenarios(of)
     | workflow_calls.scenarios(of)
     | execution_calls.scenarios(of)
