@@ -9,7 +9,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, handoff_moves, ledger, liveness, waits
+from agentmemo.engine import audit, escalation_delivery, handoff_moves, ledger, liveness, run_questions, waits
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.handoff_ends import cancel_run, end_run
@@ -82,7 +82,7 @@ def claim(
     takeovers = run.takeovers + 1 if taken_over else run.takeovers
     if takeovers > model.TAKEOVERS_WITHOUT_STEP_MAX:
         detail = f"{takeovers} workers died on this run without finishing a step."
-        waits.ask(tx, call, run, "takeovers", detail)
+        run_questions.ask(tx, call, run, "takeovers", detail)
         return claimed(tx, call, *rows.reload(tx, run), outcome="waiting", lease_seconds=lease_seconds)
     model.next_run_state(run.state, "claim", run.handle)
     liveness.renew(tx, call, worker)
