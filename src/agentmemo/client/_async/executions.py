@@ -108,7 +108,12 @@ class AsyncExecutions:
         if driver == model.PLANE or lease_seconds is not None:
             return await self._plane.call(
                 model.StartExecution(
-                    name=name, inputs=inputs, key=key, version=_version(version), driver=driver, lease_seconds=lease_seconds
+                    name=name,
+                    inputs=inputs,
+                    key=key,
+                    version=_version(version),
+                    driver=driver,
+                    lease_seconds=lease_seconds,
                 )
             )
         return await self.open(name, inputs, key=key, version=version, driver=model.CALLER)
@@ -431,7 +436,7 @@ class AsyncExecutions:
         claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
         return await self._plane.call(request, claim=claim, as_worker=await self._plane.worker())
 
-    async def _refuse_without_models(self, name: str, version: str | None) -> None:
+    async def _refuse_without_models(self, name: str, version: str | int | None) -> None:
         """A workflow of tools alone needs no model. Raises Unavailable for any other."""
         found = await self._plane.call(GetWorkflow(name=name, version=_version(version)))
         if asks_models(msgspec.convert(found.document, WorkflowDocument)):

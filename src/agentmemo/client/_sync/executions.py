@@ -435,7 +435,7 @@ class Executions:
         claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
         return self._plane.call(request, claim=claim, as_worker=self._plane.worker())
 
-    def _refuse_without_models(self, name: str, version: str | None) -> None:
+    def _refuse_without_models(self, name: str, version: str | int | None) -> None:
         """A workflow of tools alone needs no model. Raises Unavailable for any other."""
         found = self._plane.call(GetWorkflow(name=name, version=_version(version)))
         if asks_models(msgspec.convert(found.document, WorkflowDocument)):
