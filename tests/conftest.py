@@ -29,7 +29,7 @@ settings.load_profile("agentmemo")
 # Tests need a quick store more than one that outlives the machine; what safety is worth is shown with durable ones.
 QUICK_FILES, SAFE_FILES = "OFF", sqlite.SYNCHRONOUS
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Chosen once and inherited by every process of the run, so that one line of the report repeats it.
 SEED_VARIABLE = "AGENTMEMO_CRASH_SEED"
 SEED = os.environ.setdefault(SEED_VARIABLE, str(int.from_bytes(os.urandom(4), "big")))
@@ -80,7 +80,7 @@ def postgres_url(postgres, monkeypatch):
 def chromium():
     """The path of a Chromium for playwright's `executable_path`."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    return path or pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return path or pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
 
 
 def pytest_report_header():
