@@ -458,6 +458,21 @@ def test_the_list_takes_up_new_questions_and_keeps_the_row_in_hand(world, ada):
     expect(ada.page.locator(".q").first).to_have_text("Second live?")
 
 
+def test_the_countdown_is_spoken_at_half_and_at_80_percent(browser, make_tab, world):
+    asked = ask(world, "In time?", deadline=world.at(1000))
+    tab = make_tab(browser, world).sign_in()
+    tab.page.clock.install()
+    tab.go(f"/inbox/{asked}")
+    spoken = tab.page.locator("p.vh[role=status]")
+    heard = []
+    for _ in range(11):
+        tab.page.clock.run_for(100_000)
+        heard.append(spoken.inner_text())
+    words = [re.sub(r" \d+ s left", "", each) for each in dict.fromkeys(heard)]
+    assert words == ["", "Half of the time is over, 8 min.", "80 % of the time is over, 3 min.", "The time is over."]
+    tab.close()
+
+
 def test_rights(browser, make_tab, world):
     asked = ask(world, "May I?")
     reader = world.admin.keys.create(
