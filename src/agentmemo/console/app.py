@@ -30,6 +30,7 @@ from agentmemo.console import (
     runs,
     signin,
     state,
+    together,
 )
 from agentmemo.console.frame import Authenticate, Console, Handler, error_page
 from agentmemo.console.live import Live
@@ -129,6 +130,8 @@ def _inbox(console: Console) -> list[Route]:
     }
     return [
         *_page(console, "/inbox", inbox.inbox),
+        *_page(console, "/inbox/together", together.together),
+        Route("/inbox/together", console.act(together.answer), methods=["POST"]),
         Route("/inbox/live", Live(console).inbox),
         Route("/inbox/{escalation}/live", Live(console).question),
         *(Route(f"/inbox/{{escalation}}/{name}", console.act(act), methods=["POST"]) for name, act in acts.items()),
