@@ -28,7 +28,7 @@ from agentmemo.errors import InvalidTransition
 RUNS, EQUAL = (5, 60) if QUICK else (50, 1_000)
 PEOPLE, QUESTIONS = (8, 3) if QUICK else (50, 20)
 TIMERS, SPREAD_SECONDS, AWAY_SECONDS = (60, 4.0, 1.0) if QUICK else (5_000, 20.0, 5.0)
-CLOSED, PAGES = (2_000, 10) if QUICK else (1_000_000, 100)
+CLOSED = 2_000 if QUICK else 1_000_000
 WRITERS = 16
 MESSAGES_SECONDS = 10.0
 SECOND = 1_000_000
@@ -167,7 +167,9 @@ def _timers(folder: Path) -> list[Row]:
 
         def ask(number: int) -> None:
             at = int((begin + SPREAD_SECONDS * number / TIMERS) * SECOND)
-            asked = agent.escalations.create(severity="low", reason=f"{number}?", deadline=at, key=str(number), wait=False)
+            asked = agent.escalations.create(
+                severity="low", reason=f"{number}?", deadline=at, key=str(number), wait=False
+            )
             deadlines[asked.id] = at / SECOND
 
         _each(ask, range(TIMERS))
@@ -180,7 +182,9 @@ def _timers(folder: Path) -> list[Row]:
         time.sleep(max(0.0, begin + SPREAD_SECONDS - time.time()))
         while agent.status().escalations:
             time.sleep(0.05)
-        fired = [(event.stream, event.at / SECOND) for event in agent.audit.events(type="escalation.default", limit=1_000)]
+        fired = [
+            (event.stream, event.at / SECOND) for event in agent.audit.events(type="escalation.default", limit=1_000)
+        ]
     times = Counter(handle for handle, _ in fired)
     away = [at - back for handle, at in fired if gone - 1 <= deadlines[handle] < back]
     up = sorted(at - deadlines[handle] for handle, at in fired if not gone - 1 <= deadlines[handle] < back + 1)
@@ -214,10 +218,12 @@ def close_many(store: Path) -> None:
             "ended_at": "created_at - 1000000 * number + 60000000",
         }
         columns = ", ".join(changed.get(name, name) for name in names)
+        numbers = "SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?"
         connection.execute(
-            f"WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {CLOSED})"  # noqa: S608
+            f"WITH RECURSIVE numbers (number) AS ({numbers})"  # noqa: S608 - names of columns
             f" INSERT INTO escalation ({', '.join(names)}) SELECT {columns} FROM numbers,"
-            " (SELECT * FROM escalation ORDER BY id LIMIT 1)"
+            " (SELECT * FROM escalation ORDER BY id LIMIT 1)",
+            (CLOSED,),
         )
 
 

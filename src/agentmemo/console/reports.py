@@ -54,7 +54,8 @@ def days_of(visit: Visit) -> float:
         days = math.nan
     if not 0 < days <= DAYS_MAX:
         raise InvalidInput(
-            f"days is {asked!r}, no length of a window.", next_call=f"Give a number up to {DAYS_MAX:.0f}: /reports?days=30."
+            f"days is {asked!r}, no length of a window.",
+            next_call=f"Give a number up to {DAYS_MAX:.0f}: /reports?days=30.",
         )
     return days
 

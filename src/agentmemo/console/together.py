@@ -116,4 +116,3 @@ def headline(undecided: list[Escalation], whole: int) -> str:
     if undecided:
         return f"One answer for {count(len(undecided), 'question', 'questions')}?"
     return f"{sentence(count(whole, 'question is', 'questions are'))} answered."
-
