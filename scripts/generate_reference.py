@@ -24,6 +24,7 @@ import agentmemo
 from agentmemo import errors, settings
 from agentmemo.api.operations import OPERATIONS, Operation
 from agentmemo.model.pages import Page
+from agentmemo.model.workflow_rules import workflow_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 WARNING = "<!-- Written by scripts/generate_reference.py from the code; edit there. -->\n"
@@ -34,7 +35,9 @@ NOUNS = {
     "task": "Tasks and schedules",
     "worker": "Workers",
     "briefing": "Briefing",
+    "ledger": "Ledger",
     "policy": "Policies",
+    "workflow": "Workflows",
     "report": "Reports",
     "audit": "Events",
     "access": "Access",
@@ -43,7 +46,15 @@ NOUNS = {
     "transaction": "Transactions",
     "system": "System",
 }
-WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", bytes: "bytes", Any: "any JSON"}
+WORDS = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    bytes: "bytes",
+    Any: "any JSON",
+    type(None): "null",
+}
 NO_DEFAULT = "required"
 
 
@@ -54,11 +65,11 @@ def type_words(kind: Any, link: str = "") -> str:
     """`list[Grant] | None` as `list of Grant or null`; structs link to where their fields stand."""
     if kind in WORDS:
         return WORDS[kind]
-    if kind is type(None):
-        return "null"
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(type_words(part, link) for part in inner)
+    if origin is typing.Annotated:
+        return type_words(inner[0], link)
+    if origin in (typing.Literal, typing.Union, types.UnionType):
+        return " or ".join(f"`{part}`" if origin is typing.Literal else type_words(part, link) for part in inner)
     if origin in (list, tuple, collections.abc.Sequence):
         return f"list of {type_words(inner[0], link)}"
     if origin is dict:
@@ -471,6 +482,8 @@ def with_table(name: str, text: str, content: str) -> str:
 def pages() -> dict[str, str]:
     """Path -> text of everything this script writes."""
     written = {"docs/reference/http.md": http_page(), "docs/reference/python.md": python_page()}
+    schema = msgspec.json.format(msgspec.json.encode(workflow_schema()), indent=2).decode()
+    written["docs/reference/workflow.schema.json"] = schema + "\n"
     if cli := cli_page():
         written["docs/reference/cli.md"] = cli
     for name, (path, content) in TABLES.items():

@@ -83,6 +83,18 @@ def chromium():
     return path or pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
 
 
+@pytest.fixture(scope="session")
+def local_model(tmp_path_factory):
+    """The address of a small model on this machine, one for all test processes; `local_model.NAME` is its name."""
+    import local_model
+
+    if not local_model.is_installed():
+        pytest.skip("no model on this machine: make test installs one")
+    place = tmp_path_factory.getbasetemp()
+    with local_model.running((place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "model") as address:
+        yield address
+
+
 def pytest_report_header():
     return f"seed: {SEED_VARIABLE}={SEED}"
 

@@ -7,6 +7,8 @@ import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import msgspec
@@ -16,6 +18,7 @@ from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
+from agentmemo.client.driving import StepExecutor
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.transport import Transport
@@ -25,10 +28,16 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
 from agentmemo.engine.notification_messages import compose
 from agentmemo.engine.prepare import VALUE_FIELDS
+from agentmemo.engine.prices import Prices
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
+from agentmemo.executor.model_steps import ModelSteps
+from agentmemo.llm.config import Models
+from agentmemo.llm.config import load as load_models
+from agentmemo.llm.prices import PriceBook, book_of
 from agentmemo.model.access import EVERYTHING, PERSON_ONLY, Caller, Claim, allows, check_actor
+from agentmemo.model.prices import Price
 from agentmemo.notify.people import PeopleSender
 from agentmemo.notify.webhooks import WebhookSender
 from agentmemo.settings import Settings, default_agent, default_key, default_target, from_environment
@@ -68,10 +77,11 @@ def open_connection(
     if _is_http(address):
         settings = from_environment()
         transport = HttpTransport(address, _key(key), settings.request_bytes_max)
-        return Connection(Plane(transport, SystemClock(), settings.lease_seconds), agent or person or "")
+        connection = Connection(Plane(transport, SystemClock(), settings.lease_seconds), agent or person or "")
+        connection.workflows.use(executor_of)
+        return connection
     caller = local_caller(agent, person, workspace, door)
-    plane = shared_plane(address)
-    return Connection(Plane(EmbeddedTransport(plane, caller), plane.clock, plane.settings.lease_seconds), caller.name)
+    return connection_for(shared_plane(address), caller, counted=True)
 
 
 async def connect_async(
@@ -100,34 +110,76 @@ async def open_connection_async(
     if _is_http(address):
         settings = from_environment()
         http = AsyncHttpTransport(address, _key(key), settings.request_bytes_max)
-        return AsyncConnection(AsyncPlane(http, SystemClock(), settings.lease_seconds), agent or person or "")
+        connection = AsyncConnection(AsyncPlane(http, SystemClock(), settings.lease_seconds), agent or person or "")
+        connection.workflows.use(executor_of)
+        return connection
     caller = local_caller(agent, person, workspace, door)
-    plane = await asyncio.to_thread(shared_plane, address)
-    transport = AsyncEmbeddedTransport(plane, caller)
-    return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
+    return connection_for_async(await asyncio.to_thread(shared_plane, address), caller, counted=True)
 
 
-def connection_for(plane: LocalPlane, caller: Caller) -> Connection:
+def connection_for(plane: LocalPlane, caller: Caller, *, counted: bool = False) -> Connection:
     """A connection of an already identified caller to a plane of this process, which stays open when it closes."""
-    plane.users += 1
-    return Connection(Plane(EmbeddedTransport(plane, caller), plane.clock, plane.settings.lease_seconds), caller.name)
+    plane.users += not counted
+    transport = EmbeddedTransport(plane, caller)
+    connection = Connection(Plane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
+    connection.workflows.use(plane.models.executor)
+    return connection
 
 
-def connection_for_async(plane: LocalPlane, caller: Caller) -> AsyncConnection:
-    plane.users += 1
+def connection_for_async(plane: LocalPlane, caller: Caller, *, counted: bool = False) -> AsyncConnection:
+    plane.users += not counted
     transport = AsyncEmbeddedTransport(plane, caller)
-    return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
+    connection = AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
+    connection.workflows.use(plane.models.executor)
+    return connection
+
+
+def executor_of(models: Models | None = None) -> StepExecutor | None:
+    """Whoever asks the models that are configured here; None where none is."""
+    found = load_models() if models is None else models
+    return ModelSteps(found) if found.names else None
+
+
+class ConfiguredModels:
+    """The models and prices of a store, read from its folder when they are needed first."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    @cached_property
+    def _models(self) -> Models:
+        return load_models(folder=self._folder)
+
+    @cached_property
+    def _book(self) -> PriceBook:
+        return book_of(self._models)
+
+    def lookup(self, model: str, at_us: int) -> Price | None:
+        return self._book.lookup(model, at_us)
+
+    def executor(self) -> StepExecutor | None:
+        return executor_of(self._models)
 
 
 class LocalPlane:
     """An engine with its upkeep in this process, shared by all connections to one store."""
 
-    def __init__(self, target: str | None, clock: Clock, settings: Settings, *, upkeep: bool = True) -> None:
+    def __init__(
+        self,
+        target: str | None,
+        clock: Clock,
+        settings: Settings,
+        *,
+        upkeep: bool = True,
+        prices: Prices | None = None,
+    ) -> None:
         database = open_database(target, clock, settings)
         # A database that many machines share has a time of its own.
         self.clock = database.clock
         self.settings = settings
-        self.engine = Engine(database, settings)
+        beside = database.capabilities.beside
+        self.models = ConfiguredModels(beside.parent if beside else None)
+        self.engine = Engine(database, settings, prices or self.models)
         self.webhooks = WebhookSender(self.engine)
         self.people = PeopleSender(self.engine, compose)
         self.upkeep = Upkeep(self.engine, self._send_due)
@@ -153,6 +205,8 @@ class LocalPlane:
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
 # Of what is sent together: what may ask for a result or an acceptance to be judged first.
 JUDGED = frozenset({"handoff.create", "handoff.complete"})
+# What is looked at and judged before its transaction.
+CONSIDERED = frozenset({"workflow.start", "workflow.resume", "workflow.submit"})
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64
@@ -381,9 +435,11 @@ def _may_block(engine: Engine, operation: Operation, caller: Caller, request: An
 
 def _may_be_judged(engine: Engine, operation: Operation, request: Any) -> bool:
     """A result is checked first, and so is what a result must be, however long that takes."""
+    if operation.name in CONSIDERED:
+        return True
     if operation.name == "handoff.complete":
         return bool(engine.carried.get(request.handoff, (1, None))[0])
-    if getattr(request, "acceptance", None) is not None:
+    if operation.name == "workflow.create" or getattr(request, "acceptance", None) is not None:
         return True
     return any(call.operation in JUDGED for call in getattr(request, "calls", ()))
 

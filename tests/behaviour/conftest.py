@@ -16,6 +16,7 @@ import typing
 
 import pytest
 import uvicorn
+from list_prices import ListPrices
 
 import agentmemo
 from agentmemo.api.operations import BY_NAME
@@ -58,7 +59,7 @@ def plane(request, tmp_path):
     """A plane on each kind of store."""
     place = tmp_path / "plane.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     settings = Settings(postgres_allow_lossy=True, **(BARE if request.param == "postgres-bare" else {}))
-    made = ManualPlane(place, settings=settings)
+    made = ManualPlane(place, settings=settings, prices=ListPrices())
     yield made
     made.close()
 

@@ -19,7 +19,9 @@ HANDOFFS = "handoffs"
 POLICIES = "policies"
 ESCALATIONS = "escalations"
 GUARDS = "guards"
+LEDGER = "ledger"
 REPORTS = "reports"
+WORKFLOWS = "workflows"
 
 PROMISES = {
     "article.state": Promise("The article's state calls run as written.", API),
@@ -139,6 +141,17 @@ PROMISES = {
     "policy.contact": Promise("Addresses of persons are shown to persons only.", POLICIES),
     "policy.silence": Promise("What is critical is silenced only by two persons.", POLICIES),
     "policy.calendar": Promise("A schedule takes its shifts from a calendar, and needs it no more.", POLICIES),
+    "workflow.article": Promise("The article's call makes a workflow of plain text.", WORKFLOWS),
+    "workflow.version": Promise("The same document is the same version, and each version stays.", WORKFLOWS),
+    "workflow.named": Promise("A version is named by its hash, its number or its state.", WORKFLOWS),
+    "workflow.checked": Promise("A document that does not fit is refused with its path and the next call.", WORKFLOWS),
+    "workflow.move": Promise("Only a person moves a version to where no evidence is asked.", WORKFLOWS),
+    "workflow.evidence": Promise("Nothing becomes active without evidence, and one version is active.", WORKFLOWS),
+    "workflow.search": Promise("Workflows are found by what is wanted, in any words of their triggers.", WORKFLOWS),
+    "workflow.diff": Promise("A diff says part by part what changed, and which steps keep their evidence.", WORKFLOWS),
+    "workflow.import": Promise(
+        "What is brought in is untrusted and gains no tools; what goes out comes back.", WORKFLOWS
+    ),
     "report.attention": Promise("What asking people cost is counted, by person, asker and question.", REPORTS),
     "report.window": Promise("A report counts its window and nothing outside of it.", REPORTS),
     "report.reflex": Promise("Who approves nearly everything, or faster than anybody reads, is named.", REPORTS),
@@ -193,6 +206,19 @@ PROMISES = {
     "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
     "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
     "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
+    "ledger.reserve": Promise("A reservation is the worst case; a settlement is exact, at the prices of then.", LEDGER),
+    "ledger.once": Promise("What came of a call is written once, however often it is told.", LEDGER),
+    "ledger.unknown": Promise("A price that is not known is never zero.", DESIGN_1),
+    "ledger.served": Promise("A declared model is not a served one: the difference is told, and priced.", LEDGER),
+    "ledger.source": Promise("Each cost says who says so.", LEDGER),
+    "ledger.cap": Promise("What could pass a cap is refused before it is spent.", LEDGER),
+    "ledger.run": Promise("A run pays for its model calls, and its budget bounds them beforehand.", LEDGER),
+    "ledger.step": Promise("What a step recorded of its calls commits with its result.", RUNS),
+    "ledger.lost": Promise("Usage that nobody tells counts at the worst case.", LEDGER),
+    "ledger.own": Promise("Only who made a call, or holds its run, says what it used.", LEDGER),
+    "ledger.otel": Promise("Usage is read from OpenTelemetry's GenAI attributes, and not counted twice.", LEDGER),
+    "ledger.savings": Promise("No saving is claimed without its evidence and all of its overheads.", DESIGN_1),
+    "ledger.list": Promise("Known, worst case and unpriced are never mixed in a sum.", LEDGER),
     "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
     "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),
     "guard.refused": Promise("A refusal says how to ask a person.", GUARDS),

@@ -49,8 +49,25 @@ RENAMED = {
     "escalation.create": {"suggested_actions": "suggest", "key": "escalation_key", "run": None, "name": None},
     "escalation.get": {"after_updated": None},
     "inbox.list": {"wait_seconds": None, "after": None},
+    "ledger.record": {"id": None, "usage": "input_tokens"},
+    "ledger.get": {"id": "usage"},
+    "ledger.list": {"agent": "by_agent"},
+    "ledger.totals": {"agent": "by_agent"},
     "guard.check": {"annotations": "reversible", "run": None, "name": None, "key": None},
     "webhook.create": {"agent": "for_agent"},
+    "workflow.create": {"document": "file", "untrusted": None},
+    "workflow.start": {"key": "run_key", "worker": None, "models": None},
+    "workflow.resume": {"worker": None, "models": None},
+    "workflow.submit": {
+        "checks": None,
+        "served_model": None,
+        "reservation": None,
+        "billed": None,
+        "usage": None,
+        "started_at": None,
+        "provider_nanousd": None,
+        "request_id": None,
+    },
     "webhook.delete": {"id": "webhook"},
 }
 # Commands that read all pages have no cursor.
@@ -187,6 +204,19 @@ SAMPLES = {
     "policy list": [],
     "policy versions": ["rules", "default"],
     "policy delete": ["rules", "default"],
+    "workflow create": ["workflow.json"],
+    "workflow get": ["review"],
+    "workflow list": [],
+    "workflow search": ["review it"],
+    "workflow versions": ["review"],
+    "workflow diff": ["review", "1", "2"],
+    "workflow promote": ["review", "1"],
+    "workflow schema": [],
+    "workflow start": ["review"],
+    "workflow next": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow submit": ["run_aaaaaaaaaaaaaaaa", "say", "output"],
+    "workflow execution": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow executions": [],
     "report attention": [],
     "report oversight": [],
     "events list": [],
@@ -197,6 +227,13 @@ SAMPLES = {
     "keys list": [],
     "keys revoke": ["aaaaaaaa"],
     "keys rotate": ["aaaaaaaa"],
+    "ledger record": ["--model", "m"],
+    "ledger list": [],
+    "ledger get": ["use_aaaaaaaaaaaaaaaa"],
+    "ledger totals": [],
+    "ledger cap": ["workspace", "none"],
+    "ledger caps": [],
+    "report savings": ["w"],
     "keys actors": [],
     "keys disable": ["bob"],
     "status": [],
@@ -209,10 +246,16 @@ SAMPLES = {
 def test_the_command_performs_its_operation_through_the_door_cli(cli, performed, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rules.json").write_text('{"rules": []}', encoding="utf-8")
+    workflow = '{"name": "review", "designed_by": "opus-4", "steps": "Review it"}'
+    (tmp_path / "workflow.json").write_text(workflow, encoding="utf-8")
     result = cli(*VERBS[name].split(), *SAMPLES[VERBS[name]], "--agent", "tester")
     assert [(operation.name, caller.door) for operation, caller, _ in performed] == [(name, "cli")]
     # Without contacts and rules oversight is not set up.
-    done = {exits.FAILED} if name == "report.oversight" else {exits.DONE, exits.NOT_FOUND, exits.NOT_PERMITTED}
+    done = (
+        {exits.FAILED, exits.USAGE}
+        if name in ("report.oversight", "ledger.savings")
+        else {exits.DONE, exits.NOT_FOUND, exits.NOT_PERMITTED}
+    )
     assert result.status in done
 
 

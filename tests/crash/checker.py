@@ -42,6 +42,32 @@ def check_rows(file: sqlite3.Connection, notes: list[dict], *, finished: bool = 
     check_notes_once(file)
     check_handoffs(file, notes, finished=finished)
     check_escalations(file, notes, finished=finished)
+    check_ledger(file, notes, finished=finished)
+
+
+def check_ledger(file: sqlite3.Connection, notes: list[dict], *, finished: bool) -> None:
+    """What was set aside is there, what ended ended once, and every running sum is that of its rows."""
+    rows = file.execute("SELECT handle, state, run, counted_nanousd, nanousd FROM usage").fetchall()
+    states = {row[0]: row[1] for row in rows}
+    for note in notes:
+        if note["what"] == "reserved":
+            assert note["id"] in states
+        elif note["what"] == "settled":
+            assert states[note["id"]] == "settled"
+    assert all(row[3] > 0 and (row[4] is None) == (row[1] != "settled") for row in rows), (
+        "a cost is missing, or made up"
+    )
+    assert not finished or "reserved" not in states.values(), "a dead holder's reservation was left open"
+    whole, of_runs, paid = 0, Counter(), Counter()
+    for _, state, run, counted, _ in rows:
+        whole += counted
+        of_runs[f"run:{run}"] += counted
+        paid[run] += counted if state != "reserved" else 0
+    running = dict(file.execute("SELECT scope, nanousd FROM ledger_spent"))
+    assert running.pop("workspace", 0) == whole
+    assert running == dict(of_runs)
+    charged = dict(file.execute("SELECT handle, nanousd FROM run WHERE nanousd > 0"))
+    assert charged == {run: spent for run, spent in paid.items() if spent}
 
 
 def check_handoffs(file: sqlite3.Connection, notes: list[dict], *, finished: bool) -> None:

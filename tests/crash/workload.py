@@ -22,6 +22,9 @@ from agentmemo import current_step
 from agentmemo.errors import Conflict, Error, IdempotencyMismatch, InvalidInput, LeaseLost, RunHeld, Unavailable
 
 ATTEMPTS = 1000
+# One that the shipped table has a price of.
+MODEL = "claude-3-5-haiku"
+CAP_NANOUSD = 10**12
 LOOP_SECONDS = 40.0
 FINISH_SECONDS = 60.0
 BIG_BYTES = 400_000
@@ -72,6 +75,7 @@ class Work:
         self.side = Side(side)
         self.agent = agentmemo.connect(store, agent=f"agent-{slot}")
         self.person = agentmemo.connect(store, person="olga")
+        self.person.ledger.cap("workspace", CAP_NANOUSD)
         self.agent.task("leaf")(self.leaf)
         self.agent.task("errand")(self.errand)
         self.agent.task("inquiry")(self.inquiry)
@@ -94,13 +98,14 @@ class Work:
         self.start_errand(f"{self.slot}-{n}")
         self.ask(f"{self.slot}-{n}")
         self.open_quietly(self.shared, str(n))
+        self.open_quietly(self.paid, f"{self.slot}-{n}")
         self.agent.work(concurrency=2, until_idle=True)
         self.hand_over(n)
         self.perform()
 
     def finish(self) -> None:
         """Carry everything unfinished to its end, as an agent does that is started again and not killed."""
-        bodies = {"job": self.job, "shared": self.shared}
+        bodies = {"job": self.job, "shared": self.shared, "paid": self.paid}
         end = time.monotonic() + FINISH_SECONDS
         while unfinished := list(self.agent.runs.list(state="unfinished")):
             assert time.monotonic() < end, [self.agent.runs.explain(run.id) for run in unfinished]
@@ -190,6 +195,19 @@ class Work:
         with self.agent.run("shared", key, max_attempts=ATTEMPTS) as run:
             for number in range(3):
                 self.step(run, f"part-{number}", effect="write" if number == 1 else "none")
+        self.side.note("finished", run=run.id)
+
+    def paid(self, key: str) -> None:
+        """A model call: set aside before it, and settled with what came of it."""
+        with self.agent.run("paid", key, max_attempts=ATTEMPTS) as run:
+
+            def call() -> str:
+                held = self.agent.ledger.reserve(MODEL, input_tokens=1000, max_output_tokens=100, run=run.id)
+                self.side.note("reserved", id=held.id)
+                current_step().ledger.settle(held.id, {"input_tokens": 900, "output_tokens": 50}, model_served=MODEL)
+                return held.id
+
+            self.side.note("settled", id=run.step("call", call))
         self.side.note("finished", run=run.id)
 
     def start_errand(self, key: str) -> None:

@@ -289,3 +289,11 @@ def test_workers_on_one_database_finish_what_a_killed_one_began(shell, postgres_
     assert all(f"chapter {number}: completed, 2 steps" in line for number, line in enumerate(lines[1:], start=1))
     with agentmemo.connect(postgres_url, agent="test") as agent:
         assert agent.audit.verify().intact
+
+
+def test_ledger(shell):
+    lines = shell.run("ledger.py")
+    assert lines[0].endswith(" nano-dollars")
+    assert lines[1].startswith("call 2: unknown, counted at ")
+    assert any("refused. The call could take $" in line for line in lines)
+    assert lines[-1].endswith(" of 10000000 nano-dollars today")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from list_prices import CHEAP, USED, ListPrices
+
+import agentmemo
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
 from agentmemo.engine import answer_links
@@ -20,7 +23,7 @@ LARGE = ids.salt(3000).hex()  # over the row's 4 KiB: a blob of one chunk
 
 def planes(made, place, clock=None):
     """A plane that the caller closes with all the others in `made`."""
-    made.append(ManualPlane(place, clock=clock, settings=LOSSY))
+    made.append(ManualPlane(place, clock=clock, settings=LOSSY, prices=ListPrices()))
     return made[-1]
 
 
@@ -31,9 +34,11 @@ def fill(plane):
     fill_runs(plane, agent)
     fill_handoffs(plane, agent)
     fill_policies(plane.connect(person="ana"))
+    fill_workflows(agent, plane.connect(person="ana"))
     fill_escalations(plane, agent, plane.connect(person="ana"))
     fill_notifications(plane, agent)
     fill_guards(agent, plane.connect(person="ana"))
+    fill_ledger(plane, agent, plane.connect(person="ana"))
     agent.keys.create("agent", "bob", label="bob's", grants=None)
     agent.keys.revoke(agent.keys.create("agent", "eve").id, reason="gone")
     plane.connect("other-worker", workspace="other").state.set("n", "k", {"in": "another workspace"})
@@ -153,6 +158,31 @@ def fill_guards(agent, person):
         agent.guards.check("write", {"text": WORDS}, run=run.id, name=WORDS, key="1")
 
 
+def fill_ledger(plane, agent, person):
+    """One of each state: reserved, settled, unknown, void, priced by what was served, billed, without a price."""
+    person.ledger.cap("workspace", 10**12, "month")
+    person.ledger.cap("agent:worker", 10**12)
+    with agent.run("paid", "1") as run:
+        run.step("call", lambda: agentmemo.current_step().ledger.record(USED, model=CHEAP, workflow="w", rung=1))
+        agent.ledger.reserve(CHEAP, input_tokens=9, max_output_tokens=9, step=WORDS)
+    served = agent.ledger.reserve(CHEAP, input_tokens=9, max_output_tokens=9, role="audit")
+    agent.ledger.settle(served.id, USED, model_served=WORDS, request_id=WORDS)
+    agent.ledger.void(agent.ledger.reserve(CHEAP, input_tokens=9, max_output_tokens=9).id, WORDS)
+    agent.ledger.settle(agent.ledger.reserve(CHEAP, input_tokens=9, max_output_tokens=9).id)
+    agent.ledger.record(USED, model="no-such-model", provider_nanousd=5)
+    agent.ledger.record(USED, model="no-such-model")
+
+
+def fill_workflows(agent, person):
+    """One in its row, one in a blob, one retired."""
+    agent.workflows.create(name="small", steps="1. Do it", designed_by="opus-4", triggers=[WORDS, "do it"])
+    agent.workflows.create(name="large", steps="1. Do it", designed_by="opus-4", examples=[{"input": 1, "output": BIG}])
+    agent.workflows.create(name="small", steps="1. Do it otherwise", designed_by="person:ana", changes=WORDS)
+    person.workflows.demote("small", 1, reason=WORDS)
+    execution = agent.workflows.start("large", {"words": WORDS}, key="filled")
+    agent.workflows.submit(execution, execution.next_step.step, "")
+
+
 def fill_policies(person):
     route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
     person.policies.set("route", "default", route, comment=WORDS)
@@ -203,6 +233,13 @@ def view_workspace(agent):
         "limits": list(agent.handoff.limits()),
         "escalations": [agent.escalations.get(each.id) for each in agent.escalations.list()],
         "policies": list(agent.policies.list()),
+        "ledger": list(agent.ledger.list()),
+        "caps": list(agent.ledger.caps()),
+        "spent": agent.ledger.totals("agent"),
+        "workflows": [agent.workflows.get(each.name) for each in agent.workflows.list()],
+        "workflow versions": list(agent.workflows.versions("small")) if agent.workflows.list().items else [],
+        "executions": [agent.workflows.execution(each.id) for each in agent.workflows.executions()],
+        "workflows found": list(agent.workflows.search("do it")),
         "precedents": list(agent.guards.precedents()),
         "reviews": list(agent.guards.reviews()),
         "policy versions": [*agent.policies.versions("route", "default"), *agent.policies.versions("rules", "old")],

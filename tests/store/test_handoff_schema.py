@@ -61,7 +61,7 @@ def test_both_databases_widen_the_same_keys():
         for name in ("sqlite", "postgres")
     ]
     assert widening[0] == widening[1]
-    assert len(widening[0]) == 2
+    assert len(widening[0]) >= 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ HOMES = {
     "apprise": ("notify/apprise.py",),
     "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
+    "genai_prices": ("llm/installed_prices.py",),
+    "httpx": ("llm/exchange.py",),
     "icalendar": ("client/calendars.py",),
     "jinja2": ("console/*", "server/*"),
     "psycopg": ("store/postgres*.py", "store/transfer*.py", "testing/postgres.py"),
@@ -19,6 +21,7 @@ HOMES = {
     "smtplib": ("notify/email.py",),
     "sqlite3": (),  # the system's library has a bug that corrupts the log; apsw brings its own
     "starlette": ("console/*", "server/*"),
+    "yaml": ("client/yaml_files.py",),
     "uvicorn": ("console/*", "server/*"),
 }
 

@@ -10,16 +10,21 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
+    executions,
     guards,
     handoffs,
+    ledger,
     observations,
     policies,
     precedents,
     reports,
     runs,
+    savings,
     state,
     system,
     webhooks,
+    workflow_diff,
+    workflow_versions,
 )
 from agentmemo.model.pages import Page
 from agentmemo.model.wire import Request, Response
@@ -108,6 +113,33 @@ _STATE = (
     _read(
         "state.watch", "/changes/{namespace}", "state:read", state.WatchNamespace, state.Changes,
         watch=True, summary="Changes after a revision, by long-poll or as server-sent events",
+    ),
+)  # fmt: skip
+
+_EXECUTIONS = (
+    _change(
+        "workflow.start", "POST /workflows/{name}/executions", "workflows:execute",
+        executions.StartExecution, executions.Execution, summary="Execute a workflow, by whoever asks or by the plane",
+    ),
+    _change(
+        "workflow.resume", "POST /executions/{execution}/resumption", "workflows:execute",
+        executions.ResumeExecution, executions.Execution, summary="Go on with an execution",
+    ),
+    _change(
+        "workflow.begin", "POST /executions/{execution}/attempts", "workflows:execute",
+        executions.BeginStep, executions.Begun, summary="Reserve what an attempt may cost, and announce its effect",
+    ),
+    _change(
+        "workflow.submit", "POST /executions/{execution}/results", "workflows:execute",
+        executions.SubmitStep, executions.Execution, summary="Hand in a step's output, checked and kept",
+    ),
+    _read(
+        "workflow.execution", "/executions/{execution}", "workflows:read", executions.GetExecution,
+        executions.Execution, summary="An execution, with its next step",
+    ),
+    _read(
+        "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
+        items=executions.Execution, summary="Executions, newest first",
     ),
 )  # fmt: skip
 
@@ -298,6 +330,29 @@ _GUARDS = (
             policies.Policy, summary="Make a precedent a rule that expires (a person's call)"),
 )  # fmt: skip
 
+_LEDGER = (
+    _change("ledger.reserve", "POST /ledger/reservations", "ledger:write", ledger.ReserveUsage, ledger.LedgerRow,
+            summary="Set aside the most that a model call can cost, before it is made"),
+    _change("ledger.settle", "POST /ledger/{id}/settlement", "ledger:write", ledger.SettleUsage, ledger.LedgerRow,
+            buffered=True, summary="Say what a reserved call used"),
+    _change("ledger.void", "POST /ledger/{id}/void", "ledger:write", ledger.VoidUsage, ledger.LedgerRow,
+            buffered=True, summary="Say that a reserved call was never made"),
+    _change("ledger.record", "PUT /ledger/{id}", "ledger:write", ledger.RecordUsage, ledger.LedgerRow,
+            buffered=True, summary="Write down a model call that was made"),
+    _read("ledger.list", "/ledger", "ledger:read", ledger.ListUsage, Page, items=ledger.LedgerRow,
+          summary="Model calls, newest first"),
+    _read("ledger.get", "/ledger/{id}", "ledger:read", ledger.GetUsage, ledger.LedgerRow,
+          summary="One model call, with the unit prices of then"),
+    _read("ledger.totals", "/ledger-totals", "ledger:read", ledger.GetTotals, ledger.Totals,
+          summary="What was spent, by model, workflow, agent, role or day"),
+    _read("ledger.savings", "/ledger-savings/{workflow}", "ledger:read", ledger.GetSavings, savings.Savings,
+          summary="What a workflow saves against a smart model, with everything that it costs"),
+    _change("ledger.cap", "PUT /ledger-caps", "ledger:cap", ledger.SetCap, ledger.Cap,
+            summary="Bound what may be spent, or lift the bound (a person's call)"),
+    _read("ledger.caps", "/ledger-caps", "ledger:read", ledger.ListCaps, Page, items=ledger.Cap,
+          summary="The caps, and what counts against them"),
+)  # fmt: skip
+
 _WEBHOOKS = (
     _change("webhook.create", "POST /webhooks", "handoffs:write", webhooks.CreateWebhook, webhooks.Webhook,
             summary="Be told over HTTP of offered work and of what came of your own; the secret is shown once"),
@@ -320,6 +375,26 @@ _POLICIES = (
           items=policies.Policy, summary="Versions of a document, newest first"),
     _change("policy.delete", "DELETE /policies/{kind}/{name}", "policies:write", policies.DeletePolicy,
             policies.Policy, summary="Rule it no longer; its versions stay (a person's call)"),
+)  # fmt: skip
+
+_WORKFLOWS = (
+    _change("workflow.create", "POST /workflows", "workflows:write", workflow_versions.CreateWorkflow,
+            workflow_versions.Workflow, summary="Keep a document as a draft; the same again is the version there is"),
+    _read("workflow.list", "/workflows", "workflows:read", workflow_versions.ListWorkflows, Page,
+          items=workflow_versions.Workflow, summary="Workflows by name, without their documents"),
+    _read("workflow.search", "/workflow-search", "workflows:read", workflow_versions.SearchWorkflows, Page,
+          items=workflow_versions.Candidate, summary="Workflows by what somebody wants done; nothing is started"),
+    _read("workflow.schema", "/workflow-schema", "workflows:read", workflow_versions.GetWorkflowFormat,
+          workflow_versions.WorkflowFormat, summary="The JSON Schema of a document"),
+    _read("workflow.get", "/workflows/{name}", "workflows:read", workflow_versions.GetWorkflow,
+          workflow_versions.Workflow, summary="A version with its document; the active one, else the newest draft"),
+    _read("workflow.versions", "/workflows/{name}/versions", "workflows:read",
+          workflow_versions.ListWorkflowVersions, Page, items=workflow_versions.Workflow,
+          summary="Versions of a workflow, newest first"),
+    _read("workflow.diff", "/workflows/{name}/diff", "workflows:read", workflow_versions.DiffWorkflow,
+          workflow_diff.WorkflowDiff, summary="What is different, and which steps keep their evidence"),
+    _change("workflow.move", "POST /workflows/{name}/moves", "workflows:move", workflow_versions.MoveWorkflow,
+            workflow_versions.Workflow, summary="Move a version: to the right by evidence, to the left by a person"),
 )  # fmt: skip
 
 _REPORTS = (
@@ -362,12 +437,15 @@ _SYSTEM = (
 OPERATIONS: tuple[Operation, ...] = (
     _STATE
     + _RUNS
+    + _EXECUTIONS
     + _HANDOFFS
     + _ESCALATIONS
     + _INBOX
     + _GUARDS
+    + _LEDGER
     + _WEBHOOKS
     + _POLICIES
+    + _WORKFLOWS
     + _REPORTS
     + _AUDIT
     + _ACCESS

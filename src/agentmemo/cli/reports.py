@@ -64,6 +64,38 @@ def oversight(*, common: Common = EVERYWHERE) -> int:
     return exits.DONE if found.met == len(found.lines) else exits.FAILED
 
 
+@app.command
+def savings(
+    workflow: Annotated[str, Parameter(help="The workflow.")],
+    /,
+    *,
+    version: Annotated[str | None, Parameter(help="Only of this version; its design counts all the same.")] = None,
+    smart_model: Annotated[
+        str | None, Parameter(help="What would do every run instead (default: what designed it).")
+    ] = None,
+    design_nanousd: Annotated[
+        int | None, Parameter(help="What the design cost, where the ledger has no call of it.")
+    ] = None,
+    since: Annotated[str | None, Parameter(help="From this UTC time on; also 15m, 2h, 7d ago.")] = None,
+    until: Annotated[str | None, Parameter(help="Before this time (default: now).")] = None,
+    common: Common = EVERYWHERE,
+) -> None:
+    """Show what a workflow saves against a smart model that does every run, with everything that it costs."""
+    with common.connect() as plane:
+        found = plane.ledger.savings(
+            workflow,
+            version=version,
+            smart_model=smart_model,
+            design_nanousd=design_nanousd,
+            since=read_time(since),
+            until=read_time(until),
+        )
+    if common.json:
+        common.out.document(found)
+    else:
+        common.out.say(_wrapped(found.explain()))
+
+
 def _line(common: Common, line: OversightLine) -> None:
     common.out.say(f"\n{line.id}  {'met' if line.met else 'NOT MET'}")
     pairs = (

@@ -84,6 +84,15 @@ def problems(acceptance: model.Acceptance, result: Any, context: Any) -> list[st
     return found
 
 
+def value_of(expression: str, variables: dict[str, Any]) -> tuple[bytes, str]:
+    """What a CEL expression gives, as JSON, else why it gives nothing. Raises InvalidInput for what is none."""
+    program = _program(expression)
+    try:
+        return encode(program.execute(variables)), ""
+    except Exception as error:  # noqa: BLE001 - whatever an expression runs into, it gave nothing
+        return b"", f"{type(error).__name__}: {str(error)[:_SHOWN]}"
+
+
 def verdict_problems(result: Any) -> list[str]:
     """A verdict is checked without any library, so that every plane can have verifiers."""
     if not isinstance(result, dict) or not isinstance(result.get("accepted"), bool):

@@ -8,6 +8,7 @@ from agentmemo.clock import Clock
 from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.presence import Presence
+from agentmemo.engine.prices import Prices
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
 from agentmemo.model.handoffs import Package
@@ -32,6 +33,7 @@ class EngineContext(Protocol):
     names: Names
     presence: Presence
     judge: Judge
+    prices: Prices
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, frozenset[str]]
@@ -52,12 +54,13 @@ class Call:
     `replayed` is True where the answer was stored by an earlier request with the same request id. `renewed` holds
     leases written by the transaction, believed only once it has committed. `drafts` holds, by handle, what handoffs
     that this call creates ask of a result; `problems`, by handoff, what is wrong with a result, and `verifications`
-    what its verifier is to get. All three are known before the transaction.
+    what its verifier is to get. `decisions` holds, by execution, how it goes on. All are known before the transaction.
     """
 
     __slots__ = (
         "actor",
         "caller",
+        "decisions",
         "drafts",
         "engine",
         "events",
@@ -76,6 +79,7 @@ class Call:
         self.events = 0
         self.replayed = False
         self.renewed: list[tuple[str, Renewal]] = []
+        self.decisions: dict[str, Any] = {}
         self.drafts: dict[str, Package] = {}
         self.problems: dict[str, list[str]] = {}
         self.verifications: dict[str, Packed] = {}

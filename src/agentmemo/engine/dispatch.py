@@ -21,6 +21,7 @@ from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
+from agentmemo.engine.prices import NoPrices, Prices
 from agentmemo.engine.waiting import Lines, place_of
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied, Unavailable
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, Grant, allows
@@ -42,7 +43,7 @@ SELF_FENCED = frozenset({"step.start", "step.complete", "step.fail"})
 class Engine:
     """The plane in one process. `call` waits for the answer, `submit` calls back; both are the same path."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, prices: Prices | None = None) -> None:
         self.database = database
         self.clock: Clock = database.clock
         self.settings = settings
@@ -50,6 +51,7 @@ class Engine:
         self.incarnation = ids.mint("wrk", self.clock.now_us())
         self.presence = Presence(database.capabilities.beside)
         self.judge = Judge()
+        self.prices: Prices = prices or NoPrices()
         self.denials = access.Denials(self)
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # By actor: the workers that stand for it where it claimed without one of its own, here or at another server.

@@ -16,10 +16,10 @@ from typing import IO, Any
 import msgspec
 
 from agentmemo.clock import monotonic
-from agentmemo.engine.judge_process import MEMORY_BYTES, SECONDS, Answer, Question, frame, size_of
+from agentmemo.engine.judge_process import MEMORY_BYTES, SECONDS, Answer, Evaluation, Question, frame, size_of
 from agentmemo.errors import InvalidInput, Unavailable, rebuild
 from agentmemo.model.handoffs import Acceptance
-from agentmemo.model.values import encode
+from agentmemo.model.values import decode, encode
 
 START_SECONDS = 30.0
 # The time of its processor is what bounds an answer; a busy machine gives that out slowly.
@@ -38,7 +38,7 @@ class Judge:
 
     def check_definition(self, acceptance: Acceptance) -> None:
         """Raises InvalidInput for a schema that is none, or an expression that cannot be read."""
-        answer = self._ask(acceptance, None, None, defines=True)
+        answer = self._ask(_question(acceptance, None, None, defines=True))
         if answer is None:
             raise InvalidInput(
                 f"The acceptance cannot be read: {_TOO_MUCH}.",
@@ -48,17 +48,26 @@ class Judge:
 
     def problems(self, acceptance: Acceptance, result: Any, context: Any) -> list[str]:
         """Why a result is not accepted; empty when it is."""
-        answer = self._ask(acceptance, result, context, defines=False)
+        answer = self._ask(_question(acceptance, result, context, defines=False))
         return [f"result: {_TOO_MUCH}; return less"] if answer is None else answer.problems
+
+    def evaluate(self, expressions: list[str], variables: dict[str, Any]) -> list[tuple[Any, str]]:
+        """By expression: its value and no reason, or None and why it has none.
+
+        Raises InvalidInput for what is no expression.
+        """
+        answer = self._ask(Evaluation(expressions, encode(variables)))
+        if answer is None:
+            return [(None, _TOO_MUCH)] * len(expressions)
+        return [(None, why) if why else (decode(content), "") for content, why in answer.values]
 
     def close(self) -> None:
         with self._lock:
             self._end()
 
-    def _ask(self, acceptance: Acceptance, result: Any, context: Any, *, defines: bool) -> Answer | None:
+    def _ask(self, asked: Question | Evaluation) -> Answer | None:
         """None where the question took too much."""
-        asked = msgspec.json.encode(acceptance)
-        content = msgspec.msgpack.encode(Question(asked, encode(result), encode(context), defines=defines))
+        content = msgspec.msgpack.encode(asked)
         with self._lock:
             child = self._running()
             try:
@@ -92,6 +101,10 @@ class Judge:
         if child is not None:
             child.kill()
             child.communicate()
+
+
+def _question(acceptance: Acceptance, result: Any, context: Any, *, defines: bool) -> Question:
+    return Question(msgspec.json.encode(acceptance), encode(result), encode(context), defines=defines)
 
 
 def _start() -> subprocess.Popen[bytes]:

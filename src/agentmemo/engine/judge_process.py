@@ -19,7 +19,7 @@ MEMORY_BYTES = 2 << 30
 _HEADER = 8
 
 
-class Question(msgspec.Struct, frozen=True, array_like=True):
+class Question(msgspec.Struct, frozen=True, array_like=True, tag="question"):
     """An acceptance, a result and its context as JSON. What only `defines` is checked without a result."""
 
     acceptance: bytes
@@ -28,9 +28,19 @@ class Question(msgspec.Struct, frozen=True, array_like=True):
     defines: bool
 
 
+class Evaluation(msgspec.Struct, frozen=True, array_like=True, tag="evaluation"):
+    """Expressions over the same variables, as JSON."""
+
+    expressions: list[str]
+    variables: bytes
+
+
 class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """`problems` of a question; of an evaluation what each expression gave, as JSON, and else why it gave nothing."""
+
     problems: list[str] = []
     error: dict[str, Any] | None = None
+    values: list[tuple[bytes, str]] = []
 
 
 def frame(content: bytes) -> bytes:
@@ -39,6 +49,21 @@ def frame(content: bytes) -> bytes:
 
 def size_of(header: bytes) -> int:
     return int.from_bytes(header, "big")
+
+
+def answer(asked: Question | Evaluation) -> Answer:
+    return judge(asked) if isinstance(asked, Question) else evaluate(asked)
+
+
+def evaluate(asked: Evaluation) -> Answer:
+    try:
+        variables = decode(asked.variables)
+        return Answer(values=[acceptance.value_of(expression, variables) for expression in asked.expressions])
+    except Error as error:
+        return Answer(error=error.to_dict())
+    except (RecursionError, MemoryError) as error:
+        what = f"too deep or too large to be evaluated ({type(error).__name__})"
+        return Answer(values=[(b"", what)] * len(asked.expressions))
 
 
 def judge(question: Question) -> Answer:
@@ -58,9 +83,9 @@ def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
     answers.write(frame(b"ready"))
     answers.flush()
     while header := questions.read(_HEADER):
-        question = msgspec.msgpack.decode(questions.read(size_of(header)), type=Question)
+        question = msgspec.msgpack.decode(questions.read(size_of(header)), type=Question | Evaluation)
         _bound_time()
-        answers.write(frame(msgspec.msgpack.encode(judge(question))))
+        answers.write(frame(msgspec.msgpack.encode(answer(question))))
         answers.flush()
 
 

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentmemo import ids
 from agentmemo.api.operations import BY_NAME
-from agentmemo.engine import acceptance, guards
+from agentmemo.engine import acceptance, execution_decisions, guards, workflows
 from agentmemo.engine.handoff_moves import find, package_of
+from agentmemo.engine.packing import ALWAYS_STORED, pack, packed_content, stored
 from agentmemo.errors import InvalidInput, LimitExceeded
-from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system
-from agentmemo.model.audit import commit
+from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system, workflow_versions
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
-from agentmemo.model.values import decode, encode, encode_result, encode_sorted
+from agentmemo.model.values import encode, encode_result, encode_sorted
 from agentmemo.model.wire import Request, as_request
+from agentmemo.model.workflow_rules import compile_document
+from agentmemo.model.workflows import canonical
 from agentmemo.store import blobs
 from agentmemo.store.database import Transaction
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from agentmemo.engine.call import Call
 
 VALUE_FIELDS = ("value", "inputs", "result")
-# A value of null is a value; null inputs or a null result are the same as none.
-ALWAYS_STORED = "value"
 TEXT_MAX = 16 * 1024
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 CALLS_MAX = 1000
@@ -53,6 +52,8 @@ def prepare(call: Call, request: Request) -> Request:
     if isinstance(request, escalations.CreateEscalation):
         request = guards.bind(call, request)
         return msgspec.structs.replace(request, context=_pack_question(call, request))
+    if isinstance(request, workflow_versions.CreateWorkflow):
+        return msgspec.structs.replace(request, document=_pack_document(call, request.document))
     for field in _value_fields(type(request)):
         value = getattr(request, field)
         changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
@@ -60,7 +61,10 @@ def prepare(call: Call, request: Request) -> Request:
         changed["calls"] = [_prepare_buffered(call, buffered) for buffered in request.calls]
     if isinstance(request, handoffs.CompleteHandoff):
         _check_result(call, request, changed["result"].original)
-    return msgspec.structs.replace(request, **changed) if changed else request
+    request = msgspec.structs.replace(request, **changed) if changed else request
+    if isinstance(request, execution_decisions.Asked):
+        execution_decisions.consider(call, request)
+    return request
 
 
 def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
@@ -78,7 +82,7 @@ def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:
         content = msgspec.json.encode(package)
     except UnicodeEncodeError:
         raise InvalidInput("A text of the package holds a lone surrogate.", next_call="Replace or remove it.") from None
-    packed = _packed(call, content, package, "package")
+    packed = packed_content(call, content, package, "package")
     # The same package is the same handoff, in whatever order somebody writes its fields.
     return msgspec.structs.replace(packed, source=hashlib.sha256(encode_sorted(package)).digest())
 
@@ -96,7 +100,14 @@ def _pack_question(call: Call, request: escalations.CreateEscalation) -> blobs.P
         raise InvalidInput(
             "A text of the question holds a lone surrogate.", next_call="Replace or remove it."
         ) from None
-    return _packed(call, content, question, "question")
+    return packed_content(call, content, question, "question")
+
+
+def _pack_document(call: Call, given: Any) -> blobs.Packed:
+    """A workflow document, compiled and checked: nothing that is refused comes as far as the store."""
+    document = compile_document(given)
+    workflows.check_definitions(call, document)
+    return packed_content(call, canonical(document), document, "document")
 
 
 def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) -> None:
@@ -119,42 +130,13 @@ def _check_result(call: Call, request: handoffs.CompleteHandoff, result: Any) ->
     call.problems[handle] = _problems(call, wanted, result, package.context)
     if wanted.verifier is not None and not call.problems[handle]:
         asked = handoffs.package_of(acceptance.verification(handle, wanted.verifier, package, result))
-        call.verifications[handle] = _stored(call, encode_result(asked), asked, "package")
+        call.verifications[handle] = stored(call, encode_result(asked), asked, "package")
 
 
 def _problems(call: Call, wanted: handoffs.Acceptance, result: Any, context: Any) -> list[str]:
     if wanted == acceptance.VERDICT:
         return acceptance.verdict_problems(result)
     return call.engine.judge.problems(wanted, result, context) if acceptance.needs_judge(wanted) else []
-
-
-def pack(call: Call, value: Any, field: str) -> blobs.Packed:
-    """Encode one value. Raises InvalidInput with the path inside it, or LimitExceeded when it is too large.
-
-    A result or inputs may hold what msgspec knows, as they are read back into a type; a value is kept exactly.
-    """
-    content = encode(value) if field == ALWAYS_STORED else encode_result(value)
-    # What a handler returned may be a model; everybody else meets it as the JSON it was stored as.
-    return _packed(call, content, decode(content) if field == "result" else value, field)
-
-
-def _packed(call: Call, content: bytes, original: Any, field: str) -> blobs.Packed:
-    limit = call.engine.settings.value_bytes_max
-    if len(content) > limit:
-        raise LimitExceeded(
-            f"The value has {len(content)} bytes; {limit} is the most.",
-            next_call="Store it in parts, or raise AGENTMEMO_VALUE_BYTES_MAX on the plane.",
-            details={"bytes": len(content), "limit": limit},
-        )
-    return _stored(call, content, original, field)
-
-
-def _stored(call: Call, content: bytes, original: Any, field: str) -> blobs.Packed:
-    """Packed, whatever its size; a large one is stored now."""
-    _, blob_key = call.engine.names.workspace(call.caller.workspace)
-    packed = blobs.pack(call.engine.database, call.workspace, blob_key, content, original)
-    salt = ids.salt()
-    return msgspec.structs.replace(packed, salt=salt, commitment=commit(field, packed.source, salt))
 
 
 class Prepared(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, handoff_moves, liveness, waits
+from agentmemo.engine import audit, escalation_delivery, handoff_moves, ledger, liveness, waits
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.handoff_ends import cancel_run, end_run
@@ -110,6 +110,7 @@ def claim(
     )
     if run.epoch:
         waits.mark_doubtful(tx, call, run, run.epoch + 1)
+        ledger.abandon_of_run(tx, call, run.handle, run.epoch + 1)
     if ids.is_handle(run.waiting_for or "", "esc"):
         if taken_over:
             escalation_delivery.came_back(tx, run, error=None)
@@ -313,12 +314,13 @@ def create(
     inputs_hash: str | None = None,
     agent: int | None = None,
     reason: str = "",
+    handle: str | None = None,
 ) -> model.Run:
     """Insert a run: running under `worker`, else pending for a registered task or for whoever opens its key.
 
     It is the caller's, unless another `agent` is to go on with it.
     """
-    handle = ids.mint("run", tx.now)
+    handle = handle or ids.mint("run", tx.now)
     running = worker is not None
     if parent is not None:
         # By its whole handle, and only if it exists: it is woken and cancels by it.

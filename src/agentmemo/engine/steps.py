@@ -40,6 +40,16 @@ def start(tx: Transaction, call: Call, request: model.StartStep) -> model.Step:
 def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.Step:
     """One commit: the epoch check, the result, the buffered calls, the charge and the events."""
     reach("step.before_complete")
+    run, made = keep(tx, call, request)
+    for prepared in request.calls:
+        call.engine.perform(tx, call, prepared)
+    paused = _pause_if_overspent(tx, call, request, run)
+    reach("step.after_complete")
+    return msgspec.structs.replace(made, paused=paused) if paused else made
+
+
+def keep(tx: Transaction, call: Call, request: model.CompleteStep) -> tuple[rows.HeldRun, model.Step]:
+    """The result of a step that is done, under the caller's claim. Raises LeaseLost."""
     _check(request.name, request.key, request.effect)
     run = _held(tx, call, request.run)
     tx.write(
@@ -55,11 +65,7 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
     packed: Packed = request.result
     made = _put(tx, call, run, request, model.COMPLETED, packed, started_at=request.started_at or tx.now)
     _record(tx, call, request, "step.complete", packed if packed.source else None)
-    for prepared in request.calls:
-        call.engine.perform(tx, call, prepared)
-    paused = _pause_if_overspent(tx, call, request, run)
-    reach("step.after_complete")
-    return msgspec.structs.replace(made, paused=paused) if paused else made
+    return run, made
 
 
 def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
@@ -220,14 +226,20 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     """A step may overshoot a bound once; then the run waits for a person."""
     if run.budget == UNBOUNDED:
         return None
+    # What the buffered calls recorded of model calls is charged to the run by now.
+    now = _held(tx, call, request.run) if request.calls else _charged(run, request)
     spent = model.Spent(
-        steps=run.steps + 1,
-        seconds=(run.worked_us + tx.now - run.claimed_at) / SECOND,
-        tokens=run.tokens + request.tokens,
-        nanousd=run.nanousd + request.nanousd,
+        steps=now.steps,
+        seconds=(now.worked_us + tx.now - now.claimed_at) / SECOND,
+        tokens=now.tokens,
+        nanousd=now.nanousd,
     )
     over = model.overspent(_budget_decoder.decode(run.budget), spent)
     if not over:
         return None
     waits.ask(tx, call, existing(tx, call, request.run), "budget", f"The budget is spent: {', '.join(over)}.")
     return "budget"
+
+
+def _charged(run: rows.HeldRun, request: model.CompleteStep) -> rows.HeldRun:
+    return run._replace(steps=run.steps + 1, tokens=run.tokens + request.tokens, nanousd=run.nanousd + request.nanousd)

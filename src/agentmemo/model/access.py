@@ -25,8 +25,17 @@ PERMISSIONS = (
     "escalations:read",
     "escalations:write",
     "escalations:answer",
+    "workflows:read",
+    "workflows:write",
+    "workflows:execute",
+    "ledger:read",
+    "ledger:write",
+    "ledger:cap",
     "policies:read",
     "policies:write",
+    "workflows:read",
+    "workflows:write",
+    "workflows:move",
     "audit:read",
     "access:read",
     "access:admin",
@@ -34,7 +43,7 @@ PERMISSIONS = (
     "system:admin",
 )
 # What nobody may hold but a person: deciding for the people an agent asked, now or beforehand.
-PERSON_ONLY = frozenset({"runs:decide", "escalations:answer", "policies:write"})
+PERSON_ONLY = frozenset({"runs:decide", "escalations:answer", "policies:write", "ledger:cap"})
 ACTOR = re.compile(r"^[\w.@:+-]{1,128}\Z")
 _KEY = re.compile(r"^am_(agent|person|service)_([0-9a-z]{8})_([0-9A-Za-z_-]{43})_([0-9a-f]{8})\Z")
 
@@ -50,7 +59,8 @@ EVERYTHING = Grant(permissions=("*",))
 AGENT_DEFAULT = Grant(
     permissions=(
         "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "escalations:read",
-        "escalations:write", "policies:read", "audit:read", "system:read",
+        "escalations:write", "ledger:read", "ledger:write", "policies:read", "workflows:read",
+        "workflows:write", "audit:read", "system:read",
     )
 )  # fmt: skip
 

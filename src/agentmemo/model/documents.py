@@ -37,8 +37,10 @@ def parse(kind: type[D], data: Any, what: str, example: Any, path: str = "$") ->
     except msgspec.ValidationError as error:
         where = _AT.search(str(error))
         unknown = _UNKNOWN.match(str(error))
-        names = sorted({name for part in _parts(kind) for name in part.__struct_encode_fields__})
-        near = difflib.get_close_matches(unknown["field"], names, n=1, cutoff=0.5) if unknown else []
+        names = {name for part in _parts(kind, set()) for name in part.__struct_encode_fields__}
+        # The name itself may be one of another part; that would be no advice.
+        fitting = sorted(names - {unknown["field"]}) if unknown else []
+        near = difflib.get_close_matches(unknown["field"], fitting, n=1, cutoff=0.5) if unknown else []
         raise misfit(
             path + (where["path"].removeprefix("$") if where else ""),
             f"the {what} does not fit: {_AT.sub('', str(error))}",
@@ -84,12 +86,15 @@ def local(at_us: int, zone: datetime.tzinfo) -> datetime.datetime:
     return (EPOCH + at_us * MICROSECOND).astimezone(zone)
 
 
-def _parts(kind: Any) -> Iterator[type[Document]]:
-    """Every document a type mentions, however deep."""
+def _parts(kind: Any, met: set[Any]) -> Iterator[type[Document]]:
+    """Every document a type mentions, however deep; one that holds its own kind is met once."""
     if isinstance(kind, type) and issubclass(kind, Document):
+        if kind in met:
+            return
+        met.add(kind)
         yield kind
         for field in msgspec.structs.fields(kind):
-            yield from _parts(field.type)
+            yield from _parts(field.type, met)
         return
     for inner in get_args(kind):
-        yield from _parts(inner)
+        yield from _parts(inner, met)

@@ -140,6 +140,22 @@ TABLES = (
         "id",
         "workspace actor tool verdict rule version digest pattern reversible key escalation review at",
     ),
+    _table("execution", "run", "workspace workflow version unproven driver models progress revision"),
+    _table(
+        "execution_attempt",
+        "id",
+        "run workspace workflow version path step step_hash number rung first_rung model served_model verdict problems"
+        " input_hash reservation checks at",
+    ),
+    _table(
+        "usage",
+        "id",
+        "handle workspace digest state role agent workflow version run step attempt rung epoch model model_served"
+        " input_max output_max input_tokens cached_input_tokens cache_write_tokens output_tokens price served_price"
+        " worst_nanousd nanousd counted_nanousd source request_id outcome at ended_at",
+    ),
+    _table("ledger_cap", "workspace scope per", "nanousd author at", texts=("scope", "per")),
+    _table("ledger_spent", "workspace scope per period", "nanousd tokens", texts=("scope", "per", "period")),
     _table("rule_use", "workspace rule", "uses", texts=("rule",)),
     _table("webhook", "id", "workspace actor url label position created_at ended_at", texts=("id",)),
     _table(
@@ -159,6 +175,14 @@ TABLES = (
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
     _table("policy", "id", "workspace kind name version current live document author comment at"),
+    _table("workflow", "id", "workspace name versions current words created_at"),
+    _table(
+        "workflow_version",
+        "id",
+        "workflow number version state description designed_by parent changes untrusted author created_at"
+        " state_changed_at size codec value blob",
+    ),
+    _table("workflow_word", "workspace word workflow", "count", texts=("word",)),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
 # What the databases have besides, and why no copy needs it.

@@ -19,6 +19,7 @@ from agentmemo.client.transport import AsyncTransport, Transport
 from agentmemo.clock import SECOND, ManualClock
 from agentmemo.connect import AsyncEmbeddedTransport, EmbeddedTransport, LocalPlane, local_caller
 from agentmemo.engine.dispatch import Engine
+from agentmemo.engine.prices import Prices
 from agentmemo.errors import Error, InvalidInput, Unavailable
 from agentmemo.model.access import Caller, Claim, Grant
 from agentmemo.model.runs import Heartbeat, Run
@@ -33,11 +34,19 @@ class Crashed(BaseException):
 class ManualPlane:
     """A ready plane. Nothing happens by itself: `advance` moves the clock, renews the living and runs upkeep once."""
 
-    def __init__(self, path: Path | str, *, clock: ManualClock | None = None, settings: Settings | None = None) -> None:
-        """`path` names a file, or is the address of an empty PostgreSQL database."""
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        clock: ManualClock | None = None,
+        settings: Settings | None = None,
+        prices: Prices | None = None,
+    ) -> None:
+        """`path` names a file, or is the address of an empty PostgreSQL database. `prices` are those of models."""
         self.path = path
         self.clock = clock or ManualClock()
         self.settings = settings or Settings()
+        self.prices = prices
         self._people: list[ScriptedPerson] = []
         self._connections: list[Connection] = []
         self._links: list[_Link] = []
@@ -131,6 +140,7 @@ class ManualPlane:
             for worker in link.workers:
                 engine.presence.abandon(worker)
         engine.presence.abandon(engine.incarnation)
+        engine.judge.close()
         engine.database.close()
         self._links.clear()
         people = [person.connection for person in self._people]
@@ -150,7 +160,7 @@ class ManualPlane:
         self._local.close()
 
     def _open(self) -> LocalPlane:
-        local = LocalPlane(str(self.path), self.clock, self.settings, upkeep=False)
+        local = LocalPlane(str(self.path), self.clock, self.settings, upkeep=False, prices=self.prices)
         local.kept = True
         return local
 

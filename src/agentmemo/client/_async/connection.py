@@ -13,6 +13,7 @@ from agentmemo.client._async.buffer import AsyncTransaction
 from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
 from agentmemo.client._async.guards import Asked, AsyncGuards
 from agentmemo.client._async.handoffs import AsyncHandoffs
+from agentmemo.client._async.ledger import AsyncLedger
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.policies import AsyncPolicies
 from agentmemo.client._async.reports import AsyncReports
@@ -20,11 +21,13 @@ from agentmemo.client._async.run import AsyncRun
 from agentmemo.client._async.runs import AsyncRuns, as_budget
 from agentmemo.client._async.state import AsyncState
 from agentmemo.client._async.webhooks import AsyncWebhooks
+from agentmemo.client._async.workflows import AsyncWorkflows
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import as_struct, microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
+from agentmemo.model.executions import TASK as EXECUTION
 from agentmemo.model.guards import Annotations, Guarded
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
@@ -60,7 +63,9 @@ class AsyncConnection:
         self.keys = AsyncKeys(plane)
         self.webhooks = AsyncWebhooks(plane)
         self.policies = AsyncPolicies(plane)
+        self.workflows = AsyncWorkflows(plane)
         self.reports = AsyncReports(plane)
+        self.ledger = AsyncLedger(plane)
 
     async def __aenter__(self) -> Self:
         return self
@@ -210,6 +215,18 @@ class AsyncConnection:
 
         return register
 
+    def tool(self, name: str | None = None, *, effect: str = "none") -> Callable[[F], F]:
+        """Register a function as a tool that workflow steps may call by its name, with named arguments.
+
+        `effect` (none, read, write, irreversible) is what it does outside; a step that calls it says the same. One that
+        takes `idempotency_key` is given it. Use it as `@agent.tool(effect="read")`.
+        """
+
+        def register(function: F) -> F:
+            return self.workflows.register(function, name, effect)
+
+        return register
+
     async def start(
         self,
         name: str,
@@ -240,13 +257,15 @@ class AsyncConnection:
         )
         return answer.run or answer.schedule
 
-    async def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
+    async def work(self, *, concurrency: int = 4, until_idle: bool = False, workflows: bool = False) -> None:
         """Claim and perform runs of the registered tasks until `stop` is called.
 
+        With `workflows` also the executions that were left to the plane, with the models and tools of this connection.
         `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again. While the
         plane cannot be reached, it waits; with `until_idle` it raises Unavailable.
         """
-        if not self._tasks:
+        tasks = sorted(self._tasks) + [EXECUTION] * workflows
+        if not tasks:
             raise InvalidInput(
                 "No task is registered on this connection.", next_call='Register one: @agent.task("name").'
             )
@@ -255,7 +274,7 @@ class AsyncConnection:
         async def loop() -> None:
             while not self._plane.flow.stopping:
                 try:
-                    found = await self._work_once(0.0 if until_idle else CLAIM_WAIT_SECONDS)
+                    found = await self._work_once(tasks, 0.0 if until_idle else CLAIM_WAIT_SECONDS)
                 except Unavailable as error:
                     # A claim whose answer was lost is given back by itself: the heartbeat does not name it.
                     if until_idle or not (error.retry_safe or error.details.get("in_doubt")):
@@ -294,14 +313,16 @@ class AsyncConnection:
         """Copy the store, online and checked, to a new file on the plane's machine."""
         return await self._plane.call(Backup(path=path))
 
-    async def _work_once(self, wait_seconds: float) -> bool:
+    async def _work_once(self, tasks: list[str], wait_seconds: float) -> bool:
         """Claim one run and carry it as far as it goes now. False when none was ready."""
         worker = await self._plane.worker()
-        answer = await self._plane.call(
-            model.ClaimTask(worker=worker, tasks=sorted(self._tasks), wait_seconds=wait_seconds)
-        )
+        answer = await self._plane.call(model.ClaimTask(worker=worker, tasks=tasks, wait_seconds=wait_seconds))
         if answer.claimed is None:
             return False
+        if answer.claimed.run.task == EXECUTION:
+            with suppress(Exception):  # the outcome is the execution's
+                await self.workflows.drive(await self.workflows.resume(answer.claimed.run.id), wait=False)
+            return True
         task = self._tasks[answer.claimed.run.task]
         run = AsyncRun(self._plane, None, answer.claimed, version=task.version)
         # The outcome is the run's: its error is stored, and the next attempt or the operator deals with it.

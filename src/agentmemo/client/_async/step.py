@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, BufferedState
+from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, BufferedLedger, BufferedState
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound
@@ -34,7 +34,7 @@ class AsyncStepState(BufferedState):
 
 
 class AsyncStepContext:
-    """The current step: `.state` and `.handoff` buffer, `.idempotency_key` names the effect, `.epoch`, `.attempt`."""
+    """The current step: `.state`, `.handoff`, `.ledger` commit with it; `.idempotency_key` names its effect."""
 
     def __init__(self, plane: AsyncPlane, run: str, epoch: int, call: StepCall, attempt: int) -> None:
         self.run = run
@@ -52,6 +52,7 @@ class AsyncStepContext:
         self.buffer = Buffer()
         self.state = AsyncStepState(plane, self.buffer)
         self.handoff = BufferedHandoffs(plane, self.buffer)
+        self.ledger = BufferedLedger(plane, self.buffer, f"{call.name}/{call.key}")
 
     def place_of_question(self) -> tuple[str, str]:
         """The name and key of the next question that this step asks. After the answer the step runs from its start.

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import msgspec
 
 from agentmemo import ids
 from agentmemo.api.operations import BY_NAME, BY_REQUEST
+from agentmemo.client._sync.ledger import recorded, used
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client.given import as_struct
 from agentmemo.errors import InvalidInput
@@ -20,6 +22,8 @@ from agentmemo.model.handoffs import (
     ReleaseHandoff,
     SetHandoffProgress,
 )
+from agentmemo.model.ledger import HANDLE_PREFIX, SettleUsage
+from agentmemo.model.prices import Usage
 from agentmemo.model.runs import AddNote, BufferedCall, SendSignal
 from agentmemo.model.state import DeleteEntry, SetEntry
 from agentmemo.model.system import RunTransaction
@@ -171,6 +175,80 @@ def held_epoch(held: dict[str, int], id: str, epoch: int | None) -> int:
     return found
 
 
+class BufferedLedger:
+    """Model calls written down together with the rest of the buffer, and charged to the run's budget there."""
+
+    def __init__(self, plane: Plane, buffer: Buffer, step: str | None = None) -> None:
+        self._plane = plane
+        self._buffer = buffer
+        self._step = step
+
+    def record(
+        self,
+        usage: Usage | Mapping[str, int] | None = None,
+        *,
+        model: str | None = None,
+        model_served: str | None = None,
+        role: str = "execute",
+        workflow: str | None = None,
+        version: str | None = None,
+        step: str | None = None,
+        attempt: int = 1,
+        rung: int | None = None,
+        request_id: str | None = None,
+        provider_nanousd: int | None = None,
+        estimated: bool = False,
+        otel: Mapping[str, Any] | None = None,
+    ) -> str:
+        """As `ledger.record`; it is there once the whole commits. Returns its handle.
+
+        A step that fails takes what it buffered with it: `agent.ledger.record` writes down at once.
+        """
+        handle = ids.mint(HANDLE_PREFIX, self._plane.clock.now_us())
+        self._buffer.add(
+            recorded(
+                handle,
+                usage,
+                model=model,
+                model_served=model_served,
+                role=role,
+                workflow=workflow,
+                version=version,
+                run=None,
+                step=step or self._step,
+                attempt=attempt,
+                rung=rung,
+                request_id=request_id,
+                provider_nanousd=provider_nanousd,
+                estimated=estimated,
+                otel=otel,
+            )
+        )
+        return handle
+
+    def settle(
+        self,
+        id: str,
+        usage: Usage | Mapping[str, int] | None = None,
+        *,
+        model_served: str | None = None,
+        request_id: str | None = None,
+        provider_nanousd: int | None = None,
+        estimated: bool = False,
+    ) -> None:
+        """As `ledger.settle`, of a call that was reserved before: its cost commits with what came of it."""
+        self._buffer.add(
+            SettleUsage(
+                id=id,
+                usage=used(usage),
+                model_served=model_served,
+                request_id=request_id,
+                provider_nanousd=provider_nanousd,
+                estimated=estimated,
+            )
+        )
+
+
 class Transaction:
     """Operations collected in a block and sent once: one commit or none. `results` is filled after the block."""
 
@@ -182,6 +260,7 @@ class Transaction:
         self.state = BufferedState(self._buffer)
         self.runs = BufferedRuns(self._buffer)
         self.handoff = BufferedHandoffs(plane, self._buffer)
+        self.ledger = BufferedLedger(plane, self._buffer)
 
     @property
     def results(self) -> list[Any]:

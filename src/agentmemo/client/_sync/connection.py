@@ -14,6 +14,7 @@ from agentmemo.client._sync.buffer import Transaction
 from agentmemo.client._sync.escalations import Escalations, Inbox
 from agentmemo.client._sync.guards import Asked, Guards
 from agentmemo.client._sync.handoffs import Handoffs
+from agentmemo.client._sync.ledger import Ledger
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client._sync.policies import Policies
 from agentmemo.client._sync.reports import Reports
@@ -21,11 +22,13 @@ from agentmemo.client._sync.run import Run
 from agentmemo.client._sync.runs import Runs, as_budget
 from agentmemo.client._sync.state import State
 from agentmemo.client._sync.webhooks import Webhooks
+from agentmemo.client._sync.workflows import Workflows
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import as_struct, microseconds
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
+from agentmemo.model.executions import TASK as EXECUTION
 from agentmemo.model.guards import Annotations, Guarded
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
 
@@ -61,7 +64,9 @@ class Connection:
         self.keys = Keys(plane)
         self.webhooks = Webhooks(plane)
         self.policies = Policies(plane)
+        self.workflows = Workflows(plane)
         self.reports = Reports(plane)
+        self.ledger = Ledger(plane)
 
     def __enter__(self) -> Self:
         return self
@@ -211,6 +216,18 @@ class Connection:
 
         return register
 
+    def tool(self, name: str | None = None, *, effect: str = "none") -> Callable[[F], F]:
+        """Register a function as a tool that workflow steps may call by its name, with named arguments.
+
+        `effect` (none, read, write, irreversible) is what it does outside; a step that calls it says the same. One that
+        takes `idempotency_key` is given it. Use it as `@agent.tool(effect="read")`.
+        """
+
+        def register(function: F) -> F:
+            return self.workflows.register(function, name, effect)
+
+        return register
+
     def start(
         self,
         name: str,
@@ -241,13 +258,15 @@ class Connection:
         )
         return answer.run or answer.schedule
 
-    def work(self, *, concurrency: int = 4, until_idle: bool = False) -> None:
+    def work(self, *, concurrency: int = 4, until_idle: bool = False, workflows: bool = False) -> None:
         """Claim and perform runs of the registered tasks until `stop` is called.
 
+        With `workflows` also the executions that were left to the plane, with the models and tools of this connection.
         `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again. While the
         plane cannot be reached, it waits; with `until_idle` it raises Unavailable.
         """
-        if not self._tasks:
+        tasks = sorted(self._tasks) + [EXECUTION] * workflows
+        if not tasks:
             raise InvalidInput(
                 "No task is registered on this connection.", next_call='Register one: @agent.task("name").'
             )
@@ -256,7 +275,7 @@ class Connection:
         def loop() -> None:
             while not self._plane.flow.stopping:
                 try:
-                    found = self._work_once(0.0 if until_idle else CLAIM_WAIT_SECONDS)
+                    found = self._work_once(tasks, 0.0 if until_idle else CLAIM_WAIT_SECONDS)
                 except Unavailable as error:
                     # A claim whose answer was lost is given back by itself: the heartbeat does not name it.
                     if until_idle or not (error.retry_safe or error.details.get("in_doubt")):
@@ -295,12 +314,16 @@ class Connection:
         """Copy the store, online and checked, to a new file on the plane's machine."""
         return self._plane.call(Backup(path=path))
 
-    def _work_once(self, wait_seconds: float) -> bool:
+    def _work_once(self, tasks: list[str], wait_seconds: float) -> bool:
         """Claim one run and carry it as far as it goes now. False when none was ready."""
         worker = self._plane.worker()
-        answer = self._plane.call(model.ClaimTask(worker=worker, tasks=sorted(self._tasks), wait_seconds=wait_seconds))
+        answer = self._plane.call(model.ClaimTask(worker=worker, tasks=tasks, wait_seconds=wait_seconds))
         if answer.claimed is None:
             return False
+        if answer.claimed.run.task == EXECUTION:
+            with suppress(Exception):  # the outcome is the execution's
+                self.workflows.drive(self.workflows.resume(answer.claimed.run.id), wait=False)
+            return True
         task = self._tasks[answer.claimed.run.task]
         run = Run(self._plane, None, answer.claimed, version=task.version)
         # The outcome is the run's: its error is stored, and the next attempt or the operator deals with it.

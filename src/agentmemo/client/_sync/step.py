@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-from agentmemo.client._sync.buffer import GONE, Buffer, BufferedHandoffs, BufferedState
+from agentmemo.client._sync.buffer import GONE, Buffer, BufferedHandoffs, BufferedLedger, BufferedState
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound
@@ -35,7 +35,7 @@ class StepState(BufferedState):
 
 
 class StepContext:
-    """The current step: `.state` and `.handoff` buffer, `.idempotency_key` names the effect, `.epoch`, `.attempt`."""
+    """The current step: `.state`, `.handoff`, `.ledger` commit with it; `.idempotency_key` names its effect."""
 
     def __init__(self, plane: Plane, run: str, epoch: int, call: StepCall, attempt: int) -> None:
         self.run = run
@@ -53,6 +53,7 @@ class StepContext:
         self.buffer = Buffer()
         self.state = StepState(plane, self.buffer)
         self.handoff = BufferedHandoffs(plane, self.buffer)
+        self.ledger = BufferedLedger(plane, self.buffer, f"{call.name}/{call.key}")
 
     def place_of_question(self) -> tuple[str, str]:
         """The name and key of the next question that this step asks. After the answer the step runs from its start.

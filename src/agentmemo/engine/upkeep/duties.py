@@ -8,7 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo.clock import SECOND
-from agentmemo.engine import audit, escalation_time, handoff_time, liveness, notifications, state, tasks, waits, workers
+from agentmemo.engine import (
+    audit,
+    escalation_time,
+    handoff_time,
+    ledger,
+    liveness,
+    notifications,
+    state,
+    tasks,
+    waits,
+    workers,
+)
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
 from agentmemo.engine.upkeep.outbox import fill_outbox
@@ -123,6 +134,15 @@ def watch_escalations(engine: Engine) -> int:
     return _each_due(engine, "escalation_due", come)
 
 
+def end_lapsed_reservations(engine: Engine) -> int:
+    """Model calls of which nobody said within a day what they used count at the worst case for good."""
+
+    def end(tx: Transaction, call: Call, row: Row) -> None:
+        ledger.lose(tx, call, row[1], "nobody said within a day what it used")
+
+    return _each_due(engine, "usage_lapsed", end)
+
+
 def index_entries(engine: Engine) -> int:
     """Full-text search follows the trail; it is never in the path of a write.
 
@@ -231,6 +251,7 @@ def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
             "watch_remove",
         ):
             tx.write(query, run=run.id)
+        tx.write("ledger_spent_remove_run", workspace=call.workspace, scope=f"run:{handle}")
         tx.write("run_mark_pruned", id=run.id, now=tx.now)
         audit.record(tx, call, "run.prune", {"kind": "run", "id": handle}, stream=handle)
     return len(found)
@@ -337,6 +358,7 @@ DUTIES = (
     tell_overdue,
     watch_handoffs,
     watch_escalations,
+    end_lapsed_reservations,
     fill_outbox,
     index_entries,
     merge_index,

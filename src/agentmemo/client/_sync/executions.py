@@ -1,0 +1,469 @@
+# Generated from client/_async by scripts/generate_sync.py; edit there.
+"""Executing workflow documents: by the plane's ladder and tools from here, or step by step by whoever calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+
+from agentmemo import ids
+from agentmemo.client._sync.escalations import say_where
+from agentmemo.client._sync.pages import Page
+from agentmemo.client._sync.plane import Plane
+from agentmemo.client.driving import (
+    Asking,
+    StepExecutor,
+    Told,
+    Tool,
+    agreed,
+    arguments_for,
+    asks_models,
+    calls_for_model,
+    no_models,
+    opinion_of,
+    tool_of,
+    unknown_tool,
+    usage_of,
+)
+from agentmemo.client.given import as_actions
+from agentmemo.client.step_call import summary_of
+from agentmemo.crashpoints import reach
+from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, StepFailed, TimedOut
+from agentmemo.model import executions as model
+from agentmemo.model.access import Claim
+from agentmemo.model.escalations import CreateEscalation
+from agentmemo.model.ledger import ReserveUsage, SettleUsage, VoidUsage
+from agentmemo.model.runs import (
+    ANNOUNCED_EFFECTS,
+    COMPLETED,
+    FINISHED,
+    RUNNING,
+    WAITING,
+    ParkRun,
+    ReleaseRun,
+    ResumeRun,
+)
+from agentmemo.model.wire import Request, as_request
+from agentmemo.model.workflow_versions import GetWorkflow
+from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL, WorkflowDocument
+
+F = TypeVar("F", bound=Callable[..., Any])
+WAIT_SECONDS = 30.0
+# What no worker can do is not tried again at once: a tool or a model may be missing everywhere.
+AGAIN_SECONDS = 10.0
+
+
+class Executions:
+    """The part of `agent.workflows` that executes."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._tools: dict[str, Tool] = {}
+        self._load: Callable[[], StepExecutor | None] | None = None
+        self._asks: StepExecutor | None = None
+        # By execution that is held here: the epoch of its claim.
+        self._epochs: dict[str, int] = {}
+
+    def use(self, executor: StepExecutor | Callable[[], StepExecutor | None]) -> None:
+        """Whoever asks models for this connection, or a function that makes one when it is needed first."""
+        if callable(executor):
+            self._asks, self._load = None, executor
+        else:
+            self._asks, self._load = executor, None
+
+    def register(self, function: F, name: str | None, effect: str) -> F:
+        """A function as a tool that steps may call by name."""
+        tool = tool_of(function, name, effect)
+        self._tools[tool.name] = tool
+        return function
+
+    def execute(self, name: str, /, **inputs: Any) -> model.Execution:
+        """Execute a workflow with the models and tools of this connection, and return it completed.
+
+        Each step is reserved, done, checked and kept in commits of its own, so that another process goes on where this
+        one is killed: `resume`. A check that fails is tried again with the failure shown, then on the next rung, then
+        put to a person; this call waits for the answer. Raises Unavailable without any model to ask, StepFailed where
+        the execution failed, InvalidInput for inputs that the document does not take.
+        """
+        return self.drive(self.open(name, inputs))
+
+    def start(
+        self,
+        name: str,
+        inputs: Any = None,
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        driver: str = "caller",
+        lease_seconds: float | None = None,
+    ) -> model.Execution:
+        """Begin to execute it yourself: `next_step` says what to do now, and `submit` hands in what came of it.
+
+        Idempotent by key. `version` pins one; else the active one, or the newest draft, marked `unproven`. With
+        `driver="plane"` it is left to any worker that drives workflows (`agentmemo work`). With `lease_seconds` nothing
+        beats for it here: this agent holds it until so long after its last call, from whichever process.
+        """
+        if driver == model.PLANE or lease_seconds is not None:
+            return self._plane.call(
+                model.StartExecution(
+                    name=name, inputs=inputs, key=key, version=version, driver=driver, lease_seconds=lease_seconds
+                )
+            )
+        return self.open(name, inputs, key=key, version=version, driver=model.CALLER)
+
+    def submit(
+        self,
+        execution: str | model.Execution,
+        step: str,
+        result: Any = None,
+        *,
+        outcome: str = "output",
+        reason: str = "",
+        attempt: int | None = None,
+        model_name: str | None = None,
+    ) -> model.Execution:
+        """Hand in a step's output, to be checked and kept. The answer has the next step, or the same with its problems.
+
+        `outcome` may be abstained or error, with the `reason`. Raises InvalidTransition for another step.
+        """
+        handle = _handle(execution)
+        request = model.SubmitStep(
+            execution=handle,
+            step=step,
+            result=result,
+            outcome=outcome,
+            reason=reason,
+            attempt=attempt,
+            model=model_name,
+        )
+        if handle not in self._epochs:
+            return self._plane.call(request)
+        return self._met(self._under_claim(handle, request))
+
+    def resume(self, execution: str | model.Execution, *, lease_seconds: float | None = None) -> model.Execution:
+        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked.
+
+        `lease_seconds` is as with `start`. Raises RunHeld where somebody else is at it.
+        """
+        handle = _handle(execution)
+        if lease_seconds is not None:
+            return self._plane.call(model.ResumeExecution(execution=handle, lease_seconds=lease_seconds))
+        worker = self._plane.worker()
+        request = model.ResumeExecution(execution=handle, worker=worker, models=self._models())
+        return self._met(self._plane.call(request))
+
+    def execution(self, execution: str) -> model.Execution:
+        """As it is now."""
+        return self._plane.call(model.GetExecution(execution=execution))
+
+    def executions(
+        self,
+        workflow: str | None = None,
+        *,
+        version: str | None = None,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[model.Execution]:
+        """Newest first. `state` may be `unfinished`."""
+        return self._plane.page(
+            model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
+        )
+
+    def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
+        """Do its steps with the models and tools of this connection until it has ended.
+
+        Waits while a person is asked; without `wait` it returns then, holding nothing. Raises StepFailed where it
+        failed, LeaseLost where somebody else goes on with it.
+        """
+        try:
+            while execution.state not in FINISHED:
+                if execution.state == WAITING and not wait:
+                    return execution
+                execution = self._move(execution)
+        except BaseException as error:
+            self._give_back(execution.id, error)
+            raise
+        if execution.state != COMPLETED:
+            raise StepFailed(
+                f"Execution {execution.id} of {execution.workflow} is {execution.state}: "
+                f"{execution.error or execution.reason}",
+                next_call=f"See what it did: runs.steps('{execution.id}').",
+                details={"execution": execution.id, "workflow": execution.workflow, "state": execution.state},
+            )
+        return execution
+
+    def open(
+        self,
+        name: str,
+        inputs: Any = None,
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        driver: str = model.PLANE,
+    ) -> model.Execution:
+        """Begin what `drive` then does: `execute` with a key, or a version. Idempotent by key."""
+        if driver == model.PLANE and self._executor() is None:
+            self._refuse_without_models(name, version)
+        worker = self._plane.worker()
+        request = model.StartExecution(
+            name=name,
+            inputs=inputs,
+            key=key,
+            version=version,
+            driver=driver,
+            worker=worker,
+            lease_seconds=self._plane.lease_seconds,
+            models=self._models(),
+        )
+        return self._met(self._plane.call(request))
+
+    def _move(self, execution: model.Execution) -> model.Execution:
+        """One step of it, whatever that takes."""
+        step = execution.next_step
+        if step is None:
+            if execution.state == WAITING:
+                self._wait_for_person(execution)
+            return self.resume(execution)
+        if step.kind == HUMAN:
+            return self._ask_person(execution, step)
+        if step.in_doubt and step.in_doubt_policy == "ask":
+            return self._ask_in_doubt(execution, step, "an earlier holder may have done it already")
+        if step.kind == TOOL:
+            return self._call_tool(execution, step)
+        if step.kind == LLM:
+            return self._ask_model(execution, step)
+        raise InvalidInput(f"A step of kind {step.kind!r} cannot be done here.", next_call="Upgrade agentmemo.")
+
+    def _call_tool(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+        tool = self._tool(step.tool or "")
+        arguments = arguments_for(tool, step.input, step.idempotency_key)
+        announced = step.effect in ANNOUNCED_EFFECTS
+        if announced:
+            self._begin(execution, step, None)
+        reach("execution.before_tool")
+        try:
+            output = self._plane.flow.run_function(tool.function, (), arguments, step.timeout_seconds)
+        except Exception as error:  # noqa: BLE001 - whatever the tool raises, the step has failed
+            if announced and not (step.effect == "write" and step.in_doubt_policy == "retry"):
+                return self._ask_in_doubt(execution, step, f"the tool did not say that it failed: {error}")
+            outcome = model.TIMED_OUT if isinstance(error, TimedOut) else model.ERROR
+            return self._submit(execution, step, Told(outcome=outcome, reason=summary_of(error)), None)
+        reach("execution.after_tool")
+        return self._submit(execution, step, Told(output=output), None)
+
+    def _ask_model(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+        executor = self._executor()
+        if executor is None or step.model is None:
+            raise no_models(execution.workflow)
+        if step.model == NO_MODEL:
+            return self._submit(execution, step, agreed(step), None)
+        tools = [self._tool(name) for name in step.tools]
+        asking = executor.prepare(step, tools)
+        try:
+            reservation = self._begin(execution, step, asking)
+        except LimitExceeded as error:
+            return self._park(execution, step, "budget", f"{error.message} {error.next_call}")
+        reach("execution.before_model")
+        told = self._asked(executor, asking, tools, step.timeout_seconds)
+        reach("execution.after_model")
+        return self._submit(execution, step, told, reservation)
+
+    def _begin(self, execution: model.Execution, step: model.NextStep, asking: Asking | None) -> str | None:
+        """Commit that it is about to be done. Returns what was reserved for it."""
+        request = model.BeginStep(
+            execution=execution.id,
+            step=step.step,
+            attempt=step.attempt,
+            model=asking.called if asking else None,
+            input_tokens=asking.input_tokens if asking else 0,
+            max_output_tokens=asking.max_output_tokens if asking else 0,
+        )
+        begun: model.Begun = self._under_claim(execution.id, request)
+        return begun.reservation
+
+    def _submit(
+        self, execution: model.Execution, step: model.NextStep, told: Told, reservation: str | None
+    ) -> model.Execution:
+        """What came of a step, with the checks that only this side can make."""
+        checks = [] if told.outcome != "output" else self._checked(execution, step, told.output)
+        request = model.SubmitStep(
+            execution=execution.id,
+            step=step.step,
+            attempt=step.attempt,
+            result=told.output,
+            outcome=told.outcome,
+            reason=told.reason,
+            checks=checks,
+            model=step.model,
+            served_model=told.served_model,
+            reservation=reservation,
+            billed=told.billed,
+            usage=usage_of(told),
+            provider_nanousd=told.provider_nanousd,
+            request_id=told.request_id,
+        )
+        return self._met(self._under_claim(execution.id, request))
+
+    def _checked(self, execution: model.Execution, step: model.NextStep, output: Any) -> list[model.ReportedCheck]:
+        found = []
+        for check in step.checks:
+            if check["kind"] == "tool":
+                found.append(self._checked_by_tool(step, check, output))
+            elif check["kind"] == "second_model" and (executor := self._executor()) is not None:
+                asking = executor.prepare_opinion(step, check, output)
+                found.append(opinion_of(check, self._opinion(executor, asking, execution, step)))
+        return found
+
+    def _opinion(
+        self, executor: StepExecutor, asking: Asking, execution: model.Execution, step: model.NextStep
+    ) -> Told:
+        """Another model's opinion, reserved and settled as every call is."""
+        use = ReserveUsage(
+            id=ids.mint("use", self._plane.clock.now_us()),
+            model=asking.called,
+            input_tokens=asking.input_tokens,
+            max_output_tokens=asking.max_output_tokens,
+            role="verify",
+            workflow=execution.workflow,
+            version=execution.version,
+            run=execution.id,
+            step=step.step,
+            attempt=step.attempt,
+        )
+        self._under_claim(execution.id, use)
+        told = self._asked(executor, asking, [], step.timeout_seconds)
+        if not told.billed:
+            self._under_claim(execution.id, VoidUsage(id=use.id, reason=told.reason))
+        else:
+            settled = SettleUsage(
+                id=use.id,
+                usage=usage_of(told),
+                model_served=told.served_model,
+                request_id=told.request_id,
+                provider_nanousd=told.provider_nanousd,
+            )
+            self._under_claim(execution.id, settled)
+        return told
+
+    def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told:
+        """One that is late may have been billed, and nobody knows for how much."""
+        call = (asking, calls_for_model(tools))
+        try:
+            return self._plane.flow.run_function(executor.ask, call, {}, seconds)
+        except TimedOut as error:
+            return Told(outcome=model.TIMED_OUT, reason=error.message)
+
+    def _checked_by_tool(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
+        """A check that fails to run did not pass."""
+        tool = self._tool(check.get("tool", ""))
+        try:
+            arguments = arguments_for(tool, {"output": output, "input": step.input}, None)
+            said = self._plane.flow.run_function(tool.function, (), arguments, step.timeout_seconds)
+        except Exception as error:  # noqa: BLE001 - whatever the tool raises, the check did not hold
+            return model.ReportedCheck(check=check["id"], passed=False, detail=summary_of(error))
+        passed = said is True or (isinstance(said, dict) and said.get("passed") is True)
+        detail = str(said.get("detail", "")) if isinstance(said, dict) else ""
+        return model.ReportedCheck(check=check["id"], passed=passed, detail=detail)
+
+    def _ask_person(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+        """Put the step's question, and go on once it is answered; meanwhile nothing is held."""
+        asked = dict(step.question or {})
+        actions = as_actions(asked.pop("suggested_actions", ()))
+        question = as_request(asked, CreateEscalation)
+        question = msgspec.structs.replace(
+            question, suggested_actions=actions, run=execution.id, name=step.step, key=str(step.attempt), wait=True
+        )
+        made = self._under_claim(execution.id, question)
+        if made.answer is None:
+            say_where(made)
+            return self._parked(execution)
+        return self.resume(execution)
+
+    def _ask_in_doubt(self, execution: model.Execution, step: model.NextStep, why: str) -> model.Execution:
+        return self._park(execution, step, "in_doubt", f"Step {step.step} is in doubt: {why}")
+
+    def _park(self, execution: model.Execution, step: model.NextStep, question: str, why: str) -> model.Execution:
+        """A question of the run itself: about an effect that may have happened, or about money."""
+        request = ParkRun(
+            run=execution.id, name=step.step, key=str(step.attempt), kind="person", question=question, detail=why
+        )
+        self._under_claim(execution.id, request)
+        return self._parked(execution)
+
+    def _parked(self, execution: model.Execution) -> model.Execution:
+        self._let_go(execution.id)
+        return msgspec.structs.replace(execution, state=WAITING, next_step=None)
+
+    def _wait_for_person(self, execution: model.Execution) -> None:
+        """Until the run may move again, and is claimed."""
+        worker = self._plane.worker()
+        request = ResumeRun(run=execution.id, epoch=execution.epoch, worker=worker, wait_seconds=WAIT_SECONDS)
+        while (self._plane.call(request)).outcome == "waiting":
+            if self._plane.flow.stopping:
+                raise LeaseLost(
+                    f"The connection was closed while execution {execution.id} waited; it goes on waiting.",
+                    next_call=f"workflows.resume('{execution.id}') on a new connection.",
+                )
+
+    def _give_back(self, handle: str, error: BaseException) -> None:
+        """So that others may go on with it at once. What it waits for, or has lost, is not held here."""
+        epoch = self._epochs.get(handle)
+        if epoch is None or isinstance(error, LeaseLost):
+            self._let_go(handle)
+            return
+        said = summary_of(error) if isinstance(error, Exception) else None
+        request = ReleaseRun(run=handle, error=said, retry_after_seconds=AGAIN_SECONDS if said else 0.0)
+        with suppress(Error):
+            self._under_claim(handle, request)
+        self._let_go(handle)
+
+    def _under_claim(self, handle: str, request: Request) -> Any:
+        """An operation of this connection as the holder of an execution."""
+        claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
+        return self._plane.call(request, claim=claim, as_worker=self._plane.worker())
+
+    def _refuse_without_models(self, name: str, version: str | None) -> None:
+        """A workflow of tools alone needs no model. Raises Unavailable for any other."""
+        found = self._plane.call(GetWorkflow(name=name, version=version))
+        if asks_models(msgspec.convert(found.document, WorkflowDocument)):
+            raise no_models(name)
+
+    def _met(self, execution: model.Execution) -> model.Execution:
+        """Hold what was claimed, and let go of what is over."""
+        if execution.state == RUNNING and execution.next_step is not None:
+            if self._epochs.get(execution.id) != execution.epoch:
+                self._epochs[execution.id] = execution.epoch
+                self._plane.heart().hold(execution.id, execution.epoch)
+        else:
+            self._let_go(execution.id)
+        return execution
+
+    def _let_go(self, handle: str) -> None:
+        epoch = self._epochs.pop(handle, None)
+        if epoch is not None:
+            self._plane.let_go(handle, epoch)
+
+    def _models(self) -> model.Askable:
+        executor = self._executor()
+        return (
+            model.Askable(models=list(executor.models), ladder=list(executor.ladder)) if executor else model.Askable()
+        )
+
+    def _executor(self) -> StepExecutor | None:
+        if self._asks is None and self._load is not None:
+            self._asks, self._load = self._load(), None
+        return self._asks
+
+    def _tool(self, name: str) -> Tool:
+        tool = self._tools.get(name)
+        if tool is None:
+            raise unknown_tool(name, sorted(self._tools))
+        return tool
+
+
+def _handle(execution: str | model.Execution) -> str:
+    return execution if isinstance(execution, str) else execution.id

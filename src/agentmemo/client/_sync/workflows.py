@@ -1,0 +1,148 @@
+# Generated from client/_async by scripts/generate_sync.py; edit there.
+"""Workflows: documents designed once, kept in versions, and found by what somebody wants done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from agentmemo.client import skill_folders
+from agentmemo.client._sync.executions import Executions
+from agentmemo.client._sync.pages import Page
+from agentmemo.errors import InvalidInput
+from agentmemo.model.workflow_diff import WorkflowDiff
+from agentmemo.model.workflow_versions import (
+    Candidate,
+    CreateWorkflow,
+    DiffWorkflow,
+    GetWorkflow,
+    GetWorkflowFormat,
+    ListWorkflows,
+    ListWorkflowVersions,
+    MoveWorkflow,
+    SearchWorkflows,
+    Workflow,
+)
+from agentmemo.model.workflows import Bounds, DesignedBy, EdgeCase, Example, Quality, Rung, Step, WorkflowDocument
+
+Version = str | int
+
+
+class Workflows(Executions):
+    """Documents by name. Each version stays as it is; its hash is its name, and evidence moves it on."""
+
+    def create(
+        self,
+        *,
+        name: str,
+        steps: str | Sequence[Step | dict[str, Any] | str],
+        edge_cases: str | Sequence[EdgeCase | dict[str, Any] | str] | None = None,
+        designed_by: DesignedBy | dict[str, Any] | str,
+        description: str = "",
+        triggers: Sequence[str] = (),
+        inputs: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+        ladder: Sequence[Rung | dict[str, Any] | str] | None = None,
+        quality: Quality | dict[str, Any] | None = None,
+        budget: Bounds | dict[str, Any] | None = None,
+        examples: Sequence[Example | dict[str, Any]] = (),
+        output: dict[str, Any] | str | None = None,
+        tools: Sequence[str] = (),
+        license: str = "",
+        parent: str | None = None,
+        changes: str = "",
+    ) -> Workflow:
+        """Keep a document as a new draft. The same document again is the version there is, and nothing happens.
+
+        `steps` and `edge_cases` may be plain text: numbered, bulleted or one per line; a step that is only words is
+        done by a model. `designed_by` is a model, or "person:ana". `.warnings` of the answer say what would make it
+        better. Raises InvalidInput with the path of what does not fit.
+        """
+        given = {
+            "name": name,
+            "steps": steps,
+            "edge_cases": edge_cases,
+            "designed_by": designed_by,
+            "description": description,
+            "triggers": triggers,
+            "inputs": inputs,
+            "outputs": outputs,
+            "ladder": ladder,
+            "quality": quality,
+            "budget": budget,
+            "examples": examples,
+            "output": output,
+            "tools": tools,
+            "license": license,
+            "parent": parent,
+            "changes": changes,
+        }
+        return self.add({field: value for field, value in given.items() if value not in (None, "", ())})
+
+    def add(self, document: WorkflowDocument | dict[str, Any], *, untrusted: bool = False) -> Workflow:
+        """Keep a whole document, as `create` does. `untrusted` marks what comes from elsewhere."""
+        return self._plane.call(CreateWorkflow(document=msgspec.to_builtins(document), untrusted=untrusted))
+
+    def get(self, name: str, *, version: Version | None = None) -> Workflow:
+        """A version with its document: the active one, else the newest draft, else the newest.
+
+        `version` is six or more digits of the hash, the number, or a state (the newest in it). Raises NotFound.
+        """
+        return self._plane.call(GetWorkflow(name=name, version=_version(version)))
+
+    def list(self, *, state: str | None = None, cursor: str | None = None, limit: int = 100) -> Page[Workflow]:
+        """By name, without their documents; with `state` only those whose version is in it."""
+        return self._plane.page(ListWorkflows(state=state, cursor=cursor, limit=limit))
+
+    def search(self, text: str, *, limit: int = 5) -> Page[Candidate]:
+        """Workflows that may be what somebody wants, by their words; best first. Nothing is started by being found."""
+        return self._plane.page(SearchWorkflows(text=text, limit=limit))
+
+    def versions(self, name: str, *, cursor: str | None = None, limit: int = 100) -> Page[Workflow]:
+        """Newest first, without their documents."""
+        return self._plane.page(ListWorkflowVersions(name=name, cursor=cursor, limit=limit))
+
+    def diff(self, name: str, before: Version, after: Version) -> WorkflowDiff:
+        """What is different, part by part and in words, and which steps keep their evidence."""
+        return self._plane.call(DiffWorkflow(name=name, before=str(before), after=str(after)))
+
+    def promote(self, name: str, version: Version, to: str = "active", *, reason: str = "") -> Workflow:
+        """Move a version on: draft, shadow, canary, active. Raises Conflict where evidence is missing.
+
+        One that becomes active retires the one that was.
+        """
+        return self._plane.call(MoveWorkflow(name=name, version=str(version), to=to, reason=reason))
+
+    def demote(self, name: str, version: Version, to: str = "retired", *, reason: str = "") -> Workflow:
+        """Move a version back, or retire it; a person's call."""
+        return self._plane.call(MoveWorkflow(name=name, version=str(version), to=to, reason=reason))
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of a document in its structured form."""
+        return (self._plane.call(GetWorkflowFormat())).schema
+
+    def import_skill(self, path: str | Path, *, designed_by: str | None = None, tools: Sequence[str] = ()) -> Workflow:
+        """A draft from a SKILL.md, its folder, or a .sop.md; untrusted until a person moves it.
+
+        What it says is data: it gets no tools but those that are named here. A folder that `export_skill` wrote brings
+        its own document, and so the version it had.
+        """
+        document = skill_folders.read(Path(path), designed_by=designed_by, tools=list(tools))
+        return self.add(document, untrusted=True)
+
+    def export_skill(self, name: str, path: str | Path, *, version: Version | None = None) -> Path:
+        """Write a version as an Agent Skill into the folder `path`/`name`, and return that folder.
+
+        Its SKILL.md is for any agent to follow; references/ has the whole document.
+        """
+        found = self.get(name, version=version)
+        if found.document is None:
+            raise InvalidInput(f"{name} came without its document.", next_call="Update the plane, then repeat it.")
+        return skill_folders.write(Path(path), found)
+
+
+def _version(version: Version | None) -> str | None:
+    return None if version is None else str(version)

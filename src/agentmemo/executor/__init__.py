@@ -1,0 +1,1 @@
+"""Drives workflow documents: asks models, and calls tools of other servers."""

@@ -1,0 +1,41 @@
+-- Executions of workflow documents. Each is a run; what stands here is where it is in its document.
+
+-- name: execution_add; by run
+INSERT INTO execution (run, workspace, workflow, version, unproven, driver, models, progress, revision)
+VALUES (:run, :workspace, :workflow, :version, :unproven, :driver, :models, :progress, 1);
+
+-- name: execution_get; by handle
+SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
+FROM execution e JOIN run r ON r.id = e.run
+WHERE r.handle = :handle AND e.workspace = :workspace;
+
+-- name: execution_move; by run
+UPDATE execution SET progress = :progress, models = :models, revision = revision + 1
+WHERE run = :run AND revision = :revision;
+
+-- name: execution_list
+SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
+FROM execution e JOIN run r ON r.id = e.run
+WHERE e.workspace = :workspace AND e.run < :before
+    AND (e.workflow = :workflow OR :workflow IS NULL)
+    AND (e.version = :version OR :version IS NULL)
+    AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))
+ORDER BY e.run DESC LIMIT :limit;
+
+-- name: execution_output
+SELECT size, codec, value, blob FROM step
+WHERE run = :run AND name = :name AND key <> 'inputs' AND state = 'completed' ORDER BY id DESC LIMIT 1;
+
+-- name: execution_inputs
+SELECT size, codec, value, blob FROM step WHERE run = :run AND name = :name AND key = 'inputs';
+
+-- name: attempt_add
+INSERT INTO execution_attempt (run, workspace, workflow, version, path, step, step_hash, number, rung, first_rung, model,
+    served_model, verdict, problems, input_hash, reservation, checks, at)
+VALUES (:run, :workspace, :workflow, :version, :path, :step, :step_hash, :number, :rung, :first_rung, :model,
+    :served_model, :verdict, :problems, :input_hash, :reservation, :checks, :now);
+
+-- name: attempt_list
+SELECT id, path, step, step_hash, number, rung, first_rung, model, served_model, verdict, problems, input_hash, reservation,
+    checks, at
+FROM execution_attempt WHERE run = :run ORDER BY id;
