@@ -1,4 +1,4 @@
-"""Many at once: runs that ask the same, people who answer at the same moment, deadlines of the same seconds, old questions.
+"""Many at once: runs that ask the same, people who answer together, deadlines of the same seconds, old questions.
 
 Each is measured through the public calls on one SQLite file; what is counted must be exact, what is timed has a bound.
 """
@@ -86,7 +86,7 @@ def _sink(messages: list[dict[str, Any]]) -> Iterator[str]:
     """A receiver of webhooks on loopback that keeps what it is told."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             messages.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
             self.send_response(204)
             self.end_headers()

@@ -68,8 +68,10 @@ def test_what_it_finds_and_what_it_disturbs():
     precision = len(right) / (len(right) + len(wrong))
     recall = len(right) / (len(right) + len(missed))
     late = sorted(at - trace.stuck_at for trace, at in found if at and trace.stuck_at)
-    print(f"\n{len(found)} traces: precision {precision:.2f}, recall {recall:.2f}; first word {late} steps after a person")  # noqa: T201
-    print(f"disturbed: {wrong}; missed: {missed}")  # noqa: T201 - the figures are the point
+    print(  # noqa: T201 - the figures are the point
+        f"\n{len(found)} traces: precision {precision:.2f}, recall {recall:.2f}; first word {late} steps after a person;"
+        f"\ndisturbed: {wrong}; missed: {missed}"
+    )
     assert len(found) >= 30
     assert precision >= PRECISION
     assert recall >= RECALL
