@@ -69,7 +69,7 @@ def test_what_it_finds_and_what_it_disturbs():
     recall = len(right) / (len(right) + len(missed))
     late = sorted(at - trace.stuck_at for trace, at in found if at and trace.stuck_at)
     print(  # noqa: T201 - the figures are the point
-        f"\n{len(found)} traces: precision {precision:.2f}, recall {recall:.2f}; first word {late} steps after a person;"
+        f"\n{len(found)} traces: precision {precision:.2f}, recall {recall:.2f}; first word {late} steps after people;"
         f"\ndisturbed: {wrong}; missed: {missed}"
     )
     assert len(found) >= 30
