@@ -217,6 +217,7 @@ SAMPLES = {
     "workflow submit": ["run_aaaaaaaaaaaaaaaa", "say", "output"],
     "workflow execution": ["run_aaaaaaaaaaaaaaaa"],
     "workflow executions": [],
+    "workflow attempts": ["run_aaaaaaaaaaaaaaaa"],
     "report attention": [],
     "report oversight": [],
     "events list": [],

@@ -96,6 +96,7 @@ VERBS: dict[str, str] = {
     "workflow.submit": "workflow submit",
     "workflow.execution": "workflow execution",
     "workflow.executions": "workflow executions",
+    "workflow.attempts": "workflow attempts",
     "report.attention": "report attention",
     "report.oversight": "report oversight",
     "audit.events": "events list",

@@ -99,7 +99,7 @@ class Scope:
 
 
 class Standing(Protocol):
-    """What a course shows of itself to those who help it: where the execution stands, and what can be seen from there."""
+    """What a course shows of itself to those who help it: where it stands, and what can be seen from there."""
 
     tx: Transaction
     call: Call

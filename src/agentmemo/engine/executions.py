@@ -144,6 +144,13 @@ def get(tx: Transaction, call: Call, request: model.GetExecution) -> model.Execu
     return _view(tx, call, request.execution, next_step)
 
 
+def attempts(tx: Transaction, call: Call, request: model.ListAttempts) -> Page:
+    row = rows.get(tx, call.workspace, request.execution)
+    if row is None:
+        raise not_found("execution", request.execution)
+    return Page(items=[_attempt(each) for each in rows.attempts(tx, row.run)])
+
+
 def list_(tx: Transaction, call: Call, request: model.ListExecutions) -> Page:
     limit = check_limit(request.limit)
     bound = [request.workflow, request.version, request.state]
@@ -355,6 +362,22 @@ def _fail_step(request: model.SubmitStep, attempted: Attempted) -> run_model.Fai
         effect=attempted.step.effect,
         fingerprint=attempted.step_hash,
         attempt=attempted.number,
+    )
+
+
+def _attempt(row: rows.AttemptRow) -> model.StepAttempt:
+    return model.StepAttempt(
+        step=row.path,
+        number=row.number,
+        verdict=row.verdict,
+        at=row.at,
+        rung=row.rung,
+        model=row.model,
+        served_model=row.served_model,
+        problems=msgspec.json.decode(row.problems),
+        checks=msgspec.json.decode(row.checks),
+        reservation=row.reservation,
+        step_hash=row.step_hash,
     )
 
 

@@ -172,6 +172,10 @@ class AsyncExecutions:
             model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
         )
 
+    async def attempts(self, execution: str | model.Execution) -> AsyncPage[model.StepAttempt]:
+        """What became of each attempt at its steps, in their order."""
+        return await self._plane.page(model.ListAttempts(execution=_handle(execution)))
+
     async def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
         """Do its steps with the models and tools of this connection until it has ended.
 

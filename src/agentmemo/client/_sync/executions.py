@@ -173,6 +173,10 @@ class Executions:
             model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
         )
 
+    def attempts(self, execution: str | model.Execution) -> Page[model.StepAttempt]:
+        """What became of each attempt at its steps, in their order."""
+        return self._plane.page(model.ListAttempts(execution=_handle(execution)))
+
     def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
         """Do its steps with the models and tools of this connection until it has ended.
 
