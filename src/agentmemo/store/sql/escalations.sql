@@ -126,7 +126,7 @@ SELECT workspace, handle FROM escalation
 WHERE due_at <= :now AND (workspace = :workspace OR :workspace IS NULL) ORDER BY due_at LIMIT :limit;
 
 -- name: escalation_count_open
-SELECT severity, count(*) FROM escalation WHERE workspace = :workspace AND ended_at IS NULL GROUP BY severity;
+SELECT rank, count(*) FROM escalation WHERE workspace = :workspace AND ended_at IS NULL GROUP BY rank;
 
 -- name: escalation_value_set; by escalation, field
 INSERT INTO escalation_value (escalation, field, size, codec, value, blob)
