@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from agentmemo.api.links import all_links, links_from
 from agentmemo.api.operations import OPERATIONS, Operation
 from agentmemo.errors import CLASSES
 from agentmemo.model import access, runs, state
@@ -56,6 +57,7 @@ def describe() -> dict[str, Any]:
         "components": {
             "schemas": {**schemas, "Problem": _problem_schema()},
             "responses": {"Problem": _problem_response()},
+            "links": all_links(),
             "parameters": _shared_parameters(),
             "securitySchemes": {
                 "key": {
@@ -156,6 +158,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         }
     if headers:
         success["headers"] = headers
+    if links := links_from(operation):
+        success["links"] = links
     found: dict[str, Any] = {"200": success}
     if operation.name == "state.get":
         found["304"] = {"description": "The version named in If-None-Match is the current one."}
