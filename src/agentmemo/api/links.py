@@ -35,7 +35,9 @@ LEADS: dict[type[Any], dict[str, dict[str, str]]] = {
     runs.Step: {"step": {"run": "/run", "name": "/name", "key": "/key"}},
     runs.Schedule: {"task": _ID},
     runs.Worker: {"worker": {"worker": "/id"}, "run": {"worker": "/id"}, "task": {"worker": "/id"}},
-    executions.Execution: {"workflow": {"execution": "/id"}},
+    executions.Execution: {
+        "workflow": {"execution": "/id", "step": "/next_step/step", "attempt": "/next_step/attempt"}
+    },
     handoffs.Handoff: {"handoff": {"handoff": "/id"}},
     handoffs.ClaimedHandoffs: {"handoff": {"handoff": "/handoffs/0/id", "epoch": "/handoffs/0/epoch"}},
     escalations.Escalation: _ESCALATION,
@@ -45,7 +47,7 @@ LEADS: dict[type[Any], dict[str, dict[str, str]]] = {
     ledger.LedgerRow: {"ledger": _ID},
     webhooks.Webhook: {"webhook": _ID},
     policies.Policy: {"policy": {"kind": "/kind", "name": "/name"}},
-    workflow_versions.Workflow: {"workflow": {"name": "/name"}},
+    workflow_versions.Workflow: {"workflow": {"name": "/name", "version": "/version"}},
     audit.Event: {"audit": _ID},
     access.Key: {"key": _ID},
     access.Actor: {"actor": {"kind": "/kind", "name": "/name"}},
