@@ -398,7 +398,7 @@ def settings_table() -> str:
 MEANINGS = {
     "value_bytes_max": "One stored value. A larger one is refused with LimitExceeded.",
     "request_bytes_max": "One request over HTTP.",
-    "bodies_bytes_max": "The bodies of all requests that a server works on together; above it 503, but one always goes.",
+    "bodies_bytes_max": "The bodies of all requests a server works on together; above it 503, but one always goes.",
     "head_bytes_max": "The path and headers of one request; a larger head is answered 431.",
     "head_seconds": "How long a client may take to send the head of a request, or to send anything at all.",
     "body_seconds": "How long a client may take to send the body of a request.",

@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "shared"))
-from served import Server  # noqa: E402 - the servers of all tests
+from served import Server
 
-import agentmemo  # noqa: E402 - after the path
+import agentmemo
 
 AT_ONCE = 200
 KIB = 1024
@@ -41,14 +41,14 @@ class Probe(threading.Thread):
         with agentmemo.connect(self.url, key=self.key) as agent:
             number = 0
             while not self.stop.is_set():
-                self._timed(lambda: agent.state.set("probe", "k", number))
-                self._timed(lambda: agent.state.get("probe", "k"))
+                self._timed(agent.state.set, "probe", "k", number)
+                self._timed(agent.state.get, "probe", "k")
                 number += 1
                 self.stop.wait(0.02)
 
-    def _timed(self, call) -> None:
+    def _timed(self, call, *arguments) -> None:
         began = time.perf_counter()
-        call()
+        call(*arguments)
         self.milliseconds.append(1000 * (time.perf_counter() - began))
 
     def said(self) -> str:

@@ -14,6 +14,7 @@ from agentmemo.console.frame import Visit, segment
 from agentmemo.console.words import actor_name, said
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.escalations import UNDECIDED, Escalation
+from agentmemo.model.values import NOT_JSON
 
 FIELD = "field."  # before the name of a field of the response schema, so that it is none of the form's own
 
@@ -150,5 +151,5 @@ def shown(choice: Any) -> str:
 def _json(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise InvalidInput("The arguments are no JSON.", why=str(error), next_call="Go back and correct it.") from None

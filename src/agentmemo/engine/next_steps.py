@@ -14,6 +14,7 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
 from agentmemo.model.executions import Moment
 from agentmemo.model.nearest import Nearest
+from agentmemo.model.values import NOT_JSON
 from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
@@ -133,7 +134,7 @@ def supplied(answer: Answer) -> Any:
     text = (answer.values or {}).get("output", "")
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return text
 
 

@@ -14,6 +14,7 @@ from agentmemo.llm.protocol import Message, ModelReply, ModelRequest, ToolCall, 
 from agentmemo.llm.protocol import Tool as ModelTool
 from agentmemo.model.executions import ABSTAINED, ERROR, NextStep
 from agentmemo.model.prices import Usage
+from agentmemo.model.values import NOT_JSON
 
 # A model that calls tools is asked again with what they gave; so often at most.
 ROUNDS_MAX = 6
@@ -193,7 +194,7 @@ def _json(text: str) -> Any:
     """What a text says as JSON; one that is none stays a text, which the checks then refuse."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return text
 
 

@@ -1,5 +1,4 @@
-"""HTTP on one connection, with bounds: who is slow, silent, flooding or does not read is cut off, and costs the others
-nothing."""
+"""HTTP on one connection, with bounds: who is slow, silent, flooding or does not read is cut off."""
 
 from __future__ import annotations
 
@@ -14,7 +13,8 @@ from agentmemo.server import problems
 from agentmemo.settings import Settings
 
 # Requests behind one that is not answered yet. Clients that pipeline send a few; a flood sends thousands.
-PIPELINED_MAX = 32
+PIPELINED_MAX = 16
+HEADERS_MAX = 256
 
 
 class Bounds(NamedTuple):
@@ -46,6 +46,7 @@ class Protocol(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_bytes = 0
+        self._header_bytes = 0
         self._running: RequestResponseCycle | None = None
         self._refusal: tuple[int, Error] | None = None
 
@@ -89,12 +90,18 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = 0
+        self._header_bytes = 0
         self._expect(self._bounds.head_seconds)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > self._bounds.head_bytes or len(self.headers) >= HEADERS_MAX:
+            self._stop(431, _head_too_large(self._bounds.head_bytes))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self._bounds.head_bytes:
+        if len(self.url) > self._bounds.head_bytes:
             self._stop(431, _head_too_large(self._bounds.head_bytes))
         if len(self.pipeline) >= PIPELINED_MAX:
             self._stop(429, _too_many_at_once())
@@ -166,7 +173,7 @@ def _answer(status: int, error: Error) -> bytes:
 def _full() -> Error:
     return Unavailable(
         "This server has as many connections as it takes.",
-        next_call="Connect again in a moment, keep one connection for many requests, or raise AGENTMEMO_CONNECTIONS_MAX.",
+        next_call="Connect again soon, keep one connection for many requests, or raise AGENTMEMO_CONNECTIONS_MAX.",
         retry_safe=True,
     )
 
@@ -177,7 +184,7 @@ def _malformed() -> Error:
 
 def _head_too_large(limit: int) -> Error:
     return LimitExceeded(
-        f"The path and headers are larger than {limit} bytes.",
+        f"The path and headers are larger than {limit} bytes, or the headers more than {HEADERS_MAX}.",
         next_call="Send fewer headers, and what is long in the body; or raise AGENTMEMO_HEAD_BYTES_MAX on the plane.",
         details={"limit": limit},
     )
