@@ -1,4 +1,4 @@
-"""A short form of `make torture API=50000`: the server keeps to its description, also with handles of earlier answers."""
+"""A short form of `make torture API=50000`: the server keeps to its description, over calls that follow each other."""
 
 from __future__ import annotations
 

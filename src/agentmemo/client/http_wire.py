@@ -65,11 +65,11 @@ class Wire:
     """Shared by the two transports of one address and key."""
 
     def __init__(self, address: str, key: str, limit: int, clock: Clock | None = None) -> None:
-        parts, port = _split(address)
+        parts, host, port = _split(address)
         if parts.username or parts.query or parts.fragment:
             raise InvalidInput("The address holds more than host, port and path.", next_call="Pass the key as key=...")
         self.address = f"{parts.scheme}://{parts.netloc}"
-        self.host = parts.hostname
+        self.host = host
         self.tls = parts.scheme == "https"
         self.port = port or (443 if self.tls else 80)
         self._path = parts.path.rstrip("/").removesuffix(PREFIX) + PREFIX
@@ -184,8 +184,8 @@ class Wire:
         return body
 
 
-def _split(address: str) -> tuple[SplitResult, int | None]:
-    """The parts of an address, and its port. Raises InvalidInput for what is none."""
+def _split(address: str) -> tuple[SplitResult, str, int | None]:
+    """The parts of an address, its host and its port. Raises InvalidInput for what is none."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -193,7 +193,7 @@ def _split(address: str) -> tuple[SplitResult, int | None]:
         parts, port = SplitResult("", "", "", "", ""), None
     if not parts.hostname or parts.scheme not in {"http", "https"}:
         raise InvalidInput(f"{address!r} is not an address.", next_call="Use http://host:port or https://host:port.")
-    return parts, port
+    return parts, parts.hostname, port
 
 
 def claim_text(claim: Claim) -> str:

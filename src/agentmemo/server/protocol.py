@@ -156,7 +156,8 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        return cycle is None or cycle.response_complete
 
 
 def _answer(status: int, error: Error) -> bytes:
