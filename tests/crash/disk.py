@@ -128,8 +128,8 @@ class Disk(apsw.VFS):
         """Below the product's own calls too."""
         own = {name: getattr(os, name) for name in ("fsync", "link", "mkdir", "rename", "replace", "unlink")}
         try:
-            for name in own:
-                setattr(os, name, getattr(self, f"_{name}")(own[name]))
+            for name, function in own.items():
+                setattr(os, name, getattr(self, f"_{name}")(function))
             yield self
         finally:
             for name, function in own.items():
@@ -145,15 +145,15 @@ class Disk(apsw.VFS):
         if path and self._is_ours(path):
             file.number = self._born(path)
             file.names_unsafe = bool(flags[0] & _CREATE and flags[0] & _JOURNALS)
-            file.directory = os.path.dirname(path)
+            file.directory = _parent(path)
         return file
 
-    def xDelete(self, path: str, sync_directory: bool) -> None:  # noqa: FBT001, N802
+    def xDelete(self, path: str, sync_directory: bool) -> None:  # noqa: N802
         self.call("delete")
         super().xDelete(path, sync_directory)
         self._gone(path)
         if sync_directory:
-            self.keep(SyncNames(os.path.dirname(path)))
+            self.keep(SyncNames(_parent(path)))
 
     # Faults.
 
@@ -198,7 +198,7 @@ class Disk(apsw.VFS):
     def _name(self, path: str, number: int) -> None:
         with self._lock:
             self._files[path] = number
-            self.record.labels.setdefault(number, os.path.basename(path))
+            self.record.labels.setdefault(number, path.rpartition("/")[2])
             self.keep(Name(path, number))
 
     def _gone(self, path: str) -> None:
@@ -217,7 +217,7 @@ class Disk(apsw.VFS):
 
     def _fsync(self, real):
         def fsync(descriptor: int) -> None:
-            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
             is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
             number = None if is_directory or not self._is_ours(path) else self._content(path)
             real(descriptor)
@@ -305,6 +305,11 @@ class _File(apsw.VFSFile):
         super().xLock(level)
 
 
+def _parent(path: str) -> str:
+    """As text: pathlib takes half of the time of a cut."""
+    return path.rpartition("/")[0]
+
+
 def _error(fault: Fault) -> apsw.Error:
     if fault.full:
         return apsw.FullError("the disk is full")
@@ -352,21 +357,21 @@ class Image:
         return {
             path.removeprefix(f"{self._root}{os.sep}"): bytes(content[file])
             for path, file in names.items()
-            if file not in (None, DIRECTORY) and self._is_reached(os.path.dirname(path), names)
+            if file not in (None, DIRECTORY) and self._is_reached(_parent(path), names)
         }
 
     def _is_reached(self, directory: str, names: dict[str, int | None]) -> bool:
         while directory != self._root:
             if names.get(directory) != DIRECTORY:
                 return False
-            directory = os.path.dirname(directory)
+            directory = _parent(directory)
         return True
 
 
 def _is_made_safe(piece: Piece, by: Sync | SyncNames) -> bool:
     if isinstance(by, Sync):
         return not isinstance(piece, Name) and piece.file == by.file
-    return isinstance(piece, Name) and os.path.dirname(piece.path) == by.path
+    return isinstance(piece, Name) and _parent(piece.path) == by.path
 
 
 def _sectors(change: Piece, sector_bytes: int) -> Iterator[Piece]:

@@ -7,10 +7,8 @@ somebody was told of. Each commit's store is itself opened by the product, and c
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,7 +31,6 @@ SMALL = (
     (sqlite, "LOG_BYTES_KEPT", 64 * 1024),
 )
 FRAME_HEADER_BYTES = 24
-MEMORY = "/dev/shm"
 Cycle = Callable[[workload.Work, int], None]
 
 
@@ -72,15 +69,16 @@ def briefly(work: workload.Work, n: int) -> None:
 
 
 class Cuts:
-    """Cuts the power of one record, in the order of its points, and looks at what is left. What fails lies in `kept`."""
+    """Cuts the power of one record, in the order of its points, and looks at what is left, in `place`.
 
-    def __init__(self, record: Record, root: Path, kept: Path, *, full_checks: int | None = None) -> None:
+    The smallest loss that shows a fault is left in `kept`.
+    """
+
+    def __init__(self, record: Record, root: Path, place: Path, kept: Path, *, full_checks: int | None = None) -> None:
         self._record = record
         self._root = root
+        self._place = place
         self._kept = kept
-        # Where there is memory to write to, thousands of stores need not go to a disk.
-        self._memory = tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None)
-        self._place = Path(self._memory.name) / "left"
         self._image = Image(record, root)
         self._commits = _commits(record)
         self._states = self._known_states()

@@ -6,7 +6,9 @@ import os
 import pickle
 import random
 import shutil
+import tempfile
 import time
+from pathlib import Path
 
 import power
 import pytest
@@ -22,6 +24,7 @@ CUTS_A_RECORD = 2_000
 FULL_CHECKS = None if TORTURE else 12
 # A planted fault shows within the first few cuts.
 PLANTED_CUTS = 200
+MEMORY = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 
 
 @pytest.fixture
@@ -31,7 +34,14 @@ def small(monkeypatch):
     monkeypatch.setenv("AGENTMEMO_UPKEEP_INTERVAL_SECONDS", "0.05")
 
 
-def test_the_power_may_go_at_any_sync_and_between(small, tmp_path, monkeypatch):
+@pytest.fixture
+def memory(tmp_path):
+    """Thousands of stores need not go to a disk, where there is memory to write to."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else tmp_path) as place:
+        yield Path(place) / "left"
+
+
+def test_the_power_may_go_at_any_sync_and_between(small, tmp_path, memory, monkeypatch):
     """A failure prints its seed and the smallest loss, and leaves the record and the files of that loss."""
     begun, done, number = time.monotonic(), 0, 0
     while done < CUTS:
@@ -41,7 +51,7 @@ def test_the_power_may_go_at_any_sync_and_between(small, tmp_path, monkeypatch):
         record = power.work_recorded(place / "disk", threads=chance.randint(2, 4) if TORTURE else 2)
         (place / "record.pickle").write_bytes(pickle.dumps(record))
         monkeypatch.setattr(sqlite, "SYNCHRONOUS", "OFF")
-        cuts = power.Cuts(record, place / "disk", place / "left", full_checks=FULL_CHECKS)
+        cuts = power.Cuts(record, place / "disk", memory, place / "left", full_checks=FULL_CHECKS)
         points = [chance.randint(0, len(record.changes)) for _ in range(min(CUTS_A_RECORD, CUTS - done))]
         for point, worst in sorted([*_around_syncs(record), *[(point, False) for point in points]]):
             cuts.cut(point, chance, worst=worst)
@@ -58,11 +68,11 @@ def _around_syncs(record: Record) -> list[tuple[int, bool]]:
 
 
 @pytest.mark.parametrize("synchronous", ["OFF", "NORMAL"])
-def test_what_is_not_flushed_is_seen_to_be_lost(small, tmp_path, chance, monkeypatch, synchronous):
+def test_what_is_not_flushed_is_seen_to_be_lost(small, tmp_path, memory, chance, monkeypatch, synchronous):
     """The test of the test: a store that does not flush at each commit loses what it acknowledged."""
     monkeypatch.setattr(sqlite, "SYNCHRONOUS", synchronous)
     record = power.work_recorded(tmp_path / "disk", cycle=power.briefly)
-    cuts = power.Cuts(record, tmp_path / "disk", tmp_path / "left", full_checks=0)
+    cuts = power.Cuts(record, tmp_path / "disk", memory, tmp_path / "left", full_checks=0)
     with pytest.raises(AssertionError, match="which leaves"):
         for point in sorted(chance.randint(0, len(record.changes)) for _ in range(PLANTED_CUTS)):
             cuts.cut(point, chance)
