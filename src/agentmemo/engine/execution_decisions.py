@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentmemo import ids
+from agentmemo.engine.attempt_evidence import Tried, look
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.execution_course import Course, Ending, Made, current
 from agentmemo.engine.packing import pack
@@ -19,7 +20,7 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
 from agentmemo.model.values import encode_sorted
-from agentmemo.model.workflows import LLM, TOOL, Step
+from agentmemo.model.workflows import LLM, TOOL, Quality, Rung, Step
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.blobs import NOTHING, Packed
@@ -42,6 +43,7 @@ class Attempted(NamedTuple):
     problems: list[str]
     checks: list[Any]
     input_hash: str
+    tried: Tried | None
 
 
 class Decision(NamedTuple):
@@ -55,6 +57,8 @@ class Decision(NamedTuple):
     ending: Ending | None
     result: Packed
     next_step: model.NextStep | None
+    supplied: list[tuple[Moment, list[Rung]]]
+    quality: Quality
     attempted: Attempted | None = None
 
 
@@ -142,6 +146,7 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
     found = current(course, request.step)
     _check_submission(course, found, request)
     before = msgspec.structs.replace(course.progress)
+    tried = look(course, found, request.model)
     asked = encode_sorted(course.scope.resolve(course.progress, [found.step.instruction, found.step.input]))
     if request.outcome == "output":
         judgement = course.accept(found, request.result.original, request.checks)
@@ -161,6 +166,7 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
         problems=problems,
         checks=list(checks),
         input_hash=hashlib.sha256(asked).hexdigest()[:HASH_SHOWN],
+        tried=tried,
     )
     given = request.result if verdict == model.PASSED else None
     return _Found(request.execution, course, course.row.revision, course.advance(), attempted, given)
@@ -184,6 +190,8 @@ def _decided(call: Call, found: _Found) -> Decision:
         ending,
         result,
         found.next_step,
+        course.supplied,
+        course.documents[course.progress.frames[0].document].quality,
         found.attempted,
     )
 

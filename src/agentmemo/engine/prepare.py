@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentmemo.api.operations import BY_NAME
-from agentmemo.engine import acceptance, execution_decisions, guards, workflows
+from agentmemo.engine import acceptance, comparisons, execution_decisions, guards, workflows
 from agentmemo.engine.handoff_moves import find, package_of
 from agentmemo.engine.packing import ALWAYS_STORED, pack, packed_content, stored
 from agentmemo.errors import InvalidInput, LimitExceeded
-from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system, workflow_versions
+from agentmemo.model import escalation_rules, escalations, evidence_calls, handoffs, runs, state, system, workflow_versions
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode, encode_result, encode_sorted
 from agentmemo.model.wire import Request, as_request
@@ -64,6 +64,8 @@ def prepare(call: Call, request: Request) -> Request:
     request = msgspec.structs.replace(request, **changed) if changed else request
     if isinstance(request, execution_decisions.Asked):
         execution_decisions.consider(call, request)
+    if isinstance(request, evidence_calls.CompareStep):
+        comparisons.consider(call, request, execution_decisions.course_of)
     return request
 
 
