@@ -46,7 +46,15 @@ NOUNS = {
     "transaction": "Transactions",
     "system": "System",
 }
-WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", bytes: "bytes", Any: "any JSON"}
+WORDS = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    bytes: "bytes",
+    Any: "any JSON",
+    type(None): "null",
+}
 NO_DEFAULT = "required"
 
 
@@ -57,15 +65,11 @@ def type_words(kind: Any, link: str = "") -> str:
     """`list[Grant] | None` as `list of Grant or null`; structs link to where their fields stand."""
     if kind in WORDS:
         return WORDS[kind]
-    if kind is type(None):
-        return "null"
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return type_words(inner[0], link)
-    if origin is typing.Literal:
-        return " or ".join(f"`{value}`" for value in inner)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(type_words(part, link) for part in inner)
+    if origin in (typing.Literal, typing.Union, types.UnionType):
+        return " or ".join(f"`{part}`" if origin is typing.Literal else type_words(part, link) for part in inner)
     if origin in (list, tuple, collections.abc.Sequence):
         return f"list of {type_words(inner[0], link)}"
     if origin is dict:

@@ -335,3 +335,14 @@ def test_audited_runs_measure_the_saving(agent):
     assert (found.headline, found.measured.pairs, found.accepted, found.a) == ("measured", 25, 25, 1.0)
     assert found.measured.low < found.measured.saving < found.measured.high
     assert found.design_nanousd == 5
+
+
+@promise("ledger.savings")
+def test_a_document_says_who_designed_it_and_for_how_much(agent):
+    designed_by = {"model": SMART, "cost_nanousd": 2 * 10**9}
+    made = agent.workflows.create(name="review", steps=["Look at it."], designed_by=designed_by)
+    agent.ledger.record({"input_tokens": 0, "output_tokens": 40_000}, model=CHEAP, workflow="review")
+    found = agent.ledger.savings("review")
+    assert (found.smart_model, found.design_nanousd, found.list_price.smart_nanousd) == (SMART, 2 * 10**9, 2 * 10**9)
+    with pytest.raises(InvalidInput, match="Nothing was run yet"):
+        agent.ledger.savings("review", version=made.version)

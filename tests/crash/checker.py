@@ -63,10 +63,10 @@ def check_ledger(file: sqlite3.Connection, notes: list[dict], *, finished: bool)
         whole += counted
         of_runs[f"run:{run}"] += counted
         paid[run] += counted if state != "reserved" else 0
-    running = {scope: spent for scope, spent in file.execute("SELECT scope, nanousd FROM ledger_spent")}
+    running = dict(file.execute("SELECT scope, nanousd FROM ledger_spent"))
     assert running.pop("workspace", 0) == whole
     assert running == dict(of_runs)
-    charged = {run: spent for run, spent in file.execute("SELECT handle, nanousd FROM run WHERE nanousd > 0")}
+    charged = dict(file.execute("SELECT handle, nanousd FROM run WHERE nanousd > 0"))
     assert charged == {run: spent for run, spent in paid.items() if spent}
 
 

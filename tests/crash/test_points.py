@@ -12,11 +12,12 @@ import pytest
 import agentmemo
 from agentmemo.crashpoints import POINTS
 
-# Passed by opening a store and by copying one; each has a test of its own.
+# Passed by opening a store, by copying one, and by executing workflows; each has a test of its own.
 OPENING = ("migrate.before_schema", "migrate.before_commit")
 COPYING = ("backup.after_copy", "backup.before_name", "copy.after_page", "copy.before_finish")
+EXECUTING = tuple(point for point in POINTS if point.startswith("execution."))
 ONCE_A_PROCESS = ("worker.before_hold",)
-WORKING = [point for point in POINTS if point not in (*OPENING, *COPYING)]
+WORKING = [point for point in POINTS if point not in (*OPENING, *COPYING, *EXECUTING)]
 # How many passings in, for each of the two processes of a round.
 TORTURED = bool(os.environ.get("AGENTMEMO_TORTURE_SECONDS"))
 ROUNDS = ((1, 2), (3, 1), (4, 6), (8, 7))

@@ -132,7 +132,7 @@ CAPS = (("workspace", "day"), ("workspace", "total"), ("agent:agent", "month"), 
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """`rows` is what the ledger has to hold: by handle, of which day, for which workflow, what counts, and whether it is open."""
+    """`rows` is what the ledger has to hold: by handle, its day, its workflow, what counts, and whether it is open."""
 
     @initialize()
     def begin(self):

@@ -138,6 +138,10 @@ _EXECUTIONS = (
         executions.Execution, summary="An execution, with its next step",
     ),
     _read(
+        "workflow.attempts", "/executions/{execution}/attempts", "workflows:read", executions.ListAttempts, Page,
+        items=executions.StepAttempt, summary="What became of each attempt at the steps of an execution",
+    ),
+    _read(
         "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
         items=executions.Execution, summary="Executions, newest first",
     ),

@@ -10,8 +10,7 @@ from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Limit, flag, group
 from agentmemo.cli.output import stamp
 from agentmemo.cli.values import read_time, read_value
 from agentmemo.errors import InvalidInput
-from agentmemo.model.ledger import Cap, LedgerRow, Total
-from agentmemo.model.savings import dollars
+from agentmemo.model.ledger import Cap, LedgerRow, Total, dollars
 
 app = group_of_commands("ledger", "What model calls cost, and the caps on it.")
 

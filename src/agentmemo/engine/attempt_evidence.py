@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from agentmemo.engine import comparisons, evidence
 from agentmemo.engine.call import Call
 from agentmemo.engine.evidence import Asked, Candidate, Seen
+from agentmemo.engine.execution_scope import Standing
 from agentmemo.model import executions as model
 from agentmemo.model.evidence import run_standard
 from agentmemo.model.evidence_calls import CALLER, PLANE
@@ -18,9 +19,6 @@ from agentmemo.model.workflows import LLM, NO_MODEL, Quality, Rung
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
-
-if TYPE_CHECKING:
-    from agentmemo.engine.execution_course import Course
 
 
 class Tried(NamedTuple):
@@ -38,7 +36,7 @@ class Tried(NamedTuple):
     frames: str
 
 
-def look(course: Course, found: Moment, stated: str | None) -> Tried | None:
+def look(course: Standing, found: Moment, stated: str | None) -> Tried | None:
     """Before the attempt is judged, which moves the course on. None for what no model does."""
     if found.step.kind != LLM:
         return None

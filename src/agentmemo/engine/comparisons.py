@@ -14,7 +14,7 @@ from agentmemo import ids
 from agentmemo.engine import audit, escalations, evidence, ledger, next_steps
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import Asked, Candidate, Seen
-from agentmemo.engine.execution_scope import Unclear
+from agentmemo.engine.execution_scope import Standing, Unclear
 from agentmemo.engine.output_checks import judge
 from agentmemo.engine.workflows import find
 from agentmemo.errors import InvalidTransition, PermissionDenied
@@ -32,7 +32,6 @@ from agentmemo.store.database import Transaction
 
 if TYPE_CHECKING:
     from agentmemo.engine.attempt_evidence import Outcome, Tried
-    from agentmemo.engine.execution_course import Course
 
 # Of what nothing but a person can compare, people are shown so much.
 PERSON_SHARE = 0.2
@@ -52,7 +51,7 @@ class Compared(NamedTuple):
     texts: tuple[str, str] = ("", "")
 
 
-def beside(course: Course, found: Moment, ladder: list[Rung]) -> list[executions.Beside]:
+def beside(course: Standing, found: Moment, ladder: list[Rung]) -> list[executions.Beside]:
     """Who is asked as well, when the step is handed in."""
     progress, top = course.progress, ladder[-1] if ladder else None
     if top is None or progress.tries or progress.rung != progress.first_rung:
@@ -70,7 +69,7 @@ def beside(course: Course, found: Moment, ladder: list[Rung]) -> list[executions
     return asked
 
 
-def shadow_of(course: Course, found: Moment, version: str) -> Moment | None:
+def shadow_of(course: Standing, found: Moment, version: str) -> Moment | None:
     """The same step of a candidate version, where it asks something else and has no effect."""
     if not version:
         return None
@@ -111,7 +110,7 @@ def owe(
             )
 
 
-def reserve(tx: Transaction, call: Call, request: executions.BeginStep, course: Course) -> ledger_model.LedgerRow:
+def reserve(tx: Transaction, call: Call, request: executions.BeginStep, course: Standing) -> ledger_model.LedgerRow:
     """Set aside what is asked beside a step, under the same caps as the step. Raises LimitExceeded."""
     row = _due(tx, call, request.execution, request.step, request.role or "")
     bounds = course.documents[course.progress.frames[0].document].budget
@@ -161,7 +160,9 @@ def compare(tx: Transaction, call: Call, request: model.CompareStep) -> model.Co
     return _view(request.execution, row._replace(verdict=compared.verdict, reason=compared.reason))
 
 
-def settle(tx: Transaction, call: Call, request: model.CompareStep | executions.SubmitStep) -> ledger_model.LedgerRow | None:
+def settle(
+    tx: Transaction, call: Call, request: model.CompareStep | executions.SubmitStep
+) -> ledger_model.LedgerRow | None:
     """What a reserved call came to."""
     if request.reservation is None:
         return None
@@ -229,7 +230,7 @@ def check_person(call: Call, what: str) -> None:
         )
 
 
-def _look(tx: Transaction, call: Call, request: model.CompareStep, course: Course) -> Compared | None:
+def _look(tx: Transaction, call: Call, request: model.CompareStep, course: Standing) -> Compared | None:
     """None where it was compared before."""
     row = _due(tx, call, request.execution, request.step, request.role)
     if row.verdict != model.DUE:
@@ -253,7 +254,7 @@ def _look(tx: Transaction, call: Call, request: model.CompareStep, course: Cours
 
 
 def _of_shadow(
-    course: Course, row: rows.ComparisonRow, found: Moment, candidate: Moment, request: model.CompareStep
+    course: Standing, row: rows.ComparisonRow, found: Moment, candidate: Moment, request: model.CompareStep
 ) -> Compared:
     """A candidate's step on the same inputs: by its own checks, else compared with what was kept."""
     ladder = course.ladder(candidate) or course.ladder(found)
@@ -272,7 +273,7 @@ def _of_shadow(
     return Compared(row, verdict, reason, who, asked)
 
 
-def _verdict(course: Course, step: Step, output: Any, other: Any) -> tuple[str, str]:
+def _verdict(course: Standing, step: Step, output: Any, other: Any) -> tuple[str, str]:
     """Whether one output is as good as another: equal, or as the step's `compare` says."""
     if step.compare is not None:
         variables = course.scope.variables(course.progress, step.compare) | {"output": output, "other": other}
@@ -298,7 +299,7 @@ def is_closed(schema: dict[str, Any]) -> bool:
     return bool(parts) and all(isinstance(part, dict) and is_closed(part) for part in parts.values())
 
 
-def _moment(course: Course, row: rows.ComparisonRow) -> Moment:
+def _moment(course: Standing, row: rows.ComparisonRow) -> Moment:
     """The step as it was reached then; what it sees are the outputs that it saw."""
     course.progress = executions.Progress(frames=_frames.decode(row.frames))
     for frame in course.progress.frames:
@@ -345,9 +346,7 @@ def _asked_of(
     )
 
 
-def _end(
-    tx: Transaction, call: Call, row: rows.ComparisonRow, verdict: str, reason: str, execution: str
-) -> None:
+def _end(tx: Transaction, call: Call, row: rows.ComparisonRow, verdict: str, reason: str, execution: str) -> None:
     tx.write("comparison_end", id=row.id, verdict=verdict, reason=reason, at=tx.now)
     subject = {"kind": "execution", "id": execution, "step": row.path, "role": row.role, "verdict": verdict}
     audit.record(tx, call, "workflow.compare", subject, stream=execution, reason=reason)

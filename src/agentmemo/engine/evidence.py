@@ -276,9 +276,7 @@ def _count(tx: Transaction, row: EvidenceRow, seen: Seen) -> EvidenceRow:
     if known is not None and known[0] + known[1] >= model.RUNS_PER_INPUT:
         return row
     success, failure = int(seen.passed), int(not seen.passed)
-    tx.write(
-        "evidence_input_add", evidence=row.id, input_hash=seen.input_hash, successes=success, failures=failure
-    )
+    tx.write("evidence_input_add", evidence=row.id, input_hash=seen.input_hash, successes=success, failures=failure)
     for key in seen.edge_cases:
         tx.write("evidence_edge_add", evidence=row.id, edge=key)
     return row._replace(

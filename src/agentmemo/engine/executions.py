@@ -95,6 +95,7 @@ def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
     """Commit before acting: the most that it may cost, and that an effect is about to happen."""
     if request.role is not None:
         return _begun(request, comparisons.reserve(tx, call, request, course_of(tx, call, request.execution)))
+    call = _as_holder(tx, call, request.execution)
     run = held(tx, call, request.execution)
     course = course_of(tx, call, request.execution)
     found = current(course, request.step)
@@ -123,8 +124,9 @@ def _begun(request: model.BeginStep, reserved: ledger_model.LedgerRow | None) ->
 def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Execution:
     """One commit: the settlement, the checks' verdict, the output, and where it goes on."""
     reach("execution.before_submit")
-    run = held(tx, call, request.execution)
     decision = call.decisions.get(request.execution)
+    call = _as_holder(tx, call, request.execution)
+    run = held(tx, call, request.execution)
     if decision is None:  # it was submitted before
         return _view(tx, call, request.execution, course_of(tx, call, request.execution).advance())
     used = comparisons.settle(tx, call, request)
@@ -146,6 +148,13 @@ def get(tx: Transaction, call: Call, request: model.GetExecution) -> model.Execu
     assert run is not None  # noqa: S101 - an execution is a run
     next_step = course.advance() if run.state in (run_model.RUNNING, run_model.PENDING) else None
     return _view(tx, call, request.execution, next_step)
+
+
+def attempts(tx: Transaction, call: Call, request: model.ListAttempts) -> Page:
+    row = rows.get(tx, call.workspace, request.execution)
+    if row is None:
+        raise not_found("execution", request.execution)
+    return Page(items=[_attempt(each) for each in rows.attempts(tx, row.run)])
 
 
 def list_(tx: Transaction, call: Call, request: model.ListExecutions) -> Page:
@@ -246,14 +255,35 @@ def _worker(tx: Transaction, call: Call, request: model.StartExecution | model.R
     return liveness.unattended(tx, call, request.lease_seconds) if driver == model.CALLER else None
 
 
+def _as_holder(tx: Transaction, call: Call, handle: str) -> Call:
+    """The call under the claim of whoever keeps calling without one, which is made where nobody holds it.
+
+    Raises RunHeld where somebody else does, or InvalidTransition where there is nothing to hold.
+    """
+    run = run_rows.get(tx, call.workspace, handle)
+    if call.caller.claim is not None or run is None:
+        return call
+    worker = liveness.unattended(tx, call, None)
+    if run.state == run_model.RUNNING and run.worker in call.engine.unattended[call.actor]:
+        return _under(call, handle, run.epoch)
+    claimed = runs.reopen(tx, call, run, worker, call.engine.settings.unattended_lease_seconds)
+    if claimed.run.state != run_model.RUNNING:
+        raise InvalidTransition(
+            f"Execution {handle} is {claimed.run.state}; no step of it can be handed in.",
+            why=claimed.run.reason,
+            next_call=f"See workflows.execution('{handle}').",
+        )
+    return _under(call, handle, claimed.run.epoch)
+
+
 def _is_held_by(run: run_rows.RunRow, call: Call, worker: str) -> bool:
     return run.worker == worker and run.holder == call.actor
 
 
 def _under(call: Call, run: str, epoch: int) -> Call:
     """The same call under the claim that it has just made."""
-    caller = msgspec.structs.replace(call.caller, claim=Claim(run=run, epoch=epoch))
-    return Call(call.engine, caller, call.workspace, call.actor)
+    call.caller = msgspec.structs.replace(call.caller, claim=Claim(run=run, epoch=epoch))
+    return call
 
 
 def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Course) -> ledger_model.LedgerRow:
@@ -355,6 +385,22 @@ def _fail_step(request: model.SubmitStep, attempted: Attempted) -> run_model.Fai
         effect=attempted.step.effect,
         fingerprint=attempted.step_hash,
         attempt=attempted.number,
+    )
+
+
+def _attempt(row: rows.AttemptRow) -> model.StepAttempt:
+    return model.StepAttempt(
+        step=row.path,
+        number=row.number,
+        verdict=row.verdict,
+        at=row.at,
+        rung=row.rung,
+        model=row.model,
+        served_model=row.served_model,
+        problems=msgspec.json.decode(row.problems),
+        checks=msgspec.json.decode(row.checks),
+        reservation=row.reservation,
+        step_hash=row.step_hash,
     )
 
 

@@ -91,6 +91,7 @@ HANDLERS: dict[str, Handler] = {
     "workflow.submit": executions.submit,
     "workflow.execution": executions.get,
     "workflow.executions": executions.list_,
+    "workflow.attempts": executions.attempts,
     "briefing.get": briefing.get,
     "handoff.create": handoff_create.create,
     "handoff.get": handoff_reads.get,

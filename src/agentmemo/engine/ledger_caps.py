@@ -15,10 +15,10 @@ from agentmemo.engine.call import Call
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import LimitExceeded
 from agentmemo.model import ledger as model
+from agentmemo.model.ledger import dollars
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.prices import day_of
 from agentmemo.model.runs import Budget
-from agentmemo.model.savings import dollars
 from agentmemo.store import ledger as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from agentmemo.engine.call import Call
+from agentmemo.engine.workflows import Found, find
+from agentmemo.errors import NotFound
 from agentmemo.model import ledger as model
 from agentmemo.model.prices import Usage, cost_nanousd
 from agentmemo.model.savings import Pair, Savings, Spending, report
+from agentmemo.model.workflows import DesignedBy
 from agentmemo.store import ledger as rows
 from agentmemo.store.database import Transaction
 
@@ -19,21 +22,24 @@ def savings(tx: Transaction, call: Call, request: model.GetSavings) -> Savings:
 
     What is unknown counts at the worst case; what has no price is in no sum, and is counted.
     """
+    found = _document(tx, call, request)
+    designed_by = found.document.designed_by if found else DesignedBy()
     window = {
         "workspace": call.workspace,
         "workflow": request.workflow,
-        "version": request.version,
+        "version": found.row.version if found and request.version else request.version,
         "since": rows.SINCE_EVER if request.since is None else request.since,
         "until": rows.FOR_EVER if request.until is None else request.until,
     }
     spent, runs, unpriced = _by_role(tx, window | {"version": None}, window)
-    smart = request.smart_model or _designer(tx, call, request.workflow)
+    made, accepted = tx.one("usage_runs", **window) or (0, 0)
+    smart = request.smart_model or designed_by.model or _designer(tx, call, request.workflow)
     spending = Spending(
-        runs=runs.get(model.EXECUTE, 0),
-        accepted=(tx.one("usage_accepted", **window) or (0,))[0],
+        runs=made,
+        accepted=accepted,
         execute_nanousd=spent.get(model.EXECUTE, 0),
         counterfactual_nanousd=_at_list_price(tx, call, window, smart),
-        design_nanousd=spent.get(model.DESIGN) or request.design_nanousd or 0,
+        design_nanousd=spent.get(model.DESIGN) or request.design_nanousd or designed_by.cost_nanousd or 0,
         verify_nanousd=spent.get(model.VERIFY, 0),
         escalate_nanousd=spent.get(model.ESCALATE, 0),
         audit_nanousd=spent.get(model.AUDIT, 0),
@@ -45,6 +51,14 @@ def savings(tx: Transaction, call: Call, request: model.GetSavings) -> Savings:
         smart_model=smart,
     )
     return report(spending, [Pair(*row) for row in tx.all("usage_pairs", **window)])
+
+
+def _document(tx: Transaction, call: Call, request: model.GetSavings) -> Found | None:
+    """The workflow's document, of the version that is asked for; agents also record calls of what is only a name."""
+    try:
+        return find(tx, call, request.workflow, request.version)
+    except NotFound:
+        return None
 
 
 def _by_role(

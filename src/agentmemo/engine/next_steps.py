@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from agentmemo.engine.call import Call
-from agentmemo.engine.execution_scope import text_of
+from agentmemo.engine.execution_scope import Standing, text_of
 from agentmemo.engine.output_checks import checks_of
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
@@ -18,9 +18,6 @@ from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, Rung, Work
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
-
-if TYPE_CHECKING:
-    from agentmemo.engine.execution_course import Course
 
 INDEXES_KEPT = 32
 _progress = msgspec.json.Decoder(model.Progress)
@@ -53,7 +50,7 @@ def shown(output: Any) -> str:
     return text_of(output)[: model.TEXT_SHOWN]
 
 
-def for_driver(course: Course, found: Moment, rung: Rung | None, *, resumed: bool = False) -> model.NextStep:
+def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: bool = False) -> model.NextStep:
     """A tool to be called or an instruction to be followed. Raises Unclear where an expression stands for nothing."""
     step, progress = found.step, course.progress
     given = course.scope.resolve(progress, step.input)
@@ -87,7 +84,7 @@ def for_driver(course: Course, found: Moment, rung: Rung | None, *, resumed: boo
     )
 
 
-def for_person(course: Course, found: Moment) -> model.NextStep:
+def for_person(course: Standing, found: Moment) -> model.NextStep:
     """A question: the step's own, or what to do about a step that nobody could do."""
     step, progress = found.step, course.progress
     asked = _own_question(course, found) if step.kind == HUMAN and not progress.person else _ways_out(course, found)
@@ -103,7 +100,7 @@ def for_person(course: Course, found: Moment) -> model.NextStep:
     )
 
 
-def edge_cases(course: Course, found: Moment) -> list[EdgeCase]:
+def edge_cases(course: Standing, found: Moment) -> list[EdgeCase]:
     """Those to be minded at a step: all, or those whose condition holds or that are words only."""
     wanted = found.step.context.edge_cases
     if wanted == "none":
@@ -138,7 +135,7 @@ def supplied(answer: Answer) -> Any:
         return text
 
 
-def _own_question(course: Course, found: Moment) -> dict[str, Any]:
+def _own_question(course: Standing, found: Moment) -> dict[str, Any]:
     step = found.step
     asked = {
         "kind": "question",
@@ -150,7 +147,7 @@ def _own_question(course: Course, found: Moment) -> dict[str, Any]:
     return asked | ({"response_schema": step.output_schema} if step.output_schema else {})
 
 
-def _ways_out(course: Course, found: Moment) -> dict[str, Any]:
+def _ways_out(course: Standing, found: Moment) -> dict[str, Any]:
     progress = course.progress
     ways = [_CONTINUE, *_WAYS_OUT] if progress.attempt == 0 else list(_WAYS_OUT)
     return {
@@ -171,7 +168,7 @@ def _ways_out(course: Course, found: Moment) -> dict[str, Any]:
     }
 
 
-def _is_in_doubt(course: Course, found: Moment, *, resumed: bool) -> bool:
+def _is_in_doubt(course: Standing, found: Moment, *, resumed: bool) -> bool:
     """Whether an attempt was announced by a holder that is gone, and nobody has said what became of it."""
     if course.run is None:
         return False

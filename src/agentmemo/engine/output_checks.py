@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from agentmemo.engine.execution_scope import Standing
 from agentmemo.model import executions as model
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
 from agentmemo.model.workflows import ASSERT, LLM, Check
-
-if TYPE_CHECKING:
-    from agentmemo.engine.execution_course import Course
 
 HARD, SOFT = "hard", "soft"
 EMPTY = "The output is empty."
@@ -32,7 +30,7 @@ class Judgement(NamedTuple):
     outcomes: list[Outcome]
 
 
-def judge(course: Course, found: Moment, output: Any, reported: list[model.ReportedCheck]) -> Judgement:
+def judge(course: Standing, found: Moment, output: Any, reported: list[model.ReportedCheck]) -> Judgement:
     problems, outcomes = [], []
     for check in checks_of(found):
         problem = _problem(course, found, check, output, {report.check: report for report in reported})
@@ -67,7 +65,7 @@ def _named(check: Check, number: int) -> Check:
 
 
 def _problem(
-    course: Course, found: Moment, check: Check, output: Any, reported: dict[str, model.ReportedCheck]
+    course: Standing, found: Moment, check: Check, output: Any, reported: dict[str, model.ReportedCheck]
 ) -> str | None:
     """Why a check does not hold, or None."""
     asked = course.call.engine.judge
@@ -84,7 +82,7 @@ def _problem(
     return None if report.passed else f"{check.id}: {report.detail or 'not passed'}"
 
 
-def _untrue(course: Course, expression: str, output: Any, *, is_assert: bool) -> str | None:
+def _untrue(course: Standing, expression: str, output: Any, *, is_assert: bool) -> str | None:
     variables = course.scope.variables(course.progress, expression)
     if not is_assert:
         variables["output"] = output

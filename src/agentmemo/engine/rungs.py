@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from agentmemo.engine import evidence
+from agentmemo.engine.execution_scope import Standing
 from agentmemo.model.evidence import audit_share_now, audited, in_share, step_standard
 from agentmemo.model.evidence_calls import DEMOTED, QUALIFIED, REJECTED, TESTING
 from agentmemo.model.executions import Moment
@@ -12,13 +11,10 @@ from agentmemo.model.workflows import ACTIVE, CANARY, SHADOW, Rung
 from agentmemo.store import workflows as workflow_rows
 from agentmemo.store.evidence import EvidenceRow
 
-if TYPE_CHECKING:
-    from agentmemo.engine.execution_course import Course
-
 _UNASKED = ("write", "irreversible")
 
 
-def begin(course: Course, found: Moment, ladder: list[Rung]) -> None:
+def begin(course: Standing, found: Moment, ladder: list[Rung]) -> None:
     """Choose the rung of a step that is reached, and who is asked beside it."""
     progress = course.progress
     progress.rung = progress.first_rung = first(course, found, ladder)
@@ -26,7 +22,7 @@ def begin(course: Course, found: Moment, ladder: list[Rung]) -> None:
     progress.shadow = _shadow(course, found)
 
 
-def first(course: Course, found: Moment, ladder: list[Rung]) -> int:
+def first(course: Standing, found: Moment, ladder: list[Rung]) -> int:
     """The place in the ladder where a step begins: the cheapest rung that has qualified, else the top.
 
     A draft has shown nothing as a whole, so it is done by the top. Of other versions, a share of the executions begins
@@ -53,7 +49,7 @@ def choose(ladder: list[Rung], known: dict[str, EvidenceRow]) -> tuple[int, int 
     return chosen, next((place for place, standing in below if standing not in (REJECTED, DEMOTED)), None)
 
 
-def _auditor(course: Course, found: Moment, ladder: list[Rung], rung: int) -> str:
+def _auditor(course: Standing, found: Moment, ladder: list[Rung], rung: int) -> str:
     """The top of the ladder, where this step of this execution is audited: by chance, which nobody can foresee.
 
     Where no check can tell, every test of a rung is compared with the top: nothing else would show anything.
@@ -69,7 +65,7 @@ def _auditor(course: Course, found: Moment, ladder: list[Rung], rung: int) -> st
     return top if audited(_secret(course), found.path, share) else ""
 
 
-def _shadow(course: Course, found: Moment) -> str:
+def _shadow(course: Standing, found: Moment) -> str:
     """The version in state shadow whose step is tried beside this one, with the same inputs."""
     if len(course.progress.frames) > 1 or found.step.effect in _UNASKED or _state(course, found) != ACTIVE:
         return ""
@@ -78,7 +74,7 @@ def _shadow(course: Course, found: Moment) -> str:
     return row.version if row else ""
 
 
-def _state(course: Course, found: Moment) -> str:
+def _state(course: Standing, found: Moment) -> str:
     """Of the version that the step stands in: it may be a workflow inside another."""
     row = course.tx.one(
         "workflow_version_state",
@@ -89,7 +85,7 @@ def _state(course: Course, found: Moment) -> str:
     return str(row[0]) if row else ""
 
 
-def _secret(course: Course) -> str:
+def _secret(course: Standing) -> str:
     """What chance is made of: the same on every machine, and nothing that an agent could choose or foresee."""
     _, secret = course.call.engine.names.workspace(course.call.caller.workspace)
     return f"{secret.hex()}\0{course.row.handle}"

@@ -324,6 +324,28 @@ class ListExecutions(Request, kw_only=True):
     limit: int = 100
 
 
+class ListAttempts(Request, kw_only=True):
+    """Every attempt at every step of an execution, in their order."""
+
+    execution: str
+
+
+class StepAttempt(Response, kw_only=True):
+    """What became of one attempt at a step. `checks` are [id, kind, severity, whether it held]."""
+
+    step: str
+    number: int
+    verdict: str
+    at: int
+    rung: int | None = None
+    model: str | None = None
+    served_model: str | None = None
+    problems: list[str] = []
+    checks: list[list[Any]] = []
+    reservation: str | None = None
+    step_hash: str = ""
+
+
 class BeginStep(Request, kw_only=True):
     """Before acting: reserve what the attempt may cost at most, and announce an effect. Idempotent.
 

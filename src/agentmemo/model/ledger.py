@@ -311,3 +311,9 @@ def check_scope(scope: str) -> None:
 
 def tokens_of(usage: Usage | None) -> int:
     return usage.input_tokens + usage.output_tokens if usage else 0
+
+
+def dollars(nanousd: int) -> str:
+    """For people, exact: `$0.02`, `$12.000000001`."""
+    whole, part = divmod(nanousd, 1_000_000_000)
+    return f"${whole}.{f'{part:09d}'.rstrip('0'):0<2}"

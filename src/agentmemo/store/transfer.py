@@ -140,12 +140,19 @@ TABLES = (
         "id",
         "workspace actor tool verdict rule version digest pattern reversible key escalation review at",
     ),
+    _table("execution", "run", "workspace workflow version unproven driver models progress revision"),
+    _table(
+        "execution_attempt",
+        "id",
+        "run workspace workflow version path step step_hash number rung first_rung model served_model verdict problems"
+        " input_hash reservation checks at",
+    ),
     _table(
         "usage",
         "id",
-        "handle workspace digest state role agent workflow version run step attempt rung epoch model model_served input_max"
-        " output_max input_tokens cached_input_tokens cache_write_tokens output_tokens price served_price worst_nanousd"
-        " nanousd counted_nanousd source request_id outcome at ended_at",
+        "handle workspace digest state role agent workflow version run step attempt rung epoch model model_served"
+        " input_max output_max input_tokens cached_input_tokens cache_write_tokens output_tokens price served_price"
+        " worst_nanousd nanousd counted_nanousd source request_id outcome at ended_at",
     ),
     _table("ledger_cap", "workspace scope per", "nanousd author at", texts=("scope", "per")),
     _table("ledger_spent", "workspace scope per period", "nanousd tokens", texts=("scope", "per", "period")),

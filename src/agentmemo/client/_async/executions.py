@@ -87,7 +87,7 @@ class AsyncExecutions:
         put to a person; this call waits for the answer. Raises Unavailable without any model to ask, StepFailed where
         the execution failed, InvalidInput for inputs that the document does not take.
         """
-        return await self.drive(await self._open(name, inputs, None, None))
+        return await self.drive(await self.open(name, inputs))
 
     async def start(
         self,
@@ -97,16 +97,21 @@ class AsyncExecutions:
         key: str | None = None,
         version: str | None = None,
         driver: str = "caller",
+        lease_seconds: float | None = None,
     ) -> model.Execution:
         """Begin to execute it yourself: `next_step` says what to do now, and `submit` hands in what came of it.
 
         Idempotent by key. `version` pins one; else the active one, or the newest draft, marked `unproven`. With
-        `driver="plane"` it is left to any worker that drives workflows (`agentmemo work`).
+        `driver="plane"` it is left to any worker that drives workflows (`agentmemo work`). With `lease_seconds` nothing
+        beats for it here: this agent holds it until so long after its last call, from whichever process.
         """
-        if driver == model.PLANE:
-            wanted = model.StartExecution(name=name, inputs=inputs, key=key, version=version, driver=driver)
-            return await self._plane.call(wanted)
-        return await self._open(name, inputs, key, version, driver=model.CALLER)
+        if driver == model.PLANE or lease_seconds is not None:
+            return await self._plane.call(
+                model.StartExecution(
+                    name=name, inputs=inputs, key=key, version=version, driver=driver, lease_seconds=lease_seconds
+                )
+            )
+        return await self.open(name, inputs, key=key, version=version, driver=model.CALLER)
 
     async def submit(
         self,
@@ -133,12 +138,20 @@ class AsyncExecutions:
             attempt=attempt,
             model=model_name,
         )
+        if handle not in self._epochs:
+            return await self._plane.call(request)
         return self._met(await self._under_claim(handle, request))
 
-    async def resume(self, execution: str | model.Execution) -> model.Execution:
-        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked."""
+    async def resume(self, execution: str | model.Execution, *, lease_seconds: float | None = None) -> model.Execution:
+        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked.
+
+        `lease_seconds` is as with `start`. Raises RunHeld where somebody else is at it.
+        """
+        handle = _handle(execution)
+        if lease_seconds is not None:
+            return await self._plane.call(model.ResumeExecution(execution=handle, lease_seconds=lease_seconds))
         worker = await self._plane.worker()
-        request = model.ResumeExecution(execution=_handle(execution), worker=worker, models=self._models())
+        request = model.ResumeExecution(execution=handle, worker=worker, models=self._models())
         return self._met(await self._plane.call(request))
 
     async def execution(self, execution: str) -> model.Execution:
@@ -158,6 +171,10 @@ class AsyncExecutions:
         return await self._plane.page(
             model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
         )
+
+    async def attempts(self, execution: str | model.Execution) -> AsyncPage[model.StepAttempt]:
+        """What became of each attempt at its steps, in their order."""
+        return await self._plane.page(model.ListAttempts(execution=_handle(execution)))
 
     async def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
         """Do its steps with the models and tools of this connection until it has ended.
@@ -182,9 +199,16 @@ class AsyncExecutions:
             )
         return execution
 
-    async def _open(
-        self, name: str, inputs: Any, key: str | None, version: str | None, *, driver: str = model.PLANE
+    async def open(
+        self,
+        name: str,
+        inputs: Any = None,
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        driver: str = model.PLANE,
     ) -> model.Execution:
+        """Begin what `drive` then does: `execute` with a key, or a version. Idempotent by key."""
         if driver == model.PLANE and self._executor() is None:
             await self._refuse_without_models(name, version)
         worker = await self._plane.worker()
@@ -403,9 +427,7 @@ class AsyncExecutions:
         self._let_go(handle)
 
     async def _under_claim(self, handle: str, request: Request) -> Any:
-        """An operation of whoever holds the execution; one that is not held here is claimed first."""
-        if handle not in self._epochs:
-            self._met(await self.resume(handle))
+        """An operation of this connection as the holder of an execution."""
         claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
         return await self._plane.call(request, claim=claim, as_worker=await self._plane.worker())
 

@@ -88,7 +88,7 @@ class Executions:
         put to a person; this call waits for the answer. Raises Unavailable without any model to ask, StepFailed where
         the execution failed, InvalidInput for inputs that the document does not take.
         """
-        return self.drive(self._open(name, inputs, None, None))
+        return self.drive(self.open(name, inputs))
 
     def start(
         self,
@@ -98,16 +98,21 @@ class Executions:
         key: str | None = None,
         version: str | None = None,
         driver: str = "caller",
+        lease_seconds: float | None = None,
     ) -> model.Execution:
         """Begin to execute it yourself: `next_step` says what to do now, and `submit` hands in what came of it.
 
         Idempotent by key. `version` pins one; else the active one, or the newest draft, marked `unproven`. With
-        `driver="plane"` it is left to any worker that drives workflows (`agentmemo work`).
+        `driver="plane"` it is left to any worker that drives workflows (`agentmemo work`). With `lease_seconds` nothing
+        beats for it here: this agent holds it until so long after its last call, from whichever process.
         """
-        if driver == model.PLANE:
-            wanted = model.StartExecution(name=name, inputs=inputs, key=key, version=version, driver=driver)
-            return self._plane.call(wanted)
-        return self._open(name, inputs, key, version, driver=model.CALLER)
+        if driver == model.PLANE or lease_seconds is not None:
+            return self._plane.call(
+                model.StartExecution(
+                    name=name, inputs=inputs, key=key, version=version, driver=driver, lease_seconds=lease_seconds
+                )
+            )
+        return self.open(name, inputs, key=key, version=version, driver=model.CALLER)
 
     def submit(
         self,
@@ -134,12 +139,20 @@ class Executions:
             attempt=attempt,
             model=model_name,
         )
+        if handle not in self._epochs:
+            return self._plane.call(request)
         return self._met(self._under_claim(handle, request))
 
-    def resume(self, execution: str | model.Execution) -> model.Execution:
-        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked."""
+    def resume(self, execution: str | model.Execution, *, lease_seconds: float | None = None) -> model.Execution:
+        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked.
+
+        `lease_seconds` is as with `start`. Raises RunHeld where somebody else is at it.
+        """
+        handle = _handle(execution)
+        if lease_seconds is not None:
+            return self._plane.call(model.ResumeExecution(execution=handle, lease_seconds=lease_seconds))
         worker = self._plane.worker()
-        request = model.ResumeExecution(execution=_handle(execution), worker=worker, models=self._models())
+        request = model.ResumeExecution(execution=handle, worker=worker, models=self._models())
         return self._met(self._plane.call(request))
 
     def execution(self, execution: str) -> model.Execution:
@@ -159,6 +172,10 @@ class Executions:
         return self._plane.page(
             model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
         )
+
+    def attempts(self, execution: str | model.Execution) -> Page[model.StepAttempt]:
+        """What became of each attempt at its steps, in their order."""
+        return self._plane.page(model.ListAttempts(execution=_handle(execution)))
 
     def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
         """Do its steps with the models and tools of this connection until it has ended.
@@ -183,9 +200,16 @@ class Executions:
             )
         return execution
 
-    def _open(
-        self, name: str, inputs: Any, key: str | None, version: str | None, *, driver: str = model.PLANE
+    def open(
+        self,
+        name: str,
+        inputs: Any = None,
+        *,
+        key: str | None = None,
+        version: str | None = None,
+        driver: str = model.PLANE,
     ) -> model.Execution:
+        """Begin what `drive` then does: `execute` with a key, or a version. Idempotent by key."""
         if driver == model.PLANE and self._executor() is None:
             self._refuse_without_models(name, version)
         worker = self._plane.worker()
@@ -402,9 +426,7 @@ class Executions:
         self._let_go(handle)
 
     def _under_claim(self, handle: str, request: Request) -> Any:
-        """An operation of whoever holds the execution; one that is not held here is claimed first."""
-        if handle not in self._epochs:
-            self._met(self.resume(handle))
+        """An operation of this connection as the holder of an execution."""
         claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
         return self._plane.call(request, claim=claim, as_worker=self._plane.worker())
 

@@ -90,10 +90,18 @@ WHERE workspace = :workspace AND workflow = :workflow AND (version = :version OR
     AND at >= :since AND at < :until AND state <> 'void'
 GROUP BY role;
 
--- name: usage_accepted
-SELECT count(DISTINCT u.run) FROM usage u JOIN run r ON r.handle = u.run
-WHERE u.workspace = :workspace AND u.workflow = :workflow AND (u.version = :version OR :version IS NULL)
-    AND u.at >= :since AND u.at < :until AND u.role = 'execute' AND u.state <> 'void' AND r.state = 'completed';
+-- Runs that models worked on, and those that the plane carried out without one; and how many were completed.
+-- name: usage_runs
+SELECT count(*), CAST(coalesce(sum(CASE WHEN r.state = 'completed' THEN 1 ELSE 0 END), 0) AS BIGINT)
+FROM (
+    SELECT coalesce(run, handle) AS made FROM usage
+    WHERE workspace = :workspace AND workflow = :workflow AND (version = :version OR :version IS NULL)
+        AND at >= :since AND at < :until AND role = 'execute' AND state <> 'void'
+    UNION
+    SELECT carried.handle FROM execution e JOIN run carried ON carried.id = e.run
+    WHERE e.workspace = :workspace AND e.workflow = :workflow AND (e.version = :version OR :version IS NULL)
+        AND e.driver = 'plane' AND carried.finished_at >= :since AND carried.finished_at < :until) m
+LEFT JOIN run r ON r.handle = m.made;
 
 -- What equal calls used is counted once, with how many they were: a tier and a cache are each call's own.
 -- name: usage_of_execution
