@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,7 @@ from agentmemo.model.evidence import run_standard
 from agentmemo.model.evidence_calls import CALLER, PLANE
 from agentmemo.model.executions import Moment
 from agentmemo.model.ledger import VOID, LedgerRow
-from agentmemo.model.workflows import LLM, NO_MODEL, Quality, Rung
+from agentmemo.model.workflows import LLM, NO_MODEL, Quality, Rung, Step
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
@@ -59,15 +59,20 @@ def look(course: Standing, found: Moment, stated: str | None) -> Tried | None:
     )
 
 
-class Outcome(NamedTuple):
-    """What became of an attempt, as far as evidence goes."""
+class Attempted(NamedTuple):
+    """What became of an attempt at a step, as evidence."""
 
     path: str
-    step: str
+    step: Step
     step_hash: str
     number: int
+    rung: int | None
+    first_rung: int | None
     verdict: str
+    problems: list[str]
+    checks: list[Any]
     input_hash: str
+    tried: Tried | None
 
 
 def note_attempt(
@@ -75,30 +80,32 @@ def note_attempt(
     call: Call,
     row: rows.ExecutionRow,
     request: model.SubmitStep,
-    outcome: Outcome,
-    tried: Tried,
+    attempted: Attempted,
     used: LedgerRow | None,
 ) -> None:
     """Count an attempt for the model that was served, and owe what is to be compared with it."""
+    tried = attempted.tried
+    if tried is None:
+        return
     source = CALLER if row.driver == model.CALLER else PLANE
     if source == PLANE and tried.model != NO_MODEL and used is None:
         return  # nobody can tell that the model was asked at all
     served = request.served_model or (used.model if used else tried.model)
-    candidate = Candidate(outcome.step_hash, tried.model, served, row.workflow, outcome.step, source)
-    if outcome.verdict == model.ABSTAINED:
+    candidate = Candidate(attempted.step_hash, tried.model, served, row.workflow, attempted.step.id, source)
+    if attempted.verdict == model.ABSTAINED:
         evidence.note_abstained(tx, call, candidate, tried.asked)
-    elif outcome.verdict in (model.PASSED, model.FAILED) or request.billed:
-        _note_judged(tx, call, candidate, outcome, tried)
+    elif attempted.verdict in (model.PASSED, model.FAILED) or request.billed:
+        _note_judged(tx, call, candidate, attempted, tried)
     if used is not None and used.state != VOID:
         evidence.note_usage(tx, evidence.met(tx, call, candidate, tried.asked), used)
-    if outcome.verdict == model.PASSED and (tried.audit or tried.shadow):
+    if attempted.verdict == model.PASSED and (tried.audit or tried.shadow):
         about = evidence.met(tx, call, candidate, tried.asked)
-        comparisons.owe(tx, call, row, outcome, tried, about)
+        comparisons.owe(tx, call, row, attempted, about)
 
 
-def _note_judged(tx: Transaction, call: Call, candidate: Candidate, outcome: Outcome, tried: Tried) -> None:
-    passed = outcome.verdict == model.PASSED
-    seen = Seen(passed, outcome.input_hash, tried.edge_cases)
+def _note_judged(tx: Transaction, call: Call, candidate: Candidate, attempted: Attempted, tried: Tried) -> None:
+    passed = attempted.verdict == model.PASSED
+    seen = Seen(passed, attempted.input_hash, tried.edge_cases)
     if tried.fresh and tried.asked.telling:
         evidence.observe(tx, call, candidate, tried.asked, seen)
     if tried.audit and not passed:

@@ -31,7 +31,7 @@ from agentmemo.store import executions as execution_rows
 from agentmemo.store.database import Transaction
 
 if TYPE_CHECKING:
-    from agentmemo.engine.attempt_evidence import Outcome, Tried
+    from agentmemo.engine.attempt_evidence import Attempted
 
 # Of what nothing but a person can compare, people are shown so much.
 PERSON_SHARE = 0.2
@@ -85,25 +85,26 @@ def owe(
     tx: Transaction,
     call: Call,
     row: execution_rows.ExecutionRow,
-    outcome: Outcome,
-    tried: Tried,
-    about: evidence.EvidenceRow,
+    attempted: Attempted,
+    about: rows.EvidenceRow,
 ) -> None:
     """Remember what is to be compared: only that is taken in later."""
+    tried = attempted.tried
+    assert tried is not None  # noqa: S101 - a model did it
     for role, version in ((model.AUDIT, tried.audit and row.version), (model.SHADOW, tried.shadow)):
         if version:
             tx.write(
                 "comparison_add",
                 workspace=call.workspace,
                 run=row.run,
-                path=outcome.path,
+                path=attempted.path,
                 role=role,
-                number=outcome.number,
+                number=attempted.number,
                 evidence=about.id,
                 model=tried.audit if role == model.AUDIT else "",
                 version=version,
                 frames=tried.frames,
-                input_hash=outcome.input_hash,
+                input_hash=attempted.input_hash,
                 verdict=model.DUE,
                 reason="",
                 at=tx.now,
@@ -338,12 +339,9 @@ def _asked_of(
     document = find(tx, call, run.workflow, run.version).document
     cases = document.edge_cases
     step = next((step for step in walk(document.steps) if step_hash(step, cases) == kept.step_hash), None)
-    return Asked(
-        step_standard(document.quality),
-        candidates=max(1, len((step.ladder if step else []) or document.ladder) - 1),
-        above=about.above,
-        telling=step is None or evidence.is_telling(step),
-    )
+    if step is None:  # of a workflow inside it
+        return Asked(step_standard(document.quality), above=about.above)
+    return evidence.asked_by(document, step, step.ladder or document.ladder)
 
 
 def _end(tx: Transaction, call: Call, row: rows.ComparisonRow, verdict: str, reason: str, execution: str) -> None:

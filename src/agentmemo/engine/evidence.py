@@ -1,4 +1,4 @@
-"""Evidence: what is seen of a model at a step, or of a whole version, is counted, and decides where it stands.
+"""Evidence: what is seen of a model at a step, or of a version, is counted, and decides where it stands.
 
 A candidate is tested, then qualified or rejected; what is qualified is watched, and demoted. The last three stay until a
 person resets them. Everything costs the same however much was seen before.
@@ -17,8 +17,8 @@ from agentmemo.engine import audit, escalations
 from agentmemo.engine.call import Call
 from agentmemo.model import escalations as escalation_model
 from agentmemo.model import evidence as model
-from agentmemo.model.executions import Moment
 from agentmemo.model.evidence_calls import DEMOTED, PLANE, QUALIFIED, REJECTED, TESTING, TRIAL
+from agentmemo.model.executions import Moment
 from agentmemo.model.ledger import LedgerRow
 from agentmemo.model.prices import Usage, cost_nanousd
 from agentmemo.model.savings import Worth, terms, worth_promoting
@@ -78,13 +78,17 @@ def is_telling(step: Step) -> bool:
 
 
 def asked_of(found: Moment, ladder: list[Rung]) -> Asked:
+    return asked_by(found.document, found.step, ladder)
+
+
+def asked_by(document: WorkflowDocument, step: Step, ladder: list[Rung]) -> Asked:
     """What a model at this step is held to, on this ladder."""
     return Asked(
-        standard=model.step_standard(found.document.quality),
+        standard=model.step_standard(document.quality),
         candidates=max(1, len(ladder) - 1),
-        edge_cases=tuple(edge_key(edge) for edge in recognised(found.step, found.document)),
+        edge_cases=tuple(edge_key(edge) for edge in recognised(step, document)),
         above=ladder[-1].model if ladder else "",
-        telling=is_telling(found.step),
+        telling=is_telling(step),
     )
 
 
@@ -97,6 +101,12 @@ def recognised(step: Step, document: WorkflowDocument) -> list[EdgeCase]:
 def edge_key(edge: EdgeCase) -> str:
     """An edge case by its condition: what it is called changes nothing."""
     return hashlib.sha256((edge.matches or "").encode()).hexdigest()[:KEY_DIGITS]
+
+
+def chance(call: Call, execution: str) -> str:
+    """What chance is made of: the same on every machine, and nothing that an agent could choose or foresee."""
+    _, secret = call.engine.names.workspace(call.caller.workspace)
+    return f"{secret.hex()}\0{execution}"
 
 
 def observe(tx: Transaction, call: Call, candidate: Candidate, asked: Asked, seen: Seen) -> EvidenceRow:
@@ -165,13 +175,22 @@ def evidence_of(tx: Transaction, row: EvidenceRow, asked: Asked) -> model.Eviden
     """What `judge` takes: sums are enough, since no input is counted more often than it may be."""
     if row.standing == QUALIFIED or (row.standing == DEMOTED and row.watch):
         return model.Evidence(watch=watch_of(row))
-    known = dict(tx.all("evidence_edges", evidence=row.id)) if asked.edge_cases else {}
+    known: dict[str, int] = dict(tx.all("evidence_edges", evidence=row.id)) if asked.edge_cases else {}
     return model.Evidence(
         inputs=model.spread(row.inputs, row.tested_successes, row.tested_failures),
         edge_cases={key: known.get(key, 0) for key in asked.edge_cases},
         candidates=asked.candidates,
         planned=row.planned,
     )
+
+
+def nothing(asked: Asked) -> model.Evidence:
+    """Before the first that counts."""
+    return model.Evidence(edge_cases=dict.fromkeys(asked.edge_cases, 0), candidates=asked.candidates)
+
+
+def reasons_of(row: EvidenceRow) -> str:
+    return "; ".join(msgspec.json.decode(row.reasons, type=list[str]))
 
 
 def demote(tx: Transaction, call: Call, row: EvidenceRow, reasons: Sequence[str]) -> EvidenceRow:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from agentmemo.engine import comparisons, evidence, next_steps, rungs
 from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import Scope, Unclear
@@ -273,8 +275,7 @@ class Course:
         ladder, place = self.ladder(found), self.progress.rung
         rung = ladder[place] if place is not None and ladder else None
         step = next_steps.for_driver(self, found, rung, resumed=resumed)
-        step.beside = comparisons.beside(self, found, ladder)
-        return step
+        return msgspec.structs.replace(step, beside=comparisons.beside(self, found, ladder))
 
 
 _WAYS = {

@@ -11,10 +11,11 @@ import msgspec
 from agentmemo import ids
 from agentmemo.crashpoints import reach
 from agentmemo.engine import attempt_evidence, audit, comparisons, ledger, liveness, runs, steps
+from agentmemo.engine.attempt_evidence import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
 from agentmemo.engine.execution_course import Course, Made, current
-from agentmemo.engine.execution_decisions import Attempted, Decision, course_of, other_attempt
+from agentmemo.engine.execution_decisions import Decision, course_of, other_attempt
 from agentmemo.engine.handoff_ends import end_run
 from agentmemo.engine.run_views import changed
 from agentmemo.engine.state import check_limit
@@ -43,8 +44,9 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     if found is not None:
         runs.check_same_inputs(tx, call, found, request.inputs)
         return _go_on(tx, call, found, request)
-    version, document = find(tx, call, request.name, request.version)
-    decision = call.decisions.get(request.name)
+    decision: Decision | None = call.decisions.get(request.name)
+    pinned = decision.progress.frames[0].document if decision else request.version
+    version, document = find(tx, call, request.name, pinned)
     worker = _worker(tx, call, request)
     waits = worker is None
     run = runs.create(
@@ -133,7 +135,7 @@ def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Exec
     row = rows.get(tx, call.workspace, request.execution)
     assert row is not None and decision.attempted is not None  # noqa: S101, PT018 - both were looked at before
     _note_attempt(tx, call, row, request, decision.attempted)
-    _note_evidence(tx, call, row, request, decision.attempted, used)
+    attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
     _write(tx, call, run, decision)
     if not decision.made:
         steps.fail(tx, call, _fail_step(request, decision.attempted))
@@ -336,26 +338,6 @@ def _note_attempt(
         checks=msgspec.json.encode(attempted.checks).decode(),
         now=tx.now,
     )
-
-
-def _note_evidence(
-    tx: Transaction,
-    call: Call,
-    row: rows.ExecutionRow,
-    request: model.SubmitStep,
-    attempted: Attempted,
-    used: ledger_model.LedgerRow | None,
-) -> None:
-    if attempted.tried is not None:
-        outcome = attempt_evidence.Outcome(
-            attempted.path,
-            attempted.step.id,
-            attempted.step_hash,
-            attempted.number,
-            attempted.verdict,
-            attempted.input_hash,
-        )
-        attempt_evidence.note_attempt(tx, call, row, request, outcome, attempted.tried, used)
 
 
 def _start_step(request: model.BeginStep, found: model.Moment) -> run_model.StartStep:

@@ -73,7 +73,7 @@ def prepare(call: Call, request: Request) -> Request:
     request = msgspec.structs.replace(request, **changed) if changed else request
     if isinstance(request, execution_decisions.Asked):
         execution_decisions.consider(call, request)
-    if isinstance(request, evidence_calls.CompareStep):
+    elif isinstance(request, evidence_calls.CompareStep):
         comparisons.consider(call, request, execution_decisions.course_of)
     return request
 

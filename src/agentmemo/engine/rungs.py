@@ -32,7 +32,9 @@ def first(course: Standing, found: Moment, ladder: list[Rung]) -> int:
     if top == 0 or _state(course, found) not in (CANARY, ACTIVE):
         return top
     chosen, tried = choose(ladder, evidence.current(course.tx, course.call, found.hash))
-    if tried is not None and in_share(_secret(course), "canary", found.document.quality.canary_share):
+    if tried is not None and in_share(
+        evidence.chance(course.call, course.row.handle), "canary", found.document.quality.canary_share
+    ):
         return tried
     return chosen
 
@@ -62,7 +64,7 @@ def _auditor(course: Standing, found: Moment, ladder: list[Rung], rung: int) -> 
     if is_tested and not evidence.is_telling(found.step):
         return top
     share = audit_share_now(step_standard(found.document.quality), evidence.watch_of(row) if row else None)
-    return top if audited(_secret(course), found.path, share) else ""
+    return top if audited(evidence.chance(course.call, course.row.handle), found.path, share) else ""
 
 
 def _shadow(course: Standing, found: Moment) -> str:
@@ -83,9 +85,3 @@ def _state(course: Standing, found: Moment) -> str:
         version=found.frame.document,
     )
     return str(row[0]) if row else ""
-
-
-def _secret(course: Standing) -> str:
-    """What chance is made of: the same on every machine, and nothing that an agent could choose or foresee."""
-    _, secret = course.call.engine.names.workspace(course.call.caller.workspace)
-    return f"{secret.hex()}\0{course.row.handle}"

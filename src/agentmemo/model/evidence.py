@@ -163,7 +163,7 @@ def status_of(evidence: Evidence, standard: Standard) -> Status:
 
 
 def spread(inputs: int, successes: int, failures: int) -> dict[str, Counts]:
-    """Counts of so many inputs with these sums, of which none has more than `RUNS_PER_INPUT`: any such are judged alike.
+    """Counts of so many inputs with these sums, none with more than `RUNS_PER_INPUT`: any such are judged alike.
 
     It takes sums alone to keep evidence, where no more than that was counted of an input.
     """
