@@ -1,7 +1,7 @@
 """Evidence: what is seen of a model at a step, or of a version, is counted, and decides where it stands.
 
-A candidate is tested, then qualified or rejected; what is qualified is watched, and demoted. The last three stay until a
-person resets them. Everything costs the same however much was seen before.
+A candidate is tested, then qualified or rejected; what is qualified is watched, and demoted. The last two stay until
+a person resets them. Everything costs the same however much was seen before.
 """
 
 from __future__ import annotations

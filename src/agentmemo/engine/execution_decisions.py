@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from agentmemo import ids
+from agentmemo.engine import comparisons
 from agentmemo.engine.attempt_evidence import Attempted, look
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import chance
@@ -19,6 +20,7 @@ from agentmemo.errors import Error, InvalidInput, InvalidTransition
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.evidence import in_share
+from agentmemo.model.evidence_calls import CompareStep
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
 from agentmemo.model.values import encode_sorted
@@ -30,7 +32,7 @@ from agentmemo.store.blobs import NOTHING, Packed
 from agentmemo.store.database import Transaction
 
 HASH_SHOWN = 32
-Asked = model.StartExecution | model.ResumeExecution | model.SubmitStep
+Asked = model.StartExecution | model.ResumeExecution | model.SubmitStep | CompareStep
 
 
 class Decision(NamedTuple):
@@ -62,6 +64,9 @@ class _Found(NamedTuple):
 
 def consider(call: Call, request: Asked) -> None:
     """Before the transaction: look, judge and decide. What is refused is refused here, and nothing is written."""
+    if isinstance(request, CompareStep):
+        comparisons.consider(call, request, course_of)
+        return
     if isinstance(request, model.StartExecution):
         _check_start(request)
         found = call.engine.database.read(lambda tx: _look_at_start(tx, call, request))

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentmemo.api.operations import BY_NAME
-from agentmemo.engine import acceptance, comparisons, execution_decisions, guards, workflows
+from agentmemo.engine import acceptance, execution_decisions, guards, workflows
 from agentmemo.engine.handoff_moves import find, package_of
 from agentmemo.engine.packing import ALWAYS_STORED, pack, packed_content, stored
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model import (
     escalation_rules,
     escalations,
-    evidence_calls,
     handoffs,
     runs,
     state,
@@ -73,8 +72,6 @@ def prepare(call: Call, request: Request) -> Request:
     request = msgspec.structs.replace(request, **changed) if changed else request
     if isinstance(request, execution_decisions.Asked):
         execution_decisions.consider(call, request)
-    elif isinstance(request, evidence_calls.CompareStep):
-        comparisons.consider(call, request, execution_decisions.course_of)
     return request
 
 
