@@ -218,6 +218,11 @@ SAMPLES = {
     "workflow execution": ["run_aaaaaaaaaaaaaaaa"],
     "workflow executions": [],
     "workflow attempts": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow evidence": ["review"],
+    "workflow explain": ["review"],
+    "workflow demote-model": ["review", "say", "small"],
+    "workflow reset-model": ["review", "say", "small"],
+    "workflow judge": ["run_aaaaaaaaaaaaaaaa", "say", "--right"],
     "report attention": [],
     "report oversight": [],
     "events list": [],
@@ -243,6 +248,7 @@ SAMPLES = {
 }
 
 
+@pytest.mark.usefixtures("durable_files")  # the doctor calls other files unsafe
 @pytest.mark.parametrize("name", sorted(set(VERBS) - {"state.watch"}))
 def test_the_command_performs_its_operation_through_the_door_cli(cli, performed, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)

@@ -31,6 +31,11 @@ PROBLEMS_SHOWN = 5
 TEXT_SHOWN = 2000
 
 
+def is_execution(run_name: str) -> bool:
+    """Whether a run of this name carries out a workflow."""
+    return run_name.startswith(RUN_PREFIX)
+
+
 class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A list of steps that is being gone through: a document's, or those inside a `foreach` for one of its items."""
 
@@ -269,13 +274,13 @@ class NextStep(Response, kw_only=True):
 class Beside(Response, kw_only=True):
     """A model that is asked a step as well: the stronger one (role `audit`), or a candidate's (`shadow`).
 
-    `asked` is the candidate's step; without it, the step is the same.
+    `asked` is the candidate's step, as a NextStep; without it, the step is the same.
     """
 
     role: str
     model: str
     max_output_tokens: int | None = None
-    asked: NextStep | None = None
+    asked: dict[str, Any] | None = None
 
 
 class Askable(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, forbid_unknown_fields=True):
