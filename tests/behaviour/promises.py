@@ -219,9 +219,7 @@ PROMISES = {
     "ledger.otel": Promise("Usage is read from OpenTelemetry's GenAI attributes, and not counted twice.", LEDGER),
     "ledger.savings": Promise("No saving is claimed without its evidence and all of its overheads.", DESIGN_1),
     "ledger.list": Promise("Known, worst case and unpriced are never mixed in a sum.", LEDGER),
-    "execution.steps": Promise(
-        "The steps of a document are done in its order, with what each was given.", WORKFLOWS
-    ),
+    "execution.steps": Promise("The steps of a document are done in its order, with what each was given.", WORKFLOWS),
     "execution.models": Promise("Without a model to ask, both ways out are named.", WORKFLOWS),
     "execution.ladder": Promise(
         "What fails is tried again, then done by the next rung, for this step only.", WORKFLOWS
