@@ -10,8 +10,8 @@ from agentmemo.client.driving import Told
 from agentmemo.testing import Crashed
 from agentmemo.testing.models import ScriptedModels
 
-# What is one implementation behind every door is shown on one door of each store.
-pytestmark = pytest.mark.surfaces("sync", "http")
+# One implementation stands behind every door; what crosses a door is shown on more of them.
+pytestmark = pytest.mark.surfaces("sync")
 LABELS = ["card", "transfer", "other"]
 ROUTE = {
     "steps": [
@@ -57,7 +57,7 @@ def wrong_after(count, right="card"):
     return lambda _: right if next(left, None) is not None else "other"
 
 
-@pytest.mark.surfaces("async", "http async")
+@pytest.mark.surfaces("http async")
 def test_a_case_is_kept_once(agent, plane):
     made(agent)
     added = agent.workflows.add_cases("route", cases(2))
@@ -90,14 +90,12 @@ def test_a_case_that_cannot_be_tried_is_refused(surface, agent, case, what):
         agent.workflows.add_cases("route", [case])
 
 
-@pytest.mark.surfaces("sync")
 def test_a_case_that_shows_nothing_is_refused(surface, agent):
     made(agent, {"steps": "Say hello"}, "say")
     with pytest.raises(InvalidInput, match="nothing says what is right"):
         agent.workflows.add_cases("say", [{"input": {}, "step": "say_hello"}])
 
 
-@pytest.mark.surfaces("sync")
 def test_the_examples_of_a_document_are_cases_and_no_case_is_shown_its_own(agent):
     examples = [{"input": {"text": f"lost card {n}"}, "output": "card"} for n in range(4)]
     made(agent, ROUTE | {"examples": examples})
@@ -142,7 +140,6 @@ def test_a_model_that_cannot_pass_any_more_is_given_up(agent):
     assert (small.failed[0].case, small.cost_nanousd, small.unpriced) == (small.failed[0].case, 0, small.n)
 
 
-@pytest.mark.surfaces("sync")
 def test_too_few_cases_are_all_tried_and_show_nothing(agent):
     made(agent)
     with_models(agent, small=wrong_after(2))
@@ -161,7 +158,7 @@ def test_the_same_trial_is_paid_once(agent):
     assert (other.id != first.id, len(models.asked)) == (True, 6)
 
 
-@pytest.mark.surfaces("sync", "async", "http", "http async")
+@pytest.mark.surfaces("http", "async")
 def test_a_trial_that_was_killed_goes_on_and_pays_for_nothing_twice(surface, agent, plane):
     made(agent)
     agent.workflows.add_cases("route", cases(6))
@@ -203,7 +200,6 @@ def test_a_cap_stops_a_trial_and_it_goes_on_once_it_is_lifted(agent, plane):
     assert trial.unpriced == 0
 
 
-@pytest.mark.surfaces("sync")
 def test_a_model_that_abstains_has_not_failed(agent):
     made(agent)
     gives_up = Told(outcome="abstained", reason="unclear", served_model="small", input_tokens=1, output_tokens=1)
@@ -219,6 +215,7 @@ def bought(agent, item="pen"):
     return agent.workflows.execute("pay", item=item)
 
 
+@pytest.mark.surfaces("http async")
 def test_a_successful_execution_becomes_a_case_and_what_writes_is_compared_and_never_done(agent):
     made(agent, PAY, "pay")
     with_models(agent, small=lambda _: True, large=lambda _: True)
@@ -239,7 +236,6 @@ def test_a_successful_execution_becomes_a_case_and_what_writes_is_compared_and_n
     assert {row.role for row in agent.ledger.list(workflow="pay")} == {"execute", "verify"}
 
 
-@pytest.mark.surfaces("sync")
 def test_where_a_person_would_be_asked_the_case_has_failed(agent):
     made(agent, PAY, "pay")
     agent.workflows.register(lambda item: 7, "price_of", "read")
@@ -251,7 +247,6 @@ def test_where_a_person_would_be_asked_the_case_has_failed(agent):
     assert "did not come to its end" in small.failed[0].problems[0]
 
 
-@pytest.mark.surfaces("sync")
 def test_a_tool_that_writes_is_not_performed_whatever_the_document_calls_it(surface, agent):
     steps = [{"id": "pay", "kind": "tool", "tool": "pay", "effect": "read"}]
     made(agent, {"steps": steps, "ladder": ["small"]}, "sly")
@@ -263,7 +258,6 @@ def test_a_tool_that_writes_is_not_performed_whatever_the_document_calls_it(surf
     assert paid == []
 
 
-@pytest.mark.surfaces("sync")
 def test_what_cannot_be_tried_is_said_beforehand(surface, agent):
     made(agent)
     with_models(agent, small=lambda _: "card")
