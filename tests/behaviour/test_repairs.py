@@ -142,7 +142,10 @@ def test_edits_that_do_not_fit_are_shown_to_the_designer_and_given_up_after_thre
 
     def learns(step):
         shown.append(step.input.get("what_is_wrong_with_it"))
-        wrong = ["I would rather not", {"edits": [{"edit": "add_edge_case", "step": "nowhere", "when": "x", "then": "y"}]}]
+        wrong = [
+            "I would rather not",
+            {"edits": [{"edit": "add_edge_case", "step": "nowhere", "when": "x", "then": "y"}]},
+        ]
         return wrong[len(shown) - 1] if len(shown) <= len(wrong) else {"edits": edits(), "reason": ""}
 
     with_models(agent, small=route, large=route, opus=learns)
@@ -187,9 +190,7 @@ def test_without_failures_or_cases_or_a_model_there_is_nothing_to_repair(agent):
     made(agent)
     with pytest.raises(InvalidInput, match="has failed lately"):
         agent.workflows.repair("triage")
-    agent.workflows.add_cases(
-        "triage", [{"step": "route", "input": {"steps": {"clean": "x"}}, "expected": "other"}]
-    )
+    agent.workflows.add_cases("triage", [{"step": "route", "input": {"steps": {"clean": "x"}}, "expected": "other"}])
     with_models(agent, small=lambda _: "card")
     agent.workflows.trial("triage", models=["small"])
     (cluster,) = agent.workflows.failures("triage")
