@@ -214,7 +214,7 @@ ANSWER = {
 @pytest.mark.surfaces("http async")
 def test_a_designer_writes_the_first_draft(agent):
     examples = [{"input": {"text": "lost card"}, "output": "card"}]
-    with_models(agent, **{CHEAP: lambda step: f"Here it is:\n```json\n{json.dumps(ANSWER)}\n```"})
+    with_models(agent, **{CHEAP: lambda _: f"Here it is:\n```json\n{json.dumps(ANSWER)}\n```"})
     workflow = agent.workflows.design(GOAL, examples=examples)
     document = document_of(workflow)
     assert (workflow.name, workflow.state, workflow.parent) == ("route-a-support-message", "draft", None)
@@ -228,10 +228,19 @@ def test_a_designer_writes_the_first_draft(agent):
     )
 
 
+def fetch_diff(number: int) -> str:
+    """The diff of a pull request."""
+    return str(number)
+
+
+def delete(path: str) -> str:
+    return path
+
+
 def test_a_design_has_only_the_tools_that_its_caller_names(agent):
     """The goal asks for more; what obeys it is shown what is wrong, and refused in the end."""
-    agent.workflows.register(lambda number: "diff", "fetch_diff", "read")
-    agent.workflows.register(lambda path: None, "delete", "write")
+    agent.workflows.register(fetch_diff, None, "read")
+    agent.workflows.register(delete, None, "write")
     fetch = {"id": "fetch", "kind": "tool", "tool": "fetch_diff", "input": {"number": "$inputs.number"}}
     steal = {"id": "steal", "kind": "tool", "tool": "delete", "effect": "write", "input": {"path": "/"}}
     tries = iter([[steal], [fetch], [fetch | {"effect": "read"}]])

@@ -12,10 +12,10 @@ DIGITS = [f"{number:02d}" for number in range(40)]
 
 def plan(*models, count=40, bar=0.8, min_runs=3, thorough=False):
     units = [
-        Unit(step="s", step_hash="h", model=model, cases=DIGITS[:count], bar=bar, candidates=len(models))
+        Unit(step="s", step_hash="h", model=model, cases=DIGITS[:count], bar=bar, alpha=0.05, candidates=len(models))
         for model in models
     ]
-    return Plan(units=units, alpha=0.05, min_runs=min_runs, thorough=thorough)
+    return Plan(units=units, min_runs=min_runs, thorough=thorough)
 
 
 def outcomes(model, verdicts, inputs=None):

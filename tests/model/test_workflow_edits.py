@@ -30,7 +30,8 @@ PARENT = compile_document(
                 "ladder": ["small"],
                 "context": {"examples": 2},
             },
-            {"id": "each", "kind": "foreach", "items": "$inputs.all", "steps": [{"id": "inner", "instruction": "Do {$item}"}]},
+            {"id": "each", "kind": "foreach", "items": "$inputs.all",
+             "steps": [{"id": "inner", "instruction": "Do {$item}"}]},
         ],
         "edge_cases": [{"id": "empty", "when": "empty", "then": "say so", "step": "review"}],
     }

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentmemo.engine import next_steps
+from agentmemo.engine import evidence, next_steps
 from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import Scope, Unclear
 from agentmemo.engine.output_checks import HARD, judge
@@ -62,6 +62,7 @@ class OneStep:
         self.row = ExecutionRow(0, trial, document.name, version, 0, model.TRIAL, "{}", "{}", 0)
         self.progress = Progress(frames=[Frame(workflow=document.name, document=version)], rung=0, first_rung=0)
         self.scope: Scope = CaseScope(tx, call, case.input)
+        self.documents = {version: document}
         self._document = document
         self._case = case
         self._step = next(step for step in walk(document.steps) if step.id == case.step)
@@ -71,6 +72,10 @@ class OneStep:
     def moment(self) -> Moment:
         return Moment(self._step, self._document, self.progress.frames[0], self._step.id)
 
+    def document_of(self, workflow: str, version: str) -> WorkflowDocument:
+        del workflow, version
+        return self._document
+
     def ladder(self, found: Moment) -> list[Rung]:
         del found
         return [self._rung]
@@ -78,7 +83,7 @@ class OneStep:
     def next_step(self) -> model.NextStep:
         """The step as the model is to do it. Raises InvalidInput where the case does not hold what it looks at."""
         try:
-            asked = next_steps.for_driver(self, self.moment, resumed=False)
+            asked = next_steps.for_driver(self, self.moment, self._rung)
         except Unclear as error:
             raise self._unclear(error) from None
         return msgspec.structs.replace(asked, next_call="")
@@ -87,6 +92,14 @@ class OneStep:
         """Raises InvalidInput where the case does not hold what the step's instruction and input look at."""
         try:
             self.scope.resolve(self.progress, [self._step.instruction, self._step.input])
+        except Unclear as error:
+            raise self._unclear(error) from None
+
+    def edge_cases(self) -> list[str]:
+        """The keys of those that this case meets, of which a machine can say so."""
+        try:
+            cases = evidence.recognised(self._step, self._document)
+            return [evidence.edge_key(each) for each in cases if self.scope.holds(self.progress, each.matches or "")]
         except Unclear as error:
             raise self._unclear(error) from None
 
