@@ -205,6 +205,7 @@ class SqliteDatabase:
             self._lock,
             clock,
             self._committed,
+            CHECKPOINT_PAGES,
         )
         _open_databases.add(self)
 
@@ -350,7 +351,6 @@ class SqliteDatabase:
                 connection.pragma("fullfsync", value=True)
                 connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
                 migrate(connection, self._target)
-            connection.wal_autocheckpoint(CHECKPOINT_PAGES)
         except apsw.Error as error:
             raise map_error(error, self._target) from error
         return connection
