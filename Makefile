@@ -8,6 +8,7 @@ FRAMEWORKS := .venv-frameworks
 BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
+POWER ?=
 SEED  ?=
 # Half of what most tests do is waiting for processes; more at once than there are cores use that.
 WORKERS ?= 3
@@ -44,10 +45,12 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600 (SEED=n repeats a run)
-	$(call say,torturing for $(SECONDS) s)
-	@AGENTMEMO_TORTURE_SECONDS=$(SECONDS) $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
-	    $(BIN)/python -m pytest tests/crash -k chaos -s $(ARGS)
+torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times
+	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
+	@$(if $(POWER),AGENTMEMO_TORTURE_POWER=$(POWER),AGENTMEMO_TORTURE_SECONDS=$(SECONDS)) \
+	    $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
+	    $(BIN)/python -m pytest -n 0 -s $(if $(POWER),tests/crash/test_power.py tests/crash/test_faults.py,tests/crash -k chaos) \
+	    $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, layers, generated code
 	$(call say,format)

@@ -45,6 +45,12 @@ class Sync(NamedTuple):
     file: int
 
 
+class FailedSync(NamedTuple):
+    """What it waited for may never be on the disk, also where a later sync succeeds: so it is on Linux."""
+
+    file: int
+
+
 class Name(NamedTuple):
     """From now on `path` names `file`, or nothing."""
 
@@ -58,7 +64,7 @@ class SyncNames(NamedTuple):
     path: str
 
 
-Change = Write | Truncate | Sync | Name | SyncNames
+Change = Write | Truncate | Sync | FailedSync | Name | SyncNames
 Piece = Write | Truncate | Name
 
 
@@ -303,7 +309,12 @@ class _File(apsw.VFSFile):
         super().xTruncate(size)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        self._disk.call("sync", self.path)
+        try:
+            self._disk.call("sync", self.path)
+        except apsw.Error:
+            if self.number is not None:
+                self._disk.keep(FailedSync(self.number))
+            raise
         super().xSync(flags)
         if self.number is None:
             return
@@ -343,6 +354,7 @@ class Image:
         self._content: dict[int, bytearray] = defaultdict(bytearray)
         self._names: dict[str, int | None] = {}
         self._unsafe: list[Piece] = []
+        self._failures = 0
 
     def go_to(self, point: int) -> None:
         """On to a later point: that many changes have happened."""
@@ -354,9 +366,20 @@ class Image:
         if isinstance(change, Write | Truncate | Name):
             self._unsafe.append(change)
             return
+        if isinstance(change, FailedSync):
+            self._forget(change)
+            return
         safe = [piece for piece in self._unsafe if _is_made_safe(piece, change)]
         self._unsafe = [piece for piece in self._unsafe if not _is_made_safe(piece, change)]
         _apply(safe, [KEPT] * len(safe), self._content, self._names)
+
+    def _forget(self, failed: FailedSync) -> None:
+        """Nobody will write again what was to be synced; what of it is on the disk is so from now on."""
+        self._failures += 1
+        mine = [piece for piece in self._unsafe if not isinstance(piece, Name) and piece.file == failed.file]
+        self._unsafe = [piece for piece in self._unsafe if piece not in mine]
+        pieces = [piece for change in mine for piece in _sectors(change, SECTOR_BYTES[0])]
+        _apply(pieces, draw_fates(pieces, random.Random(self._failures)), self._content, self._names)
 
     def pieces(self, sector_bytes: int) -> list[Piece]:
         """What is not safe: each sector of a write for itself."""

@@ -12,7 +12,7 @@ import checker
 import workload
 from disk import Disk, Fault
 
-from agentmemo.clock import ManualClock
+from agentmemo.clock import ManualClock, SystemClock
 from agentmemo.errors import Error, Unavailable
 from agentmemo.testing import ManualPlane
 
@@ -120,6 +120,21 @@ def calls_of(root: Path) -> dict[str, int]:
     return calls
 
 
+def run_with_failing_syncs(disk: Disk, notes: Notes) -> int:
+    """Of each part the first sync fails, and the part is done again. Returns how many parts were refused."""
+    plane = ManualPlane(disk.root / STORE, clock=ManualClock(SystemClock().now_us()))
+    work, refused = FaultyWork(plane, notes), 0
+    for number in range(len(work.parts())):
+        disk.fail(Fault("sync", 1))
+        refused += len(_attempt(work, only=number))
+        disk.heal()
+        work.give_back()
+        again = _attempt(work, only=number)
+        assert not again, again
+    plane.close()
+    return refused
+
+
 def run(disk: Disk, fault: Fault) -> list[str]:
     """The workload with a fault, and again once it is gone; then everything acknowledged must be there.
 
@@ -151,9 +166,9 @@ def run(disk: Disk, fault: Fault) -> list[str]:
     return refused
 
 
-def _attempt(work: FaultyWork) -> list[str]:
+def _attempt(work: FaultyWork, only: int | None = None) -> list[str]:
     refused = []
-    for part in work.parts():
+    for part in work.parts() if only is None else [work.parts()[only]]:
         try:
             part()
         except Unavailable as error:

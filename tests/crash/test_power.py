@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import faulty
 import power
 import pytest
 from disk import Record
@@ -60,6 +61,16 @@ def test_the_power_may_go_at_any_sync_and_between(small, tmp_path, memory, monke
         _tell(f"{done} of {CUTS} random cuts, {cuts.cuts - len(points)} at syncs, {cuts.commits} commits,"
               f" {cuts.full_checks} full checks, {time.monotonic() - begun:.0f} s")  # fmt: skip
         shutil.rmtree(place)
+
+
+def test_what_a_failed_sync_lost_is_missed_by_nobody(small, durable_files, tmp_path, memory, chance, monkeypatch):
+    """A sync that fails makes the system forget what it waited for: the next one succeeds and has not written it."""
+    with faulty.new_disk(tmp_path / "disk") as disk:
+        assert faulty.run_with_failing_syncs(disk, power.RecordedSide(disk)) > 3
+    monkeypatch.setattr(sqlite, "SYNCHRONOUS", "OFF")
+    cuts = power.Cuts(disk.record, disk.root, memory, tmp_path / "left", full_checks=FULL_CHECKS)
+    for point, worst in _around_syncs(disk.record):
+        cuts.cut(point, chance, worst=worst)
 
 
 def _around_syncs(record: Record) -> list[tuple[int, bool]]:
