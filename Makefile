@@ -45,7 +45,7 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times
+torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
 	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
 	@$(if $(POWER),AGENTMEMO_TORTURE_POWER=$(POWER),AGENTMEMO_TORTURE_SECONDS=$(SECONDS)) \
 	    $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \

@@ -81,6 +81,7 @@ class Cuts:
         self._kept = kept
         self._image = Image(record, root)
         self._commits = _commits(record)
+        self._digests: dict[bytes, str] = {}
         self._states = self._known_states()
         self._checked: dict[tuple[str, int], str | None] = {}
         self.full_checks_left = full_checks
@@ -167,7 +168,15 @@ class Cuts:
         return states
 
     def _recovered(self, files: Mapping[str, bytes]) -> str:
-        """A digest of the pages that SQLite finds in the files."""
+        """A digest of the pages that SQLite finds in the files; the same files are opened once."""
+        content = hashlib.sha256()
+        for path in sorted(files):
+            content.update(path.encode() + files[path])
+        if (same := content.digest()) not in self._digests:
+            self._digests[same] = self._open(files)
+        return self._digests[same]
+
+    def _open(self, files: Mapping[str, bytes]) -> str:
         _lay_out(files, self._place)
         connection = apsw.Connection(str(self._place / STORE)) if STORE in files else None
         if connection is None:
