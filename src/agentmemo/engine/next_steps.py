@@ -9,6 +9,7 @@ import msgspec
 from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import text_of
 from agentmemo.engine.output_checks import checks_of
+from agentmemo.engine.workflows import is_untrusted
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
@@ -60,6 +61,8 @@ def for_driver(course: Course, found: Moment, resumed: bool) -> model.NextStep: 
     rung = ladder[progress.rung] if progress.rung is not None and ladder else None
     given = course.scope.resolve(progress, step.input)
     instruction = course.scope.resolve(progress, step.instruction or "")
+    # Only models need it apart: whoever else does a step knows an instruction from what it speaks of.
+    template, values = course.scope.split(progress, step.instruction or "") if rung else ("", {})
     announced = step.effect in run_model.ANNOUNCED_EFFECTS
     return model.NextStep(
         step=found.path,
@@ -67,6 +70,8 @@ def for_driver(course: Course, found: Moment, resumed: bool) -> model.NextStep: 
         attempt=progress.attempt + 1,
         title=step.title,
         instruction=str(instruction),
+        template=template,
+        values=values,
         input=given,
         tool=step.tool,
         tools=list(step.tools or found.document.tools) if step.kind != TOOL else [],
@@ -85,6 +90,7 @@ def for_driver(course: Course, found: Moment, resumed: bool) -> model.NextStep: 
         problems=progress.problems,
         last=progress.last,
         timeout_seconds=step.timeout_seconds,
+        untrusted=is_untrusted(course.tx, course.call, found.frame.workflow, found.frame.document),
         next_call=f"Do it, then workflows.submit('{course.row.handle}', '{found.path}', output).",
     )
 
