@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 
 import apsw
+import execution_calls
+import guard_calls
 import ledger_calls
 import psycopg
 import pytest
@@ -19,11 +21,9 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
-    guards,
     handoffs,
     observations,
     policies,
-    precedents,
     runs,
     state,
     system,
@@ -121,24 +121,6 @@ class World:
         self.call("run.release", runs.ReleaseRun(run=handle, error="broken"), claim)
         return asked
 
-    def precedent(self):
-        """Three equal answers of a person to calls that a guard asked about."""
-        safe = guards.Annotations(reversible=True)
-        for number in range(3):
-            decision = self.call("guard.check", guards.CheckGuard(tool="t", arguments={"n": number}, annotations=safe))
-            request = escalations.CreateEscalation(
-                severity="high",
-                reason="Go?",
-                kind="approval",
-                context="c",
-                key=str(number),
-                guard=decision.revision,
-                action=escalations.Action(tool="t", arguments={"n": number}, reversible=True),
-            )
-            handle = self.call("escalation.create", request).id
-            self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
-        return self.call("guard.precedents", precedents.ListPrecedents()).items[0].id
-
     def policy(self):
         self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
 
@@ -172,221 +154,211 @@ def held(operation, kind, **fields):
 
 
 # operation -> (its scenario, the events it records, in order)
-SCENARIOS = (
-    {
-        "state.set": (of("state.set", lambda _w, _f: state.SetEntry(namespace="n", key="k", value=2)), ["state.set"]),
-        "state.delete": (
-            of("state.delete", lambda _w, _f: state.DeleteEntry(namespace="n", key="k")),
-            ["state.delete"],
+SCENARIOS = {
+    "state.set": (of("state.set", lambda _w, _f: state.SetEntry(namespace="n", key="k", value=2)), ["state.set"]),
+    "state.delete": (
+        of("state.delete", lambda _w, _f: state.DeleteEntry(namespace="n", key="k")),
+        ["state.delete"],
+    ),
+    "run.start": (of("run.start", lambda w, _f: runs.StartRun(name="r", key="1", worker=w.worker)), ["run.start"]),
+    "run.resume": (
+        of("run.resume", lambda w, f: runs.ResumeRun(run=f, epoch=1, worker=w.worker), World.woken),
+        ["run.claim"],
+    ),
+    "run.complete": (under_claim("run.complete", lambda r: runs.CompleteRun(run=r, result=1)), ["run.complete"]),
+    "run.fail": (under_claim("run.fail", lambda r: runs.FailRun(run=r, reason="x")), ["run.fail"]),
+    "run.release": (under_claim("run.release", lambda r: runs.ReleaseRun(run=r, error="x")), ["run.release"]),
+    "run.cancel": (of("run.cancel", lambda _w, f: runs.CancelRun(run=f, reason="x"), World.parked), ["run.cancel"]),
+    "run.park": (
+        under_claim("run.park", lambda r: runs.ParkRun(run=r, name="s", key="1", kind="timer", seconds=5.0)),
+        ["run.park"],
+    ),
+    "run.progress": (under_claim("run.progress", lambda r: runs.SetProgress(run=r, percent=5.0)), ["run.progress"]),
+    "run.note": (
+        under_claim("run.note", lambda r: runs.AddNote(run=r, kind="finding", text="x")),
+        ["note.finding"],
+    ),
+    "run.signal": (
+        of("run.signal", lambda _w, f: runs.SendSignal(run=f, name="go"), World.parked),
+        ["run.signal", "run.wake"],
+    ),
+    "run.fork": (of("run.fork", lambda _w, f: runs.ForkRun(run=f), World.parked), ["run.fork"]),
+    "run.resolve": (
+        of("run.resolve", lambda _w, f: runs.ResolveRun(run=f, decision="retry"), World.asking),
+        ["run.resolve", "run.wake", "escalation.decide"],
+    ),
+    "handoff.create": (
+        of("handoff.create", lambda _w, _f: handoffs.CreateHandoff(to_agent="dana", context=1)),
+        ["handoff.create"],
+    ),
+    "handoff.announce": (
+        of("handoff.announce", lambda _w, _f: handoffs.AnnounceReceiver(queues=["q"])),
+        ["handoff.announce"],
+    ),
+    "handoff.claim": (
+        of("handoff.claim", lambda w, _f: handoffs.ClaimHandoffs(worker=w.worker), World.handoff),
+        ["handoff.claim"],
+    ),
+    "handoff.progress": (held("handoff.progress", handoffs.SetHandoffProgress, percent=5.0), ["handoff.progress"]),
+    "handoff.complete": (held("handoff.complete", handoffs.CompleteHandoff, result=1), ["handoff.complete"]),
+    "handoff.fail": (held("handoff.fail", handoffs.FailHandoff, reason="x"), ["handoff.fail"]),
+    "handoff.release": (held("handoff.release", handoffs.ReleaseHandoff, reason="x"), ["handoff.release"]),
+    "handoff.decline": (held("handoff.decline", handoffs.DeclineHandoff, reason="x"), ["handoff.decline"]),
+    "handoff.cancel": (
+        of("handoff.cancel", lambda _w, f: handoffs.CancelHandoff(handoff=f, reason="x"), World.handoff),
+        ["handoff.cancel"],
+    ),
+    "handoff.requeue": (
+        of("handoff.requeue", lambda _w, f: handoffs.RequeueHandoff(handoff=f), World.declined),
+        ["handoff.requeue"],
+    ),
+    "handoff.result": (
+        of("handoff.result", lambda _w, f: handoffs.ReceiveResult(handoff=f), World.declined),
+        ["handoff.receive"],
+    ),
+    "handoff.limit": (
+        of("handoff.limit", lambda _w, _f: handoffs.SetHandoffLimit(to="dana", concurrency=2)),
+        ["handoff.limit"],
+    ),
+    "escalation.create": (
+        of("escalation.create", lambda _w, _f: escalations.CreateEscalation(severity="high", reason="Go?")),
+        ["escalation.create", "escalation.climb"],
+    ),
+    "escalation.withdraw": (
+        of(
+            "escalation.withdraw",
+            lambda _w, f: escalations.WithdrawEscalation(escalation=f, reason="x"),
+            World.asked,
         ),
-        "run.start": (of("run.start", lambda w, _f: runs.StartRun(name="r", key="1", worker=w.worker)), ["run.start"]),
-        "run.resume": (
-            of("run.resume", lambda w, f: runs.ResumeRun(run=f, epoch=1, worker=w.worker), World.woken),
-            ["run.claim"],
+        ["escalation.withdraw"],
+    ),
+    "escalation.receive": (
+        of("escalation.receive", lambda _w, f: escalations.ReceiveAnswer(escalation=f), World.approved),
+        ["escalation.apply"],
+    ),
+    "escalation.redeem": (
+        of(
+            "escalation.redeem",
+            lambda _w, f: escalations.RedeemApproval(escalation=f, tool="t", arguments=1),
+            World.approved,
         ),
-        "run.complete": (under_claim("run.complete", lambda r: runs.CompleteRun(run=r, result=1)), ["run.complete"]),
-        "run.fail": (under_claim("run.fail", lambda r: runs.FailRun(run=r, reason="x")), ["run.fail"]),
-        "run.release": (under_claim("run.release", lambda r: runs.ReleaseRun(run=r, error="x")), ["run.release"]),
-        "run.cancel": (of("run.cancel", lambda _w, f: runs.CancelRun(run=f, reason="x"), World.parked), ["run.cancel"]),
-        "run.park": (
-            under_claim("run.park", lambda r: runs.ParkRun(run=r, name="s", key="1", kind="timer", seconds=5.0)),
-            ["run.park"],
+        ["escalation.redeem"],
+    ),
+    "escalation.retry": (
+        of("escalation.retry", lambda _w, f: escalations.RetryDelivery(escalation=f), World.undelivered),
+        ["escalation.retry"],
+    ),
+    "inbox.acknowledge": (
+        of("inbox.acknowledge", lambda _w, f: escalations.AcknowledgeEscalation(escalation=f), World.asked),
+        ["inbox.acknowledge"],
+    ),
+    "inbox.release": (
+        of("inbox.release", lambda _w, f: escalations.ReleaseEscalation(escalation=f), World.acknowledged),
+        ["escalation.release"],
+    ),
+    "inbox.answer": (
+        of(
+            "inbox.answer",
+            lambda _w, f: escalations.AnswerEscalation(escalation=f, decision="approve"),
+            World.asked,
         ),
-        "run.progress": (under_claim("run.progress", lambda r: runs.SetProgress(run=r, percent=5.0)), ["run.progress"]),
-        "run.note": (
-            under_claim("run.note", lambda r: runs.AddNote(run=r, kind="finding", text="x")),
-            ["note.finding"],
+        ["inbox.answer", "escalation.decide"],
+    ),
+    "inbox.delegate": (
+        of("inbox.delegate", lambda _w, f: escalations.DelegateEscalation(escalation=f, to="dana"), World.asked),
+        ["inbox.delegate"],
+    ),
+    "inbox.snooze": (
+        of(
+            "inbox.snooze",
+            lambda w, f: escalations.SnoozeEscalation(escalation=f, until=w.plane.clock.now_us() + SECOND),
+            World.asked,
         ),
-        "run.signal": (
-            of("run.signal", lambda _w, f: runs.SendSignal(run=f, name="go"), World.parked),
-            ["run.signal", "run.wake"],
+        ["inbox.snooze"],
+    ),
+    "inbox.extend": (
+        of("inbox.extend", lambda _w, f: escalations.ExtendEscalation(escalation=f), World.asked),
+        ["inbox.extend"],
+    ),
+    "inbox.comment": (
+        of("inbox.comment", lambda _w, f: escalations.CommentEscalation(escalation=f, text="x"), World.asked),
+        ["inbox.comment"],
+    ),
+    "policy.set": (
+        of(
+            "policy.set",
+            lambda _w, _f: policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}),
         ),
-        "run.fork": (of("run.fork", lambda _w, f: runs.ForkRun(run=f), World.parked), ["run.fork"]),
-        "run.resolve": (
-            of("run.resolve", lambda _w, f: runs.ResolveRun(run=f, decision="retry"), World.asking),
-            ["run.resolve", "run.wake"],
-        ),
-        "handoff.create": (
-            of("handoff.create", lambda _w, _f: handoffs.CreateHandoff(to_agent="dana", context=1)),
-            ["handoff.create"],
-        ),
-        "handoff.announce": (
-            of("handoff.announce", lambda _w, _f: handoffs.AnnounceReceiver(queues=["q"])),
-            ["handoff.announce"],
-        ),
-        "handoff.claim": (
-            of("handoff.claim", lambda w, _f: handoffs.ClaimHandoffs(worker=w.worker), World.handoff),
-            ["handoff.claim"],
-        ),
-        "handoff.progress": (held("handoff.progress", handoffs.SetHandoffProgress, percent=5.0), ["handoff.progress"]),
-        "handoff.complete": (held("handoff.complete", handoffs.CompleteHandoff, result=1), ["handoff.complete"]),
-        "handoff.fail": (held("handoff.fail", handoffs.FailHandoff, reason="x"), ["handoff.fail"]),
-        "handoff.release": (held("handoff.release", handoffs.ReleaseHandoff, reason="x"), ["handoff.release"]),
-        "handoff.decline": (held("handoff.decline", handoffs.DeclineHandoff, reason="x"), ["handoff.decline"]),
-        "handoff.cancel": (
-            of("handoff.cancel", lambda _w, f: handoffs.CancelHandoff(handoff=f, reason="x"), World.handoff),
-            ["handoff.cancel"],
-        ),
-        "handoff.requeue": (
-            of("handoff.requeue", lambda _w, f: handoffs.RequeueHandoff(handoff=f), World.declined),
-            ["handoff.requeue"],
-        ),
-        "handoff.result": (
-            of("handoff.result", lambda _w, f: handoffs.ReceiveResult(handoff=f), World.declined),
-            ["handoff.receive"],
-        ),
-        "handoff.limit": (
-            of("handoff.limit", lambda _w, _f: handoffs.SetHandoffLimit(to="dana", concurrency=2)),
-            ["handoff.limit"],
-        ),
-        "escalation.create": (
-            of("escalation.create", lambda _w, _f: escalations.CreateEscalation(severity="high", reason="Go?")),
-            ["escalation.create", "escalation.climb"],
-        ),
-        "escalation.withdraw": (
-            of(
-                "escalation.withdraw",
-                lambda _w, f: escalations.WithdrawEscalation(escalation=f, reason="x"),
-                World.asked,
+        ["policy.set"],
+    ),
+    "policy.delete": (
+        of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
+        ["policy.delete"],
+    ),
+    "webhook.create": (
+        of("webhook.create", lambda _w, _f: webhooks.CreateWebhook(url="https://example.org/")),
+        ["webhook.create"],
+    ),
+    "webhook.delete": (
+        of("webhook.delete", lambda _w, f: webhooks.DeleteWebhook(id=f), World.webhook),
+        ["webhook.delete"],
+    ),
+    "run.observe": (
+        under_claim("run.observe", lambda r: observations.ObserveCall(run=r, number=1, tool="ls")),
+        ["run.observe"],
+    ),
+    "step.start": (
+        under_claim("step.start", lambda r: runs.StartStep(run=r, name="s", key="1", effect="write")),
+        ["step.start"],
+    ),
+    "step.complete": (
+        under_claim("step.complete", lambda r: runs.CompleteStep(run=r, name="s", key="1", result=1)),
+        ["step.complete"],
+    ),
+    "step.fail": (
+        under_claim("step.fail", lambda r: runs.FailStep(run=r, name="s", key="1", error="x")),
+        ["step.fail"],
+    ),
+    "task.start": (of("task.start", lambda _w, _f: runs.StartTask(name="job")), ["run.start"]),
+    "task.claim": (
+        of("task.claim", lambda w, _f: runs.ClaimTask(worker=w.worker, tasks=["job"]), World.task),
+        ["run.claim"],
+    ),
+    "task.unschedule": (
+        of("task.unschedule", lambda _w, f: runs.DeleteSchedule(id=f), World.schedule),
+        ["task.unschedule"],
+    ),
+    "worker.register": (of("worker.register", lambda _w, _f: runs.RegisterWorker()), ["worker.register"]),
+    "worker.stop": (
+        of("worker.stop", lambda w, _f: runs.StopWorker(worker=w.worker), World.run),
+        ["worker.stop", "run.release"],
+    ),
+    "key.create": (of("key.create", lambda _w, _f: access.CreateKey(kind="agent", actor="bob")), ["key.create"]),
+    "key.revoke": (of("key.revoke", lambda _w, f: access.RevokeKey(id=f), World.key), ["key.revoke"]),
+    "key.rotate": (of("key.rotate", lambda _w, f: access.RotateKey(id=f), World.key), ["key.create"]),
+    "actor.disable": (
+        of("actor.disable", lambda _w, _f: access.SetActorDisabled(name="bob"), World.key),
+        ["actor.disable"],
+    ),
+    "transaction.run": (
+        of(
+            "transaction.run",
+            lambda _w, _f: system.RunTransaction(
+                calls=[
+                    runs.BufferedCall(operation="state.set", request={"namespace": "n", "key": "a", "value": 1}),
+                    runs.BufferedCall(operation="state.delete", request={"namespace": "n", "key": "k"}),
+                ]
             ),
-            ["escalation.withdraw"],
         ),
-        "escalation.receive": (
-            of("escalation.receive", lambda _w, f: escalations.ReceiveAnswer(escalation=f), World.approved),
-            ["escalation.apply"],
-        ),
-        "escalation.redeem": (
-            of(
-                "escalation.redeem",
-                lambda _w, f: escalations.RedeemApproval(escalation=f, tool="t", arguments=1),
-                World.approved,
-            ),
-            ["escalation.redeem"],
-        ),
-        "escalation.retry": (
-            of("escalation.retry", lambda _w, f: escalations.RetryDelivery(escalation=f), World.undelivered),
-            ["escalation.retry"],
-        ),
-        "inbox.acknowledge": (
-            of("inbox.acknowledge", lambda _w, f: escalations.AcknowledgeEscalation(escalation=f), World.asked),
-            ["inbox.acknowledge"],
-        ),
-        "inbox.release": (
-            of("inbox.release", lambda _w, f: escalations.ReleaseEscalation(escalation=f), World.acknowledged),
-            ["escalation.release"],
-        ),
-        "inbox.answer": (
-            of(
-                "inbox.answer",
-                lambda _w, f: escalations.AnswerEscalation(escalation=f, decision="approve"),
-                World.asked,
-            ),
-            ["inbox.answer", "escalation.decide"],
-        ),
-        "inbox.delegate": (
-            of("inbox.delegate", lambda _w, f: escalations.DelegateEscalation(escalation=f, to="dana"), World.asked),
-            ["inbox.delegate"],
-        ),
-        "inbox.snooze": (
-            of(
-                "inbox.snooze",
-                lambda w, f: escalations.SnoozeEscalation(escalation=f, until=w.plane.clock.now_us() + SECOND),
-                World.asked,
-            ),
-            ["inbox.snooze"],
-        ),
-        "inbox.extend": (
-            of("inbox.extend", lambda _w, f: escalations.ExtendEscalation(escalation=f), World.asked),
-            ["inbox.extend"],
-        ),
-        "inbox.comment": (
-            of("inbox.comment", lambda _w, f: escalations.CommentEscalation(escalation=f, text="x"), World.asked),
-            ["inbox.comment"],
-        ),
-        "policy.set": (
-            of(
-                "policy.set",
-                lambda _w, _f: policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}),
-            ),
-            ["policy.set"],
-        ),
-        "policy.delete": (
-            of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
-            ["policy.delete"],
-        ),
-        "guard.check": (
-            of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)),
-            ["guard.check"],
-        ),
-        "guard.promote": (
-            of("guard.promote", lambda _w, f: precedents.PromotePrecedent(precedent=f), World.precedent),
-            ["policy.set"],
-        ),
-        "webhook.create": (
-            of("webhook.create", lambda _w, _f: webhooks.CreateWebhook(url="https://example.org/")),
-            ["webhook.create"],
-        ),
-        "webhook.delete": (
-            of("webhook.delete", lambda _w, f: webhooks.DeleteWebhook(id=f), World.webhook),
-            ["webhook.delete"],
-        ),
-        "run.observe": (
-            under_claim("run.observe", lambda r: observations.ObserveCall(run=r, number=1, tool="ls")),
-            ["run.observe"],
-        ),
-        "step.start": (
-            under_claim("step.start", lambda r: runs.StartStep(run=r, name="s", key="1", effect="write")),
-            ["step.start"],
-        ),
-        "step.complete": (
-            under_claim("step.complete", lambda r: runs.CompleteStep(run=r, name="s", key="1", result=1)),
-            ["step.complete"],
-        ),
-        "step.fail": (
-            under_claim("step.fail", lambda r: runs.FailStep(run=r, name="s", key="1", error="x")),
-            ["step.fail"],
-        ),
-        "task.start": (of("task.start", lambda _w, _f: runs.StartTask(name="job")), ["run.start"]),
-        "task.claim": (
-            of("task.claim", lambda w, _f: runs.ClaimTask(worker=w.worker, tasks=["job"]), World.task),
-            ["run.claim"],
-        ),
-        "task.unschedule": (
-            of("task.unschedule", lambda _w, f: runs.DeleteSchedule(id=f), World.schedule),
-            ["task.unschedule"],
-        ),
-        "worker.register": (of("worker.register", lambda _w, _f: runs.RegisterWorker()), ["worker.register"]),
-        "worker.stop": (
-            of("worker.stop", lambda w, _f: runs.StopWorker(worker=w.worker), World.run),
-            ["worker.stop", "run.release"],
-        ),
-        "key.create": (of("key.create", lambda _w, _f: access.CreateKey(kind="agent", actor="bob")), ["key.create"]),
-        "key.revoke": (of("key.revoke", lambda _w, f: access.RevokeKey(id=f), World.key), ["key.revoke"]),
-        "key.rotate": (of("key.rotate", lambda _w, f: access.RotateKey(id=f), World.key), ["key.create"]),
-        "actor.disable": (
-            of("actor.disable", lambda _w, _f: access.SetActorDisabled(name="bob"), World.key),
-            ["actor.disable"],
-        ),
-        "transaction.run": (
-            of(
-                "transaction.run",
-                lambda _w, _f: system.RunTransaction(
-                    calls=[
-                        runs.BufferedCall(operation="state.set", request={"namespace": "n", "key": "a", "value": 1}),
-                        runs.BufferedCall(operation="state.delete", request={"namespace": "n", "key": "k"}),
-                    ]
-                ),
-            ),
-            ["state.set", "state.delete"],
-        ),
-        "system.backup": (
-            of("system.backup", lambda w, _f: system.Backup(path=str(w.tmp_path / "copy.db"))),
-            ["system.backup"],
-        ),
-    }
-    | ledger_calls.scenarios(of)
-    | workflow_calls.scenarios(of)
-)
+        ["state.set", "state.delete"],
+    ),
+    "system.backup": (
+        of("system.backup", lambda w, _f: system.Backup(path=str(w.tmp_path / "copy.db"))),
+        ["system.backup"],
+    ),
+}
+for calls in (guard_calls, ledger_calls, workflow_calls, execution_calls):
+    SCENARIOS |= calls.scenarios(of)
 # What changes leases only, and so leaves no event.
 LIVENESS = {
     "worker.heartbeat": lambda world: runs.Heartbeat(worker=world.worker),

@@ -56,6 +56,18 @@ RENAMED = {
     "guard.check": {"annotations": "reversible", "run": None, "name": None, "key": None},
     "webhook.create": {"agent": "for_agent"},
     "workflow.create": {"document": "file", "untrusted": None},
+    "workflow.start": {"key": "run_key", "worker": None, "models": None},
+    "workflow.resume": {"worker": None, "models": None},
+    "workflow.submit": {
+        "checks": None,
+        "served_model": None,
+        "reservation": None,
+        "billed": None,
+        "usage": None,
+        "started_at": None,
+        "provider_nanousd": None,
+        "request_id": None,
+    },
     "webhook.delete": {"id": "webhook"},
 }
 # Commands that read all pages have no cursor.
@@ -200,6 +212,12 @@ SAMPLES = {
     "workflow diff": ["review", "1", "2"],
     "workflow promote": ["review", "1"],
     "workflow schema": [],
+    "workflow start": ["review"],
+    "workflow next": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow submit": ["run_aaaaaaaaaaaaaaaa", "say", "output"],
+    "workflow execution": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow executions": [],
+    "workflow attempts": ["run_aaaaaaaaaaaaaaaa"],
     "report attention": [],
     "report oversight": [],
     "events list": [],
@@ -225,6 +243,7 @@ SAMPLES = {
 }
 
 
+@pytest.mark.usefixtures("durable_files")  # the doctor calls other files unsafe
 @pytest.mark.parametrize("name", sorted(set(VERBS) - {"state.watch"}))
 def test_the_command_performs_its_operation_through_the_door_cli(cli, performed, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)

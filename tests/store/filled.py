@@ -179,13 +179,15 @@ def fill_workflows(agent, person):
     agent.workflows.create(name="large", steps="1. Do it", designed_by="opus-4", examples=[{"input": 1, "output": BIG}])
     agent.workflows.create(name="small", steps="1. Do it otherwise", designed_by="person:ana", changes=WORDS)
     person.workflows.demote("small", 1, reason=WORDS)
+    execution = agent.workflows.start("large", {"words": WORDS}, key="filled")
+    agent.workflows.submit(execution, execution.next_step.step, "")
 
 
 def fill_policies(person):
     route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
     person.policies.set("route", "default", route, comment=WORDS)
     person.policies.set("route", "default", route | {"repeats": 2})
-    person.policies.set("contact", "ana", {"channels": [{"kind": "slack", "address": WORDS}]})
+    person.policies.set("contact", "ana", {"channels": [{"kind": "apprise", "address": f"note://{WORDS}"}]})
     person.policies.set("rules", "old", {"rules": []})
     person.policies.delete("rules", "old")
 
@@ -236,6 +238,7 @@ def view_workspace(agent):
         "spent": agent.ledger.totals("agent"),
         "workflows": [agent.workflows.get(each.name) for each in agent.workflows.list()],
         "workflow versions": list(agent.workflows.versions("small")) if agent.workflows.list().items else [],
+        "executions": [agent.workflows.execution(each.id) for each in agent.workflows.executions()],
         "workflows found": list(agent.workflows.search("do it")),
         "precedents": list(agent.guards.precedents()),
         "reviews": list(agent.guards.reviews()),

@@ -10,6 +10,7 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
+    evidence_calls,
     executions,
     guards,
     handoffs,
@@ -136,6 +137,10 @@ _EXECUTIONS = (
     _read(
         "workflow.execution", "/executions/{execution}", "workflows:read", executions.GetExecution,
         executions.Execution, summary="An execution, with its next step",
+    ),
+    _read(
+        "workflow.attempts", "/executions/{execution}/attempts", "workflows:read", executions.ListAttempts, Page,
+        items=executions.StepAttempt, summary="What became of each attempt at the steps of an execution",
     ),
     _read(
         "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
@@ -324,6 +329,8 @@ _GUARDS = (
             summary="May this call be made? Allow, deny, or ask a person first"),
     _read("guard.reviews", "/guard-reviews", "escalations:read", guards.ListReviews, Page, items=guards.GuardReview,
           summary="What rules made of precedents decided, a sample for people to look at"),
+    _change("guard.object", "POST /guard-objections", "policies:write", guards.ObjectToReview,
+            guards.GuardReview, summary="Object to what a rule decided; it rests from now on (a person's call)"),
     _read("guard.precedents", "/precedents", "escalations:read", precedents.ListPrecedents, Page,
           items=precedents.Precedent, summary="What people have answered alike, and never otherwise"),
     _change("guard.promote", "POST /precedents/{precedent}/rule", "policies:write", precedents.PromotePrecedent,
@@ -395,6 +402,19 @@ _WORKFLOWS = (
           workflow_diff.WorkflowDiff, summary="What is different, and which steps keep their evidence"),
     _change("workflow.move", "POST /workflows/{name}/moves", "workflows:move", workflow_versions.MoveWorkflow,
             workflow_versions.Workflow, summary="Move a version: to the right by evidence, to the left by a person"),
+    _read("workflow.evidence", "/workflows/{name}/evidence", "workflows:read", evidence_calls.GetEvidence,
+          evidence_calls.WorkflowEvidence, summary="What is known of each model at each step, and who does it"),
+    _read("workflow.explain", "/workflows/{name}/explanation", "workflows:read", evidence_calls.ExplainWorkflow,
+          evidence_calls.Explanation, summary="Which model does which step, why, and what would change it, in words"),
+    _change("workflow.demote_model", "POST /workflows/{name}/demotions", "workflows:move", evidence_calls.DemoteModel,
+            evidence_calls.WorkflowEvidence, summary="Take a model off a step; a person's call"),
+    _change("workflow.reset_model", "POST /workflows/{name}/resets", "workflows:move", evidence_calls.ResetModel,
+            evidence_calls.WorkflowEvidence, summary="Let a model be tested at a step anew; a person's call"),
+    _change("workflow.judge", "POST /executions/{execution}/verdicts", "workflows:move", evidence_calls.JudgeStep,
+            evidence_calls.Comparison, summary="Say whether what a step gave is right; a person's call"),
+    _change("workflow.compare", "POST /executions/{execution}/comparisons", "workflows:execute",
+            evidence_calls.CompareStep, evidence_calls.Comparison,
+            summary="Hand in what a model said that was asked beside a step"),
 )  # fmt: skip
 
 _REPORTS = (

@@ -40,7 +40,7 @@ COMMANDS = {
     "work": "work:work",
     "webhook": "webhooks:app",
     "policy": "policies:app",
-    "workflow": "workflows:app",
+    "workflow": "workflow_group:app",
     "guard": "guards:app",
     "ledger": "ledger:app",
     "report": "reports:app",

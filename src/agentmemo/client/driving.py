@@ -144,11 +144,17 @@ def arguments_for(tool: Tool, given: Any, idempotency_key: str | None) -> dict[s
 
 
 def agreed(step: model.NextStep) -> Told:
-    """The rung without a model: what all the nearest examples gave, or abstained."""
+    """The rung without a model: what all the nearest examples gave, where they are like enough; else abstained."""
     outputs = [example["output"] for example in step.examples]
-    if outputs and all(output == outputs[0] for output in outputs):
-        return Told(output=outputs[0])
-    return Told(outcome=model.ABSTAINED, reason="the nearest examples do not agree" if outputs else "no examples")
+    if not outputs:
+        return Told(outcome=model.ABSTAINED, reason="there are no examples like it")
+    if any(output != outputs[0] for output in outputs):
+        return Told(outcome=model.ABSTAINED, reason="the nearest examples do not agree")
+    likeness = sum(example["likeness"] for example in step.examples) / len(outputs)
+    if likeness < step.likeness:
+        reason = f"the nearest examples are not like it: {likeness:.2f}, where {step.likeness:.2f} is asked"
+        return Told(outcome=model.ABSTAINED, reason=reason)
+    return Told(output=outputs[0])
 
 
 def usage_of(told: Told) -> Usage | None:

@@ -25,10 +25,13 @@ from agentmemo.console import (
     home,
     inbox,
     links,
+    reports,
+    reviews,
     run,
     runs,
     signin,
     state,
+    together,
 )
 from agentmemo.console.frame import Authenticate, Console, Handler, error_page
 from agentmemo.console.live import Live
@@ -75,6 +78,9 @@ def create_console(
         *_page(console, "/handoffs/{handoff}", handoff.handoff),
         *_page(console, "/state/entry", state.entry),
         *_page(console, "/state", state.state),
+        *_page(console, "/reviews", reviews.reviews),
+        Route("/reviews/objection", console.act(reviews.object_), methods=["POST"]),
+        *_page(console, "/reports", reports.reports),
         *_page(console, "/events", events.events),
         *_page(console, "/events/{event}", events.event),
         Route("/answer/{link}", pages.show, methods=["GET"]),
@@ -127,6 +133,8 @@ def _inbox(console: Console) -> list[Route]:
     }
     return [
         *_page(console, "/inbox", inbox.inbox),
+        *_page(console, "/inbox/together", together.together),
+        Route("/inbox/together", console.act(together.answer), methods=["POST"]),
         Route("/inbox/live", Live(console).inbox),
         Route("/inbox/{escalation}/live", Live(console).question),
         *(Route(f"/inbox/{{escalation}}/{name}", console.act(act), methods=["POST"]) for name, act in acts.items()),

@@ -72,6 +72,8 @@ STATES: dict[str, tuple[str, str, str]] = {
     "unresumed": ("failed", "high", "Not resumed"),
     "applied": ("completed", "completed", "Has the answer"),
     "gone": ("pending", "low", "Ended before"),
+    "met": ("completed", "completed", "Met"),
+    "unmet": ("waiting", "high", "Not met"),
 }
 SEVERITIES = {"critical": "Critical", "high": "High", "medium": "Medium", "low": "Low"}
 QUESTIONS = {

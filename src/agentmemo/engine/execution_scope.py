@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -12,11 +12,12 @@ from agentmemo.model import executions as model
 from agentmemo.model.values import decode
 from agentmemo.model.workflow_expressions import Scope as View
 from agentmemo.model.workflow_expressions import resolve, split
-from agentmemo.model.workflows import ITEMS_MAX
+from agentmemo.model.workflows import ITEMS_MAX, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import executions as rows
 from agentmemo.store.blobs import Packed
 from agentmemo.store.database import Transaction
+from agentmemo.store.runs import RunRow
 
 
 class Unclear(Exception):
@@ -105,6 +106,22 @@ class Scope:
             return None
         content = blobs.unpack(self._tx, self._call.workspace, packed.codec, packed.value, packed.blob)
         return decode(content) if content else None
+
+
+class Standing(Protocol):
+    """What a course shows of itself to those who help it: where it stands, and what can be seen from there."""
+
+    tx: Transaction
+    call: Call
+    row: rows.ExecutionRow
+    run: RunRow | None
+    progress: model.Progress
+    scope: Scope
+    documents: dict[str, WorkflowDocument]
+
+    def document_of(self, workflow: str, version: str) -> WorkflowDocument: ...
+
+    def ladder(self, found: model.Moment) -> list[Rung]: ...
 
 
 def text_of(given: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from agentmemo.engine.call import Call
-from agentmemo.engine.execution_scope import text_of
+from agentmemo.engine.execution_scope import Standing, text_of
 from agentmemo.engine.output_checks import checks_of
 from agentmemo.engine.workflows import is_untrusted
 from agentmemo.model import executions as model
@@ -15,15 +15,13 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
 from agentmemo.model.executions import Moment
 from agentmemo.model.nearest import Nearest
-from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, WorkflowDocument
+from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
 
-if TYPE_CHECKING:
-    from agentmemo.engine.execution_course import Course
-
 INDEXES_KEPT = 32
+LIKENESS_DIGITS = 4
 _progress = msgspec.json.Decoder(model.Progress)
 _models = msgspec.json.Decoder(model.Askable)
 _WAYS_OUT = (
@@ -54,11 +52,9 @@ def shown(output: Any) -> str:
     return text_of(output)[: model.TEXT_SHOWN]
 
 
-def for_driver(course: Course, found: Moment, resumed: bool) -> model.NextStep:  # noqa: FBT001
+def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: bool = False) -> model.NextStep:
     """A tool to be called or an instruction to be followed. Raises Unclear where an expression stands for nothing."""
     step, progress = found.step, course.progress
-    ladder = course.ladder(found)
-    rung = ladder[progress.rung] if progress.rung is not None and ladder else None
     given = course.scope.resolve(progress, step.input)
     instruction = course.scope.resolve(progress, step.instruction or "")
     # Only models need it apart: whoever else does a step knows an instruction from what it speaks of.
@@ -79,6 +75,7 @@ def for_driver(course: Course, found: Moment, resumed: bool) -> model.NextStep: 
         checks=[msgspec.to_builtins(check) for check in checks_of(found)],
         edge_cases=[f"{edge.when} -> {edge.then}" for edge in edge_cases(course, found)],
         examples=examples(found, given, instruction),
+        likeness=rung.likeness if rung else 0.0,
         effect=step.effect,
         idempotency_key=f"{course.row.handle}:{found.path}" if announced else None,
         in_doubt=announced and _is_in_doubt(course, found, resumed=resumed),
@@ -95,7 +92,7 @@ def for_driver(course: Course, found: Moment, resumed: bool) -> model.NextStep: 
     )
 
 
-def for_person(course: Course, found: Moment) -> model.NextStep:
+def for_person(course: Standing, found: Moment) -> model.NextStep:
     """A question: the step's own, or what to do about a step that nobody could do."""
     step, progress = found.step, course.progress
     asked = _own_question(course, found) if step.kind == HUMAN and not progress.person else _ways_out(course, found)
@@ -111,7 +108,7 @@ def for_person(course: Course, found: Moment) -> model.NextStep:
     )
 
 
-def edge_cases(course: Course, found: Moment) -> list[EdgeCase]:
+def edge_cases(course: Standing, found: Moment) -> list[EdgeCase]:
     """Those to be minded at a step: all, or those whose condition holds or that are words only."""
     wanted = found.step.context.edge_cases
     if wanted == "none":
@@ -129,7 +126,10 @@ def examples(found: Moment, given: Any, instruction: Any) -> list[dict[str, Any]
     if not mine or not count:
         return []
     near = _index(found.frame.document, found.step.id, found.document).top(text_of(given or instruction), count)
-    return [{"input": mine[number].input, "output": mine[number].output} for number in near]
+    return [
+        {"input": mine[place].input, "output": mine[place].output, "likeness": round(likeness, LIKENESS_DIGITS)}
+        for place, likeness in near
+    ]
 
 
 def read_answer(tx: Transaction, call: Call, step: run_rows.StepRow) -> Answer:
@@ -146,7 +146,7 @@ def supplied(answer: Answer) -> Any:
         return text
 
 
-def _own_question(course: Course, found: Moment) -> dict[str, Any]:
+def _own_question(course: Standing, found: Moment) -> dict[str, Any]:
     step = found.step
     asked = {
         "kind": "question",
@@ -158,7 +158,7 @@ def _own_question(course: Course, found: Moment) -> dict[str, Any]:
     return asked | ({"response_schema": step.output_schema} if step.output_schema else {})
 
 
-def _ways_out(course: Course, found: Moment) -> dict[str, Any]:
+def _ways_out(course: Standing, found: Moment) -> dict[str, Any]:
     progress = course.progress
     ways = [_CONTINUE, *_WAYS_OUT] if progress.attempt == 0 else list(_WAYS_OUT)
     return {
@@ -179,7 +179,7 @@ def _ways_out(course: Course, found: Moment) -> dict[str, Any]:
     }
 
 
-def _is_in_doubt(course: Course, found: Moment, *, resumed: bool) -> bool:
+def _is_in_doubt(course: Standing, found: Moment, *, resumed: bool) -> bool:
     """Whether an attempt was announced by a holder that is gone, and nobody has said what became of it."""
     if course.run is None:
         return False

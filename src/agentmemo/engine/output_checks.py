@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from agentmemo.engine.execution_scope import Standing
 from agentmemo.model import executions as model
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
+from agentmemo.model.workflow_rules import NOT_EMPTY
 from agentmemo.model.workflows import ASSERT, LLM, Check
-
-if TYPE_CHECKING:
-    from agentmemo.engine.execution_course import Course
 
 HARD, SOFT = "hard", "soft"
 EMPTY = "The output is empty."
@@ -32,14 +31,14 @@ class Judgement(NamedTuple):
     outcomes: list[Outcome]
 
 
-def judge(course: Course, found: Moment, output: Any, reported: list[model.ReportedCheck]) -> Judgement:
+def judge(course: Standing, found: Moment, output: Any, reported: list[model.ReportedCheck]) -> Judgement:
     problems, outcomes = [], []
     for check in checks_of(found):
         problem = _problem(course, found, check, output, {report.check: report for report in reported})
         severity = severity_of(check)
         outcomes.append(Outcome(check.id or check.kind, check.kind, severity, problem is None))
         if problem is not None and severity == HARD:
-            problems.append(f"{check.message} ({problem})" if check.message else problem)
+            problems.append(problem if check.message in ("", problem) else f"{check.message} ({problem})")
     if found.step.kind == LLM and not problems and _is_empty(output):
         problems.append(EMPTY)
     return Judgement(problems, outcomes)
@@ -67,7 +66,7 @@ def _named(check: Check, number: int) -> Check:
 
 
 def _problem(
-    course: Course, found: Moment, check: Check, output: Any, reported: dict[str, model.ReportedCheck]
+    course: Standing, found: Moment, check: Check, output: Any, reported: dict[str, model.ReportedCheck]
 ) -> str | None:
     """Why a check does not hold, or None."""
     asked = course.call.engine.judge
@@ -76,6 +75,8 @@ def _problem(
     if check.kind == "regex":
         pattern = {"type": "string", "pattern": check.pattern or ""}
         return "; ".join(asked.problems(Acceptance(schema=pattern), output, None)) or None
+    if check.expression == NOT_EMPTY["expression"]:  # needs no library
+        return EMPTY if _is_empty(output) else None
     if check.kind == "expression":
         return _untrue(course, check.expression or "", output, is_assert=found.step.kind == ASSERT)
     report = reported.get(check.id or "")
@@ -84,7 +85,7 @@ def _problem(
     return None if report.passed else f"{check.id}: {report.detail or 'not passed'}"
 
 
-def _untrue(course: Course, expression: str, output: Any, *, is_assert: bool) -> str | None:
+def _untrue(course: Standing, expression: str, output: Any, *, is_assert: bool) -> str | None:
     variables = course.scope.variables(course.progress, expression)
     if not is_assert:
         variables["output"] = output

@@ -31,6 +31,11 @@ PROBLEMS_SHOWN = 5
 TEXT_SHOWN = 2000
 
 
+def is_execution(run_name: str) -> bool:
+    """Whether a run of this name carries out a workflow."""
+    return run_name.startswith(RUN_PREFIX)
+
+
 class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A list of steps that is being gone through: a document's, or those inside a `foreach` for one of its items."""
 
@@ -46,7 +51,9 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where an execution stands: its frames from the outermost in, and what became of the current step so far.
 
     `attempt` counts the attempts at the current step, `tries` those on its current rung. `person` says why a person is
-    asked, once nobody else is left to do it; `allowed` that a person let the step go on.
+    asked, once nobody else is left to do it; `allowed` that a person let the step go on. `audit` is the model that does
+    the step too, `shadow` the version whose step is tried beside it. Of the whole execution: `told` is whether checks
+    say that what was made last is right, `helped` whether a person did what was not theirs to do.
     """
 
     frames: list[Frame]
@@ -58,6 +65,10 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     last: str = ""
     person: str = ""
     allowed: bool = False
+    audit: str = ""
+    shadow: str = ""
+    told: bool = False
+    helped: bool = False
 
 
 class Moment(NamedTuple):
@@ -111,6 +122,7 @@ def forget(progress: Progress) -> None:
     progress.attempt = progress.tries = 0
     progress.rung = progress.first_rung = None
     progress.problems, progress.last, progress.person, progress.allowed = [], "", "", False
+    progress.audit = progress.shadow = ""
 
 
 def enter_document(progress: Progress, found: Moment, version: str) -> None:
@@ -230,6 +242,8 @@ class NextStep(Response, kw_only=True):
     `attempt`) of this run. With `in_doubt` an earlier attempt may have had its effect already. An `untrusted` step is
     of a workflow from elsewhere that no person has moved on: whoever drives it gives it no tools. `template` is the
     instruction with what came from elsewhere left out, which is in `values`; a model is shown these two instead.
+    `beside` is what models are asked too, once the step is handed in: to be compared, without effect on the execution.
+    Each of `examples` has its `likeness` to this case; the rung without a model asks for `likeness` of them.
     """
 
     step: str
@@ -246,6 +260,7 @@ class NextStep(Response, kw_only=True):
     checks: list[dict[str, Any]] = []
     edge_cases: list[str] = []
     examples: list[dict[str, Any]] = []
+    likeness: float = 0.0
     effect: str = EFFECTS[0]
     idempotency_key: str | None = None
     in_doubt: bool = False
@@ -260,6 +275,19 @@ class NextStep(Response, kw_only=True):
     question: dict[str, Any] | None = None
     untrusted: bool = False
     next_call: str = ""
+    beside: list[Beside] = []
+
+
+class Beside(Response, kw_only=True):
+    """A model that is asked a step as well: the stronger one (role `audit`), or a candidate's (`shadow`).
+
+    `asked` is the candidate's step; without it, the step is the same.
+    """
+
+    role: str
+    model: str
+    max_output_tokens: int | None = None
+    asked: NextStep | None = None
 
 
 class Askable(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, forbid_unknown_fields=True):
@@ -308,8 +336,33 @@ class ListExecutions(Request, kw_only=True):
     limit: int = 100
 
 
+class ListAttempts(Request, kw_only=True):
+    """Every attempt at every step of an execution, in their order."""
+
+    execution: str
+
+
+class StepAttempt(Response, kw_only=True):
+    """What became of one attempt at a step. `checks` are [id, kind, severity, whether it held]."""
+
+    step: str
+    number: int
+    verdict: str
+    at: int
+    rung: int | None = None
+    model: str | None = None
+    served_model: str | None = None
+    problems: list[str] = []
+    checks: list[list[Any]] = []
+    reservation: str | None = None
+    step_hash: str = ""
+
+
 class BeginStep(Request, kw_only=True):
-    """Before acting: reserve what the attempt may cost at most, and announce an effect. Idempotent."""
+    """Before acting: reserve what the attempt may cost at most, and announce an effect. Idempotent.
+
+    With a `role` (audit, shadow) it is for what is asked beside the step; then nothing is announced.
+    """
 
     execution: str
     step: str
@@ -317,6 +370,7 @@ class BeginStep(Request, kw_only=True):
     model: str | None = None
     input_tokens: int = 0
     max_output_tokens: int = 0
+    role: str | None = None
 
 
 class Begun(Response, kw_only=True):

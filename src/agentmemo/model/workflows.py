@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -69,9 +70,14 @@ class DesignedBy(Document):
 
 
 class Rung(Document):
-    """One way to have a step done, cheapest first in a ladder. `model` is a configured name, or `none`."""
+    """One way to have a step done, cheapest first in a ladder. `model` is a configured name, or `none`.
+
+    `none` asks no model: the nearest examples answer, where all of them agree and their mean likeness to the case is at
+    least `likeness`. Agreement alone lets through what is like none of them.
+    """
 
     model: Annotated[str, Meta(min_length=1, max_length=128)]
+    likeness: Share = 0.45
     max_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
@@ -169,7 +175,8 @@ class Step(Document):
     tool: calls `tool` with `input`. llm: a model follows `instruction`; `tools` (of effect none or read) may be used on
     the way. assert: its checks must hold. branch: goes on at one of `cases`, else at the next step. foreach: `steps`
     for each of `items`, giving the list of the last one's outputs. workflow: another document, pinned to a version
-    when it is reached. human: a person is asked `instruction`.
+    when it is reached. human: a person is asked `instruction`. `compare` says (CEL) whether an `output` that is audited
+    is as good as `other`, the stronger model's.
     """
 
     id: StepId
@@ -191,6 +198,7 @@ class Step(Document):
     severity: Literal["critical", "high", "medium", "low"] = "medium"
     suggested_actions: list[Annotated[str, Meta(max_length=200)]] = []
     checks: list[Check] = []
+    compare: Annotated[str, Meta(max_length=1000)] | None = None
     attempts: Annotated[int, Meta(ge=1, le=10)] = 2
     escalate: Escalate = Escalate()
     ladder: list[Rung] = []
@@ -235,10 +243,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {
             field.encode_name: plain(held)
-            for field in msgspec.structs.fields(value)
+            for field in _fields(type(value))
             if (held := getattr(value, field.name)) != _default(field)
         }
     return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
 
 
 def canonical(document: WorkflowDocument) -> bytes:

@@ -37,6 +37,7 @@ from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, Step
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
+from agentmemo.model.evidence_calls import CompareStep
 from agentmemo.model.ledger import ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.runs import (
     ANNOUNCED_EFFECTS,
@@ -98,7 +99,7 @@ class AsyncExecutions:
         put to a person; this call waits for the answer. Raises Unavailable without any model to ask, StepFailed where
         the execution failed, InvalidInput for inputs that the document does not take.
         """
-        return await self.drive(await self._open(name, inputs, None, None))
+        return await self.drive(await self.open(name, inputs))
 
     async def start(
         self,
@@ -106,18 +107,28 @@ class AsyncExecutions:
         inputs: Any = None,
         *,
         key: str | None = None,
-        version: str | None = None,
+        version: str | int | None = None,
         driver: str = "caller",
+        lease_seconds: float | None = None,
     ) -> model.Execution:
         """Begin to execute it yourself: `next_step` says what to do now, and `submit` hands in what came of it.
 
         Idempotent by key. `version` pins one; else the active one, or the newest draft, marked `unproven`. With
-        `driver="plane"` it is left to any worker that drives workflows (`agentmemo work`).
+        `driver="plane"` it is left to any worker that drives workflows (`agentmemo work`). With `lease_seconds` nothing
+        beats for it here: this agent holds it until so long after its last call, from whichever process.
         """
-        if driver == model.PLANE:
-            wanted = model.StartExecution(name=name, inputs=inputs, key=key, version=version, driver=driver)
-            return await self._plane.call(wanted)
-        return await self._open(name, inputs, key, version, driver=model.CALLER)
+        if driver == model.PLANE or lease_seconds is not None:
+            return await self._plane.call(
+                model.StartExecution(
+                    name=name,
+                    inputs=inputs,
+                    key=key,
+                    version=_version(version),
+                    driver=driver,
+                    lease_seconds=lease_seconds,
+                )
+            )
+        return await self.open(name, inputs, key=key, version=version, driver=model.CALLER)
 
     async def submit(
         self,
@@ -144,12 +155,20 @@ class AsyncExecutions:
             attempt=attempt,
             model=model_name,
         )
+        if handle not in self._epochs:
+            return await self._plane.call(request)
         return self._met(await self._under_claim(handle, request))
 
-    async def resume(self, execution: str | model.Execution) -> model.Execution:
-        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked."""
+    async def resume(self, execution: str | model.Execution, *, lease_seconds: float | None = None) -> model.Execution:
+        """Go on with an execution that was left: claim it, and get its next step; none while a person is asked.
+
+        `lease_seconds` is as with `start`. Raises RunHeld where somebody else is at it.
+        """
+        handle = _handle(execution)
+        if lease_seconds is not None:
+            return await self._plane.call(model.ResumeExecution(execution=handle, lease_seconds=lease_seconds))
         worker = await self._plane.worker()
-        request = model.ResumeExecution(execution=_handle(execution), worker=worker, models=self._models())
+        request = model.ResumeExecution(execution=handle, worker=worker, models=self._models())
         return self._met(await self._plane.call(request))
 
     async def execution(self, execution: str) -> model.Execution:
@@ -160,15 +179,19 @@ class AsyncExecutions:
         self,
         workflow: str | None = None,
         *,
-        version: str | None = None,
+        version: str | int | None = None,
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> AsyncPage[model.Execution]:
         """Newest first. `state` may be `unfinished`."""
         return await self._plane.page(
-            model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
+            model.ListExecutions(workflow=workflow, version=_version(version), state=state, cursor=cursor, limit=limit)
         )
+
+    async def attempts(self, execution: str | model.Execution) -> AsyncPage[model.StepAttempt]:
+        """What became of each attempt at its steps, in their order."""
+        return await self._plane.page(model.ListAttempts(execution=_handle(execution)))
 
     async def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
         """Do its steps with the models and tools of this connection until it has ended.
@@ -176,14 +199,21 @@ class AsyncExecutions:
         Waits while a person is asked; without `wait` it returns then, holding nothing. Raises StepFailed where it
         failed, LeaseLost where somebody else goes on with it.
         """
+        owed: list[tuple[model.NextStep, model.Beside]] = []
         try:
             while execution.state not in FINISHED:
                 if execution.state == WAITING and not wait:
-                    return execution
+                    break
+                step = execution.next_step
                 execution = await self._move(execution)
+                if step is not None and step.beside and _has_passed(step, execution):
+                    owed += [(step, each) for each in step.beside]
         except BaseException as error:
             await self._give_back(execution.id, error)
             raise
+        await self._ask_beside(execution, owed)
+        if execution.state not in FINISHED:
+            return execution
         if execution.state != COMPLETED:
             raise StepFailed(
                 f"Execution {execution.id} of {execution.workflow} is {execution.state}: "
@@ -193,9 +223,16 @@ class AsyncExecutions:
             )
         return execution
 
-    async def _open(
-        self, name: str, inputs: Any, key: str | None, version: str | None, *, driver: str = model.PLANE
+    async def open(
+        self,
+        name: str,
+        inputs: Any = None,
+        *,
+        key: str | None = None,
+        version: str | int | None = None,
+        driver: str = model.PLANE,
     ) -> model.Execution:
+        """Begin what `drive` then does: `execute` with a key, or a version. Idempotent by key."""
         if driver == model.PLANE and self._executor() is None:
             await self._refuse_without_models(name, version)
         worker = await self._plane.worker()
@@ -203,7 +240,7 @@ class AsyncExecutions:
             name=name,
             inputs=inputs,
             key=key,
-            version=version,
+            version=_version(version),
             driver=driver,
             worker=worker,
             lease_seconds=self._plane.lease_seconds,
@@ -263,16 +300,50 @@ class AsyncExecutions:
         reach("execution.after_model")
         return await self._submit(execution, step, told, reservation)
 
+    async def _ask_beside(self, execution: model.Execution, owed: list[tuple[model.NextStep, model.Beside]]) -> None:
+        """Ask the models that are to be compared, once the execution needs nothing more: it is never theirs to fail."""
+        for step, beside in owed:
+            with suppress(Error):
+                await self._ask_one_beside(execution, step, beside)
+
+    async def _ask_one_beside(self, execution: model.Execution, step: model.NextStep, beside: model.Beside) -> None:
+        executor = self._executor()
+        if executor is None:
+            return
+        asked = beside.asked or step
+        asked = msgspec.structs.replace(
+            asked, model=beside.model, rung=None, max_output_tokens=beside.max_output_tokens, beside=[]
+        )
+        if beside.model == NO_MODEL:
+            told, reservation = agreed(asked), None
+        else:
+            tools = [await self._tool(name, asked) for name in asked.tools]
+            asking = executor.prepare(asked, tools)
+            request = _begin_request(execution.id, asked, asking, beside.role)
+            reservation = (await self._plane.call(request)).reservation
+            told = await self._asked(executor, asking, tools, asked.timeout_seconds)
+        checks = [] if told.outcome != "output" else await self._checked(execution, asked, told.output, by_tools=True)
+        await self._plane.call(
+            CompareStep(
+                execution=execution.id,
+                step=step.step,
+                role=beside.role,
+                result=told.output,
+                outcome=told.outcome,
+                reason=told.reason,
+                checks=checks,
+                served_model=told.served_model,
+                reservation=reservation,
+                billed=told.billed,
+                usage=usage_of(told),
+                provider_nanousd=told.provider_nanousd,
+                request_id=told.request_id,
+            )
+        )
+
     async def _begin(self, execution: model.Execution, step: model.NextStep, asking: Asking | None) -> str | None:
         """Commit that it is about to be done. Returns what was reserved for it."""
-        request = model.BeginStep(
-            execution=execution.id,
-            step=step.step,
-            attempt=step.attempt,
-            model=asking.called if asking else None,
-            input_tokens=asking.input_tokens if asking else 0,
-            max_output_tokens=asking.max_output_tokens if asking else 0,
-        )
+        request = _begin_request(execution.id, step, asking, None)
         begun: model.Begun = await self._under_claim(execution.id, request)
         return begun.reservation
 
@@ -300,13 +371,14 @@ class AsyncExecutions:
         return self._met(await self._under_claim(execution.id, request))
 
     async def _checked(
-        self, execution: model.Execution, step: model.NextStep, output: Any
+        self, execution: model.Execution, step: model.NextStep, output: Any, *, by_tools: bool = False
     ) -> list[model.ReportedCheck]:
+        """What the checks found that only this side can make; `by_tools` leaves out what other models think."""
         found = []
         for check in step.checks:
             if check["kind"] == "tool":
                 found.append(await self._checked_by_tool(step, check, output))
-            elif check["kind"] == "second_model" and (executor := self._executor()) is not None:
+            elif check["kind"] == "second_model" and not by_tools and (executor := self._executor()) is not None:
                 asking = executor.prepare_opinion(step, check, output)
                 found.append(opinion_of(check, await self._opinion(executor, asking, execution, step)))
         return found
@@ -416,15 +488,13 @@ class AsyncExecutions:
         self._let_go(handle)
 
     async def _under_claim(self, handle: str, request: Request) -> Any:
-        """An operation of whoever holds the execution; one that is not held here is claimed first."""
-        if handle not in self._epochs:
-            self._met(await self.resume(handle))
+        """An operation of this connection as the holder of an execution."""
         claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
         return await self._plane.call(request, claim=claim, as_worker=await self._plane.worker())
 
-    async def _refuse_without_models(self, name: str, version: str | None) -> None:
+    async def _refuse_without_models(self, name: str, version: str | int | None) -> None:
         """A workflow of tools alone needs no model. Raises Unavailable for any other."""
-        found = await self._plane.call(GetWorkflow(name=name, version=version))
+        found = await self._plane.call(GetWorkflow(name=name, version=_version(version)))
         if asks_models(msgspec.convert(found.document, WorkflowDocument)):
             raise no_models(name)
 
@@ -478,5 +548,27 @@ class AsyncExecutions:
             await self._plane.flow.run_function(source.close, (), {}, FIND_SECONDS)
 
 
+def _has_passed(step: model.NextStep, execution: model.Execution) -> bool:
+    """Whether what was handed in for a step was taken, and it is not the step's turn again."""
+    now = execution.next_step
+    return now is None or (now.step, now.attempt) != (step.step, step.attempt + 1)
+
+
+def _begin_request(execution: str, step: model.NextStep, asking: Asking | None, role: str | None) -> model.BeginStep:
+    return model.BeginStep(
+        execution=execution,
+        step=step.step,
+        attempt=step.attempt,
+        model=asking.called if asking else None,
+        input_tokens=asking.input_tokens if asking else 0,
+        max_output_tokens=asking.max_output_tokens if asking else 0,
+        role=role,
+    )
+
+
 def _handle(execution: str | model.Execution) -> str:
     return execution if isinstance(execution, str) else execution.id
+
+
+def _version(version: str | int | None) -> str | None:
+    return None if version is None else str(version)

@@ -1,0 +1,8 @@
+"""`agentmemo workflow`, with the commands of all that belongs to workflows."""
+
+from __future__ import annotations
+
+from agentmemo.cli import executions, workflows
+
+app = workflows.app
+executions.register(app)
