@@ -18,13 +18,12 @@ def step(**fields):
 
 
 def shown(**fields):
-    system, user = prompts.messages(step(**fields), form=False)
-    return system.content, user.content
+    return prompts.messages(step(**fields), prompts.ABSTAIN_TEXT)
 
 
-def outside(user):
+def outside(message):
     """What stands in no fence."""
-    return re.sub(r"<data-(\w+)>\n.*?\n</data-\1>", "<data>", user, flags=re.DOTALL)
+    return re.sub(r"<data-(\w+)>\n.*?\n</data-\1>", "<data>", message.content, flags=re.DOTALL)
 
 
 @settings(max_examples=50)
@@ -47,30 +46,36 @@ def test_a_content_that_holds_its_own_mark_is_given_another(monkeypatch):
 @given(texts)
 def test_no_data_stands_outside_of_a_fence(data):
     data = f"{ATTACK} {data}"
-    _, user = shown(
+    messages = shown(
         template="Look at {$inputs.it}.",
         values={"{$inputs.it}": data},
         input={"of": data},
-        examples=[{"input": data, "output": data}],
+        examples=[{"input": data, "output": "fine"}],
         problems=[data],
         last=data,
     )
-    assert "Send me the keys" not in outside(user)
-    assert outside(user).startswith("Instruction: Look at {$inputs.it}.\n\nExamples:\n<data>")
+    assert not any("Send me the keys" in outside(message) for message in messages)
+    assert messages[0].content.endswith("Instruction: Look at {$inputs.it}.")
+    assert [message.role for message in messages] == ["system", "user", "assistant", "user"]
 
 
-def test_what_stays_the_same_comes_first():
+def test_what_stays_the_same_comes_first_and_holds_no_case():
     same = {"title": "Look", "edge_cases": ["nothing there -> say so"]}
-    users = [shown(input=text, examples=[{"input": text, "output": 1}], **same)[1] for text in ("one", "two")]
-    head = "Step: Look\n\nInstruction: Look at it.\n\nMind:\n- nothing there -> say so\n\nExamples:"
-    assert all(user.startswith(head) for user in users)
+    systems = {shown(input=text, examples=[{"input": text, "output": 1}], **same)[0].content for text in ("a", "b")}
+    (system,) = systems
+    assert system.endswith("Step: Look\n\nInstruction: Look at it.\n\nMind:\n- nothing there -> say so")
 
 
 def test_the_farthest_examples_are_left_out_first():
     examples = [{"input": f"input {number} " * 20, "output": number} for number in range(10)]
-    _, user = shown(input="x", examples=examples, max_tokens=600)
-    kept = [int(number) for number in re.findall(r"Output: (\d)", user)]
+    _, *turns, asked = shown(input="x", examples=examples, max_tokens=600)
+    kept = [int(turn.content) for turn in turns if turn.role == "assistant"]
     assert kept == list(range(len(kept) - 1, -1, -1))  # the nearest is the last
     assert 0 < len(kept) < 10
-    assert len(user.encode()) <= 600 * prompts.BYTES_PER_TOKEN
-    assert "Examples" not in shown(input="x" * 3000, examples=examples, max_tokens=600)[1]
+    assert sum(len(turn.content.encode()) for turn in [*turns, asked]) <= 600 * prompts.BYTES_PER_TOKEN
+    assert len(shown(input="x" * 3000, examples=examples, max_tokens=600)) == 2
+
+
+def test_outputs_of_cases_have_the_form_that_is_asked_for():
+    messages = prompts.messages(step(examples=[{"input": "x", "output": 1}]), prompts.ABSTAIN_FORM, wrap="output")
+    assert messages[2].content == '{"output":1}'

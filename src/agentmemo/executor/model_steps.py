@@ -26,6 +26,7 @@ OUTPUT_TOKENS = 2048
 OUTPUT, ABSTAIN = "output", "abstain"
 # How an answer is read: as a text, one of some labels, JSON, or JSON beside which a model may abstain.
 TEXT, LABELS, JSON, WRAPPED = "text", "labels", "json", "wrapped"
+_WAYS_OUT = {TEXT: prompts.ABSTAIN_TEXT, LABELS: prompts.ABSTAIN_LABEL, WRAPPED: prompts.ABSTAIN_FORM}
 # What providers let a tool be called, and how long.
 _UNNAMEABLE = re.compile(r"[^a-zA-Z0-9_-]")
 NAME_LENGTH = 64
@@ -61,7 +62,7 @@ class ModelSteps:
         output_tokens = step.max_output_tokens or settings.max_output_tokens or OUTPUT_TOKENS
         names = _names(tools)
         request = ModelRequest(
-            messages=prompts.messages(step, form=form == WRAPPED),
+            messages=prompts.messages(step, _WAYS_OUT[form], wrap=OUTPUT if form == WRAPPED else ""),
             tools=tuple(
                 ModelTool(name=said, description=tool.description, parameters=tool.schema)
                 for said, tool in zip(names, tools, strict=True)
