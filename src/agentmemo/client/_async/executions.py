@@ -283,7 +283,10 @@ class AsyncExecutions:
         reach("execution.after_tool")
         return await self._submit(execution, step, Told(output=output), None)
 
-    async def _ask_model(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+    async def _ask_model(
+        self, execution: model.Execution, step: model.NextStep, *, parks: bool = True
+    ) -> model.Execution:
+        """Where a cap holds, a person is asked; without `parks` LimitExceeded is raised."""
         executor = self._executor()
         if executor is None or step.model is None:
             raise no_models(execution.workflow)
@@ -294,6 +297,8 @@ class AsyncExecutions:
         try:
             reservation = await self._begin(execution, step, asking)
         except LimitExceeded as error:
+            if not parks:
+                raise
             return await self._park(execution, step, "budget", f"{error.message} {error.next_call}")
         reach("execution.before_model")
         told = await self._asked(executor, asking, tools, step.timeout_seconds)
@@ -310,7 +315,7 @@ class AsyncExecutions:
         executor = self._executor()
         if executor is None:
             return
-        asked = beside.asked or step
+        asked = msgspec.convert(beside.asked, model.NextStep) if beside.asked else step
         asked = msgspec.structs.replace(
             asked, model=beside.model, rung=None, max_output_tokens=beside.max_output_tokens, beside=[]
         )
@@ -524,9 +529,9 @@ class AsyncExecutions:
             self._asks, self._load = self._load(), None
         return self._asks
 
-    async def _tool(self, name: str, step: model.NextStep) -> Tool:
+    async def _tool(self, name: str, step: model.NextStep | None = None) -> Tool:
         """A function from here, or a tool of a configured program; none at all for what no person has looked at."""
-        if step.untrusted:
+        if step is not None and step.untrusted:
             raise no_tools_for(step.step, name)
         if name in self._tools:
             return self._tools[name]

@@ -284,7 +284,8 @@ class Executions:
         reach("execution.after_tool")
         return self._submit(execution, step, Told(output=output), None)
 
-    def _ask_model(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+    def _ask_model(self, execution: model.Execution, step: model.NextStep, *, parks: bool = True) -> model.Execution:
+        """Where a cap holds, a person is asked; without `parks` LimitExceeded is raised."""
         executor = self._executor()
         if executor is None or step.model is None:
             raise no_models(execution.workflow)
@@ -295,6 +296,8 @@ class Executions:
         try:
             reservation = self._begin(execution, step, asking)
         except LimitExceeded as error:
+            if not parks:
+                raise
             return self._park(execution, step, "budget", f"{error.message} {error.next_call}")
         reach("execution.before_model")
         told = self._asked(executor, asking, tools, step.timeout_seconds)
@@ -311,7 +314,7 @@ class Executions:
         executor = self._executor()
         if executor is None:
             return
-        asked = beside.asked or step
+        asked = msgspec.convert(beside.asked, model.NextStep) if beside.asked else step
         asked = msgspec.structs.replace(
             asked, model=beside.model, rung=None, max_output_tokens=beside.max_output_tokens, beside=[]
         )
@@ -525,9 +528,9 @@ class Executions:
             self._asks, self._load = self._load(), None
         return self._asks
 
-    def _tool(self, name: str, step: model.NextStep) -> Tool:
+    def _tool(self, name: str, step: model.NextStep | None = None) -> Tool:
         """A function from here, or a tool of a configured program; none at all for what no person has looked at."""
-        if step.untrusted:
+        if step is not None and step.untrusted:
             raise no_tools_for(step.step, name)
         if name in self._tools:
             return self._tools[name]
