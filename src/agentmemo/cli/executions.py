@@ -52,7 +52,7 @@ def run(
     """
     with common.connect() as plane:
         for each in tool:
-            _register_tool(plane, each)
+            register_tool(plane, each)
         started = plane.workflows.open(name, _inputs(inputs), key=run_key, version=version)
         _say(common, plane.workflows.drive(started))
 
@@ -150,10 +150,12 @@ def attempts(execution: Handle, /, *, common: Common = EVERYWHERE) -> None:
     common.out.table(("step", "no", "verdict", "model", "problems…"), rows, empty="No attempts.")
 
 
-def _register_tool(plane: Connection, said: str) -> None:
+def register_tool(plane: Connection, said: str) -> str:
+    """A function named on the command line as a tool; returns its name."""
     place, _, effect = said.rpartition(":") if said.count(":") > 1 else (said, "", EFFECTS[0])
     function = load(place)
     plane.workflows.register(function, function.__name__, effect)
+    return str(function.__name__)
 
 
 def _inputs(given: str | None) -> dict[str, Any] | None:
