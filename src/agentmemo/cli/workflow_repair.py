@@ -34,9 +34,8 @@ Designer = Annotated[str | None, Parameter(help="The model that designs; the top
 
 
 def register(app: App) -> None:
-    for command in (
-        cases, add_cases, remove_case, keep_case, failures, trial, trials, show_trial, propose, regressions, repair, design,
-    ):  # fmt: skip
+    of_cases = (cases, add_cases, remove_case, keep_case, failures)
+    for command in (*of_cases, trial, trials, show_trial, propose, regressions, repair, design):
         app.command(command, name=command.__name__.replace("_", "-"))
 
 
@@ -228,9 +227,7 @@ def repair(
     *,
     designer: Designer = None,
     version: Version = None,
-    model: Annotated[
-        Sequence[str], flag("A model to replay with; may be repeated. Without, the top of the ladder.")
-    ] = (),
+    model: Annotated[Sequence[str], flag("A model to replay with; may be repeated. Without, all of the ladder.")] = (),
     limit: Annotated[int, Parameter(help="Show the designer so many clusters of failures.")] = 5,
     tool: Tools = (),
     common: Common = EVERYWHERE,
