@@ -23,7 +23,14 @@ CASES = {
 def test_a_small_model_chooses_labels_by_the_nearest_examples(local_model, tmp_path):
     place = tmp_path / "models.toml"
     place.write_text(
-        f'ladder = ["tiny"]\n[models.tiny]\nprovider = "openai"\nmodel = "{served.NAME}"\nbase_url = "{local_model}/v1"\nconstrain = "grammar"\n'
+        f"""
+ladder = ["tiny"]
+[models.tiny]
+provider = "openai"
+model = "{served.NAME}"
+base_url = "{local_model}/v1"
+constrain = "grammar"
+"""
     )
     plane = ManualPlane(tmp_path / "plane.db")
     agent = plane.connect("bot")
