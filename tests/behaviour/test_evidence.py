@@ -291,6 +291,7 @@ def test_a_version_is_promoted_by_what_its_executions_show(agent, surface):
     assert models.asked_of_last(agent, 100) == [CHEAP], "now the cheap one gets its chance"
 
 
+@promise("evidence.beside")
 @on_both_stores
 def test_a_candidate_version_is_tried_beside_the_active_one(agent, surface, active):
     models = active(canary_share=0.0)
