@@ -118,7 +118,8 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
         )
     progress = msgspec.json.encode(model.beginning(request.name, version.version)).decode()
     models = msgspec.json.encode(request.models).decode()
-    row = rows.ExecutionRow(0, handle, request.name, version.version, 0, request.driver, models, progress, 0)
+    driver = request.driver if request.trial is None else model.TRIAL
+    row = rows.ExecutionRow(0, handle, request.name, version.version, 0, driver, models, progress, 0)
     course = Course(tx, call, row, None, inputs)
     return _Found(request.name, course, None, course.advance())
 
@@ -153,7 +154,8 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
     _check_submission(course, found, request)
     before = msgspec.structs.replace(course.progress)
     tried = look(course, found, request.model)
-    asked = encode_sorted(course.scope.resolve(course.progress, [found.step.instruction, found.step.input]))
+    instruction = course.scope.resolve(course.progress, found.step.instruction)
+    asked = encode_sorted([instruction, course.scope.given(course.progress, found)])
     if request.outcome == "output":
         judgement = course.accept(found, request.result.original, request.checks)
         verdict = model.FAILED if judgement.problems else model.PASSED

@@ -39,11 +39,13 @@ WORKER_ATTEMPTS_MAX = 20
 
 def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.Execution:
     """Begin one, or go on with the one of this key. Idempotent by key."""
-    name, key = model.RUN_PREFIX + request.name, request.key or ids.mint("run", tx.now)
-    found = run_rows.find(tx, call.workspace, name, key) if request.key is not None else None
+    name, key = model.RUN_PREFIX + request.name, request.key
+    found = run_rows.find(tx, call.workspace, name, key) if key is not None else None
     if found is not None:
         runs.check_same_inputs(tx, call, found, request.inputs)
         return _go_on(tx, call, found, request)
+    if request.trial is not None:
+        held(tx, call, request.trial)
     decision: Decision | None = call.decisions.get(request.name)
     pinned = decision.progress.frames[0].document if decision else request.version
     version, document = find(tx, call, request.name, pinned)
@@ -71,7 +73,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
         workflow=request.name,
         version=version.version,
         unproven=int(version.state != ACTIVE),
-        driver=request.driver,
+        driver=request.driver if request.trial is None else model.TRIAL,
         models=msgspec.json.encode(request.models).decode(),
         progress=msgspec.json.encode(progress).decode(),
     )
@@ -82,7 +84,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     if decision.made or decision.ending:
         _write(tx, _under(call, run.id, row.epoch), row, decision)
     reach("execution.after_start")
-    return _view(tx, call, run.id, decision.next_step, request.lease_seconds)
+    return _view(tx, call, run.id, decision.next_step, _lease_seconds(call, request))
 
 
 def resume(tx: Transaction, call: Call, request: model.ResumeExecution) -> model.Execution:
@@ -134,8 +136,9 @@ def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Exec
     used = comparisons.settle(tx, call, request)
     row = rows.get(tx, call.workspace, request.execution)
     assert row is not None and decision.attempted is not None  # noqa: S101, PT018 - both were looked at before
-    _note_attempt(tx, call, row, request, decision.attempted)
-    attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
+    if row.driver != model.TRIAL:  # a trial says itself what it has shown
+        _note_attempt(tx, call, row, request, decision.attempted)
+        attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
     _write(tx, call, run, decision)
     if not decision.made:
         steps.fail(tx, call, _fail_step(request, decision.attempted))
@@ -190,7 +193,7 @@ def _go_on(
     worker = _worker(tx, call, request)
     if worker is None:
         return _view(tx, call, found.handle)
-    lease = request.lease_seconds or call.engine.settings.lease_seconds
+    lease = _lease_seconds(call, request)
     if found.state != run_model.RUNNING or not _is_held_by(found, call, worker):
         claimed = runs.reopen(tx, call, found, worker, lease)
         if claimed.outcome == "waiting":
@@ -238,6 +241,8 @@ def _note_course(tx: Transaction, call: Call, run: run_rows.RunRow, decision: De
         return
     row = rows.get(tx, call.workspace, run.handle)
     assert row is not None  # noqa: S101 - it was just written
+    if row.driver == model.TRIAL:
+        return
     for found, ladder in decision.supplied:
         attempt_evidence.note_supplied(tx, call, row, found, ladder)
     if decision.ending is not None and ended:
@@ -255,6 +260,12 @@ def _worker(tx: Transaction, call: Call, request: model.StartExecution | model.R
         row = rows.get(tx, call.workspace, request.execution)
         driver = row.driver if row else model.CALLER
     return liveness.unattended(tx, call, request.lease_seconds) if driver == model.CALLER else None
+
+
+def _lease_seconds(call: Call, request: model.StartExecution | model.ResumeExecution) -> float:
+    settings = call.engine.settings
+    usual = settings.lease_seconds if request.worker is not None else settings.unattended_lease_seconds
+    return request.lease_seconds or usual
 
 
 def _as_holder(tx: Transaction, call: Call, handle: str) -> Call:
@@ -300,7 +311,7 @@ def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Cour
             model=request.model or "",
             input_tokens=request.input_tokens,
             max_output_tokens=request.max_output_tokens,
-            role="escalate" if climbed else "execute",
+            role="verify" if course.row.driver == model.TRIAL else "escalate" if climbed else "execute",
             workflow=course.row.workflow,
             version=course.row.version,
             run=request.execution,
