@@ -6,12 +6,13 @@ It is compared with what was kept, counts as evidence, and never moves an execut
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from agentmemo import ids
 from agentmemo.engine import audit, escalations, evidence, ledger, next_steps
+from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import Asked, Candidate, Seen
 from agentmemo.engine.execution_scope import Standing, Unclear
@@ -29,9 +30,6 @@ from agentmemo.model.workflows import LLM, Rung, Step, step_hash, walk
 from agentmemo.store import evidence as rows
 from agentmemo.store import executions as execution_rows
 from agentmemo.store.database import Transaction
-
-if TYPE_CHECKING:
-    from agentmemo.engine.attempt_evidence import Attempted
 
 # Of what nothing but a person can compare, people are shown so much.
 PERSON_SHARE = 0.2
