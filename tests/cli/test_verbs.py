@@ -195,6 +195,7 @@ SAMPLES = {
     "guard reviews": [],
     "guard precedents": [],
     "guard promote": ["aaaaaaaaaaaaaaaa"],
+    "guard object": ["7"],
     "webhook create": ["https://agents.example.org/told"],
     "webhook list": [],
     "webhook delete": ["whk_aaaaaaaaaaaaaaaa"],

@@ -67,6 +67,7 @@ VERBS: dict[str, str] = {
     "guard.reviews": "guard reviews",
     "guard.precedents": "guard precedents",
     "guard.promote": "guard promote",
+    "guard.object": "guard object",
     "ledger.record": "ledger record",
     "ledger.list": "ledger list",
     "ledger.get": "ledger get",
