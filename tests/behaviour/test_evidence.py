@@ -60,9 +60,14 @@ class Sorters(ScriptedModels):
         return [model for model, _ in self.asked[before:]]
 
 
-def made(agent, steps=(SORT,), **quality):
+def made(agent, steps=(SORT,), budget=None, **quality):
     return agent.workflows.create(
-        name="sort", designed_by="opus", ladder=[CHEAP, SMART], steps=list(steps), quality=QUALITY | quality
+        name="sort",
+        designed_by="opus",
+        ladder=[CHEAP, SMART],
+        steps=list(steps),
+        budget=budget,
+        quality=QUALITY | quality,
     )
 
 
@@ -211,8 +216,8 @@ def test_a_share_of_the_executions_is_audited_for_ever(agent, surface, active):
 
 @promise("evidence.audit")
 @on_one_store
-def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active):
-    models = active(audit_share=1.0)
+def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active, monkeypatch):
+    models = active(audit_share=1.0, budget={"run_nanousd": 10_000_000})
     ask = models.ask
 
     def fails(asking, call_tool):
@@ -221,13 +226,16 @@ def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active
         return ask(asking, call_tool)
 
     models.ask = fails
-    with pytest.raises(RuntimeError):
-        agent.workflows.execute("sort", n=1)
+    assert agent.workflows.execute("sort", n=1).result == "odd"
     models.ask = ask
     models._scripts[SMART] = lambda _: Told(outcome="error", reason="down", billed=False)
     done = agent.workflows.execute("sort", n=2)
     assert (done.state, done.result) == ("completed", "even")
     assert [row.state for row in agent.ledger.list(run=done.id) if row.role == "audit"] == ["void"]
+    price = msgspec.structs.replace(PRICES[SMART].rates, output=10**12)
+    monkeypatch.setitem(PRICES, SMART, msgspec.structs.replace(PRICES[SMART], rates=price))
+    done = agent.workflows.execute("sort", n=3)
+    assert (done.state, [row.role for row in agent.ledger.list(run=done.id)]) == ("completed", ["execute"])
 
 
 @promise("evidence.claims")

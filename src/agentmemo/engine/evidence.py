@@ -367,7 +367,8 @@ def _tell(tx: Transaction, call: Call, row: EvidenceRow, reasons: Sequence[str])
         "The next model up the ladder does the step; to test it anew, reset it: "
         f"agentmemo workflow reset-model {row.workflow} {row.step} {row.model}."
         if row.model
-        else f"It stays where it is; a person may take it back: agentmemo workflow demote {row.workflow}."
+        else "It stays where it is; a person may take it back: "
+        f"agentmemo workflow demote {row.workflow} {row.subject[:12]}."
     )
     escalations.raise_for(
         tx,
