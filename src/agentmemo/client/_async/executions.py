@@ -296,7 +296,7 @@ class AsyncExecutions:
     async def _ask_beside(self, execution: model.Execution, owed: list[tuple[model.NextStep, model.Beside]]) -> None:
         """Ask the models that are to be compared, once the execution needs nothing more: it is never theirs to fail."""
         for step, beside in owed:
-            with suppress(Error):
+            with suppress(Exception):
                 await self._ask_one_beside(execution, step, beside)
 
     async def _ask_one_beside(self, execution: model.Execution, step: model.NextStep, beside: model.Beside) -> None:
