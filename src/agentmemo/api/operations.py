@@ -24,6 +24,7 @@ from agentmemo.model import (
     system,
     webhooks,
     workflow_diff,
+    workflow_reports,
     workflow_versions,
 )
 from agentmemo.model.pages import Page
@@ -140,6 +141,18 @@ _EXECUTIONS = (
     _read(
         "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
         items=executions.Execution, summary="Executions, newest first",
+    ),
+    _read(
+        "workflow.attempts", "/executions/{execution}/attempts", "workflows:read", workflow_reports.ListAttempts, Page,
+        items=workflow_reports.StepAttempt, summary="Every attempt at the steps of an execution",
+    ),
+    _read(
+        "workflow.counts", "/workflow-counts", "workflows:read", workflow_reports.CountExecutions,
+        workflow_reports.ExecutionCounts, summary="How many executions there were of each version, and how they ended",
+    ),
+    _read(
+        "workflow.rates", "/workflows/{name}/rates", "workflows:read", workflow_reports.GetRates,
+        workflow_reports.PassRates, summary="What passed at each step by each model, over time",
     ),
 )  # fmt: skip
 

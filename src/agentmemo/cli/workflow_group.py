@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agentmemo.cli import executions, workflows
+from agentmemo.cli import executions, workflow_reports, workflows
 
 app = workflows.app
 executions.register(app)
+workflow_reports.register(app)

@@ -37,6 +37,7 @@ from agentmemo.engine import (
     waits,
     webhooks,
     workers,
+    workflow_reports,
     workflows,
 )
 from agentmemo.model import escalations as escalation_model
@@ -91,6 +92,9 @@ HANDLERS: dict[str, Handler] = {
     "workflow.submit": executions.submit,
     "workflow.execution": executions.get,
     "workflow.executions": executions.list_,
+    "workflow.attempts": workflow_reports.attempts,
+    "workflow.counts": workflow_reports.counts,
+    "workflow.rates": workflow_reports.rates,
     "briefing.get": briefing.get,
     "handoff.create": handoff_create.create,
     "handoff.get": handoff_reads.get,
