@@ -72,6 +72,16 @@ STATES: dict[str, tuple[str, str, str]] = {
     "unresumed": ("failed", "high", "Not resumed"),
     "applied": ("completed", "completed", "Has the answer"),
     "gone": ("pending", "low", "Ended before"),
+    "draft": ("pending", "pending", "Draft"),
+    "shadow": ("waiting", "waiting", "Shadow"),
+    "canary": ("running", "running", "Canary"),
+    "active": ("completed", "completed", "Active"),
+    "retired": ("pending", "low", "Retired"),
+    "testing": ("pending", "pending", "Tested further"),
+    "insufficient": ("pending", "pending", "Too few inputs"),
+    "unproven": ("waiting", "doubt", "Not shown"),
+    "qualified": ("completed", "completed", "Good enough"),
+    "demoted": ("failed", "expired", "Taken off"),
 }
 SEVERITIES = {"critical": "Critical", "high": "High", "medium": "Medium", "low": "Low"}
 QUESTIONS = {
