@@ -219,6 +219,22 @@ PROMISES = {
     "ledger.otel": Promise("Usage is read from OpenTelemetry's GenAI attributes, and not counted twice.", LEDGER),
     "ledger.savings": Promise("No saving is claimed without its evidence and all of its overheads.", DESIGN_1),
     "ledger.list": Promise("Known, worst case and unpriced are never mixed in a sum.", LEDGER),
+    "execution.steps": Promise("The steps of a document are done in its order, with what each was given.", WORKFLOWS),
+    "execution.models": Promise("Without a model to ask, both ways out are named.", WORKFLOWS),
+    "execution.ladder": Promise(
+        "What fails is tried again, then done by the next rung, for this step only.", WORKFLOWS
+    ),
+    "execution.person": Promise("When nobody else is left, a person is asked; never a silent pass.", WORKFLOWS),
+    "execution.caller": Promise("An agent may do the steps itself; each output is checked and kept.", WORKFLOWS),
+    "execution.plane": Promise("What is left to the plane is done by any worker.", WORKFLOWS),
+    "execution.edge_cases": Promise("An edge case that applies stops, or asks.", WORKFLOWS),
+    "execution.resumed": Promise("A killed execution goes on; what was done is not done again.", WORKFLOWS),
+    "execution.effect": Promise("An effect that may have happened is never silently repeated.", WORKFLOWS),
+    "execution.ledger": Promise("Every call of a model is reserved before, and settled with the step.", WORKFLOWS),
+    "execution.data": Promise(
+        "Inputs, results and state are data: no instruction comes of them, and no step.", WORKFLOWS
+    ),
+    "execution.checks": Promise("Hard checks decide; another model's opinion is a hint.", WORKFLOWS),
     "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
     "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),
     "guard.refused": Promise("A refusal says how to ask a person.", GUARDS),

@@ -380,10 +380,9 @@ SCENARIOS = {
         of("system.backup", lambda w, _f: system.Backup(path=str(w.tmp_path / "copy.db"))),
         ["system.backup"],
     ),
-    **ledger_calls.scenarios(of),
-    **workflow_calls.scenarios(of),
-    **execution_calls.scenarios(of),
 }
+for calls in (ledger_calls, workflow_calls, execution_calls):
+    SCENARIOS |= calls.scenarios(of)
 # What changes leases only, and so leaves no event.
 LIVENESS = {
     "worker.heartbeat": lambda world: runs.Heartbeat(worker=world.worker),

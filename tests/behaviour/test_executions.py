@@ -54,6 +54,7 @@ def steps(agent, execution):
     return [(step.name, step.key, step.state) for step in agent.runs.steps(execution)]
 
 
+@promise("execution.steps")
 def test_a_workflow_is_executed_by_tools_and_models(agent):
     made(agent)
     models = with_models(
@@ -66,6 +67,8 @@ def test_a_workflow_is_executed_by_tools_and_models(agent):
 
     done = agent.workflows.execute("review", number=7)
     assert (done.state, done.result, done.unproven) == ("completed", {"risk": "high", "of": 7}, True)
+    (attempt,) = [each for each in agent.workflows.attempts(done.id) if each.step == "look"]
+    assert (attempt.verdict, attempt.model, attempt.served_model, attempt.problems) == ("passed", "large", "large", [])
     # Nothing has been shown of the small one, so a draft is done by the top of the ladder.
     assert models.asked == [("large", "look")]
     assert steps(agent, done.id) == [
@@ -75,6 +78,7 @@ def test_a_workflow_is_executed_by_tools_and_models(agent):
     ]
 
 
+@promise("execution.models")
 def test_without_a_model_both_ways_out_are_named(agent):
     made(agent, ONE, "one")
     with pytest.raises(Unavailable) as error:
@@ -83,6 +87,7 @@ def test_without_a_model_both_ways_out_are_named(agent):
     assert "workflows.start('one', inputs)" in error.value.next_call
 
 
+@promise("execution.models")
 def test_a_workflow_of_tools_alone_needs_no_model(agent):
     made(agent, {"steps": [{"id": "add", "kind": "tool", "tool": "add", "input": {"a": "$inputs.a", "b": 1}}]}, "sum")
 
@@ -93,6 +98,7 @@ def test_a_workflow_of_tools_alone_needs_no_model(agent):
     assert agent.workflows.execute("sum", a=2).result == 3
 
 
+@promise("execution.ladder")
 def test_a_check_that_fails_is_tried_again_with_the_failure_shown_and_then_by_the_next_rung(agent, monkeypatch):
     monkeypatch.setattr("agentmemo.engine.rungs.first", lambda *_: 0)
     made(agent)
@@ -116,6 +122,7 @@ def test_a_check_that_fails_is_tried_again_with_the_failure_shown_and_then_by_th
     ]
 
 
+@promise("execution.ladder")
 def test_a_model_that_abstains_is_not_asked_the_same_again(agent, monkeypatch):
     monkeypatch.setattr("agentmemo.engine.rungs.first", lambda *_: 0)
     made(agent, ONE, "one")
@@ -125,6 +132,7 @@ def test_a_model_that_abstains_is_not_asked_the_same_again(agent, monkeypatch):
     assert models.asked == [("small", "say"), ("large", "say")]
 
 
+@promise("execution.person")
 @pytest.mark.parametrize(
     ("choice", "values", "state", "result"),
     [("supply", {"output": "by hand"}, "completed", "by hand"), ("stop", None, "failed", None)],
@@ -144,6 +152,7 @@ def test_when_the_top_of_the_ladder_fails_a_person_is_asked(agent, plane, choice
     assert execution.state == state
 
 
+@promise("execution.person")
 def test_what_a_person_lets_be_tried_again_begins_at_the_first_rung(agent, plane):
     made(agent, ONE, "one")
     answers = iter(["", "", "fine"])
@@ -152,6 +161,7 @@ def test_what_a_person_lets_be_tried_again_begins_at_the_first_rung(agent, plane
     assert agent.workflows.execute("one", word="x").result == "fine"
 
 
+@promise("execution.person")
 def test_a_person_step_gives_the_answer_as_its_output(agent, plane):
     document = {
         "steps": [
@@ -173,6 +183,7 @@ def test_a_person_step_gives_the_answer_as_its_output(agent, plane):
     assert deployed == []
 
 
+@promise("execution.steps")
 def test_loops_and_workflows_inside_others(agent):
     inner = {
         "steps": [{"id": "double", "kind": "tool", "tool": "double", "input": {"number": "$inputs.number"}}],
@@ -210,6 +221,7 @@ def test_loops_and_workflows_inside_others(agent):
     assert done.result == {"each": [None, 104, 206], "none": []}
 
 
+@promise("execution.caller")
 def test_the_caller_can_execute_it_itself(agent):
     made(agent)
     now = agent.workflows.start("review", {"number": 7}, key="pr-7")
@@ -225,6 +237,7 @@ def test_the_caller_can_execute_it_itself(agent):
     assert (again.id, again.state, again.result) == (done.id, "completed", done.result)
 
 
+@promise("execution.caller")
 def test_another_step_than_the_current_one_is_refused(agent):
     made(agent)
     now = agent.workflows.start("review", {"number": 7})
@@ -233,6 +246,7 @@ def test_another_step_than_the_current_one_is_refused(agent):
     assert error.value.details == {"step": "look", "current": "fetch"}
 
 
+@promise("execution.steps")
 def test_inputs_are_checked_first(agent):
     made(agent, ONE | {"inputs": {"type": "object", "required": ["word"]}}, "one")
     with pytest.raises(InvalidInput, match="word"):
@@ -240,6 +254,7 @@ def test_inputs_are_checked_first(agent):
     assert not list(agent.workflows.executions("one"))
 
 
+@promise("execution.steps")
 def test_a_step_is_passed_over_where_its_condition_does_not_hold(agent):
     document = {
         "steps": [
@@ -254,6 +269,7 @@ def test_a_step_is_passed_over_where_its_condition_does_not_hold(agent):
     assert agent.workflows.execute("maybe", wanted=True).result == ["did"]
 
 
+@promise("execution.edge_cases")
 def test_an_edge_case_stops_an_execution_or_asks(agent, plane):
     edges = [
         {"id": "huge", "when": "huge", "then": "Split it.", "matches": "inputs.lines > 1000", "action": "stop"},
@@ -270,6 +286,7 @@ def test_an_edge_case_stops_an_execution_or_asks(agent, plane):
     assert len(ana.answered) == 1
 
 
+@promise("execution.plane")
 def test_an_execution_left_to_the_plane_is_done_by_a_worker(surface, agent):
     made(agent, ONE, "one")
     left = agent.workflows.start("one", {"word": "hi"}, driver="plane", key="k")
@@ -280,6 +297,7 @@ def test_an_execution_left_to_the_plane_is_done_by_a_worker(surface, agent):
     assert agent.workflows.execution(left.id).result == "Say hi."
 
 
+@promise("execution.resumed")
 def test_a_killed_execution_goes_on_where_it_was(surface, agent, plane):
     made(agent)
     fetched = []
@@ -294,6 +312,7 @@ def test_a_killed_execution_goes_on_where_it_was(surface, agent, plane):
     assert (done.result["risk"], fetched) == ("low", [7])
 
 
+@promise("execution.effect")
 def test_an_effect_that_may_have_happened_is_put_to_a_person(surface, agent, plane):
     document = {
         "steps": [{"id": "pay", "kind": "tool", "tool": "pay", "effect": "write"}],
@@ -312,6 +331,7 @@ def test_an_effect_that_may_have_happened_is_put_to_a_person(surface, agent, pla
     assert (done.result, paid) == ("paid", [f"{done.id}:pay"])
 
 
+@promise("execution.ledger")
 def test_what_models_cost_is_in_the_ledger(agent):
     made(agent)
     agent.workflows.register(a_diff, "fetch_diff", "read")
@@ -328,6 +348,7 @@ def test_what_models_cost_is_in_the_ledger(agent):
     assert row.nanousd is None  # nobody knows what a scripted model costs, and that is not zero
 
 
+@promise("execution.data")
 def test_what_is_in_inputs_never_becomes_an_instruction_or_a_step(agent):
     made(agent, ONE, "one")
     models = with_models(agent, {"large": lambda step: step.instruction})
@@ -337,6 +358,7 @@ def test_what_is_in_inputs_never_becomes_an_instruction_or_a_step(agent):
     assert models.asked == [("large", "say")]
 
 
+@promise("execution.checks")
 @pytest.mark.parametrize("kind", ["tool", "second_model"])
 def test_checks_by_tools_and_by_other_models(agent, kind):
     check = {"kind": kind, "id": "good", "tool": "is_good"} if kind == "tool" else {

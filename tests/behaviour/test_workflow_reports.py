@@ -1,4 +1,4 @@
-"""What became of executions: attempts, counts, and what passed over time."""
+"""What became of executions: counts, and what passed over time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentmemo.testing.models import ScriptedModels
 SAY = {"id": "say", "instruction": "Say it.", "ladder": ["small", "large"]}
 
 
-def test_attempts_counts_and_rates_tell_what_became_of_executions(agent, monkeypatch):
+def test_counts_and_rates_tell_what_became_of_executions(agent, monkeypatch):
     monkeypatch.setattr("agentmemo.engine.rungs.first", lambda *_: 0)
     agent.workflows.create(name="one", designed_by="opus-4", steps=[SAY])
     answers = iter(["", "", "fine"])
@@ -19,9 +19,8 @@ def test_attempts_counts_and_rates_tell_what_became_of_executions(agent, monkeyp
     agent.workflows.execute("one")
     agent.workflows.start("one", driver="plane")
 
-    page = agent.workflows.attempts(first.id, limit=2)
-    made = [*page.items, *agent.workflows.attempts(first.id, cursor=page.cursor).items]
-    assert [(each.step, each.attempt, each.model, each.rung, each.verdict) for each in made] == [
+    made = agent.workflows.attempts(first.id).items
+    assert [(each.step, each.number, each.model, each.rung, each.verdict) for each in made] == [
         ("say", 1, "small", 0, "failed"),
         ("say", 2, "small", 0, "failed"),
         ("say", 3, "large", 1, "passed"),
@@ -42,8 +41,6 @@ def test_attempts_counts_and_rates_tell_what_became_of_executions(agent, monkeyp
 
 
 def test_what_is_not_there_has_no_reports(agent):
-    with pytest.raises(NotFound):
-        agent.workflows.attempts("run_aaaaaaaaaaaaaaaa")
     with pytest.raises(NotFound):
         agent.workflows.rates("none")
     assert agent.workflows.counts("none").counts == []

@@ -186,6 +186,7 @@ def test_a_killed_agent_gets_its_answer_in_another_process(shell):
         ("state.py", "one commit: ['last_commit_hash', 'last_sync']"),
         ("run.py", "done: {'chapters': 5, 'last': 'what happens in chapter 5'}"),
         ("briefing.py", "steps done: 1"),
+        ("workflow_document.py", "code-review/SKILL.md brings number 1 back"),
         ("tasks.py", "scheduled: ['0 3 * * *']"),
         ("in_doubt.py", "payments in the bank's book: 1"),
         ("async_agent.py", "total: 24"),

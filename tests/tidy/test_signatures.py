@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 # `workflows.execute(name, /, **inputs)`: there the keywords are the workflow's own inputs.
-INPUTS_AS_KEYWORDS = {("workflows", "execute")}
+INPUTS_AS_KEYWORDS = {("executions", "execute")}
 
 # `transaction.one(name, **parameters)`: there they are what the named query binds.
 BOUND_BY_QUERY = "src/agentmemo/store/"

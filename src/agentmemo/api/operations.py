@@ -10,6 +10,7 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
+    evidence_calls,
     executions,
     guards,
     handoffs,
@@ -139,12 +140,12 @@ _EXECUTIONS = (
         executions.Execution, summary="An execution, with its next step",
     ),
     _read(
-        "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
-        items=executions.Execution, summary="Executions, newest first",
+        "workflow.attempts", "/executions/{execution}/attempts", "workflows:read", executions.ListAttempts, Page,
+        items=executions.StepAttempt, summary="What became of each attempt at the steps of an execution",
     ),
     _read(
-        "workflow.attempts", "/executions/{execution}/attempts", "workflows:read", workflow_reports.ListAttempts, Page,
-        items=workflow_reports.StepAttempt, summary="Every attempt at the steps of an execution",
+        "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
+        items=executions.Execution, summary="Executions, newest first",
     ),
     _read(
         "workflow.counts", "/workflow-counts", "workflows:read", workflow_reports.CountExecutions,
@@ -408,6 +409,19 @@ _WORKFLOWS = (
           workflow_diff.WorkflowDiff, summary="What is different, and which steps keep their evidence"),
     _change("workflow.move", "POST /workflows/{name}/moves", "workflows:move", workflow_versions.MoveWorkflow,
             workflow_versions.Workflow, summary="Move a version: to the right by evidence, to the left by a person"),
+    _read("workflow.evidence", "/workflows/{name}/evidence", "workflows:read", evidence_calls.GetEvidence,
+          evidence_calls.WorkflowEvidence, summary="What is known of each model at each step, and who does it"),
+    _read("workflow.explain", "/workflows/{name}/explanation", "workflows:read", evidence_calls.ExplainWorkflow,
+          evidence_calls.Explanation, summary="Which model does which step, why, and what would change it, in words"),
+    _change("workflow.demote_model", "POST /workflows/{name}/demotions", "workflows:move", evidence_calls.DemoteModel,
+            evidence_calls.WorkflowEvidence, summary="Take a model off a step; a person's call"),
+    _change("workflow.reset_model", "POST /workflows/{name}/resets", "workflows:move", evidence_calls.ResetModel,
+            evidence_calls.WorkflowEvidence, summary="Let a model be tested at a step anew; a person's call"),
+    _change("workflow.judge", "POST /executions/{execution}/verdicts", "workflows:move", evidence_calls.JudgeStep,
+            evidence_calls.Comparison, summary="Say whether what a step gave is right; a person's call"),
+    _change("workflow.compare", "POST /executions/{execution}/comparisons", "workflows:execute",
+            evidence_calls.CompareStep, evidence_calls.Comparison,
+            summary="Hand in what a model said that was asked beside a step"),
 )  # fmt: skip
 
 _REPORTS = (

@@ -30,7 +30,7 @@ Tools = Annotated[
 
 
 def register(app: App) -> None:
-    for command in (run, start, next_, submit, execution, executions):
+    for command in (run, start, next_, submit, execution, executions, attempts):
         app.command(command, name=command.__name__.rstrip("_"))
 
 
@@ -132,6 +132,20 @@ def executions(
     rows = [(each.id, each.workflow, each.state, str(each.steps), each.error or each.reason) for each in page.items]
     common.out.table(("execution", "workflow", "state", "steps", "reason…"), rows, empty="No executions.")
     common.out.more(page.cursor)
+
+
+def attempts(execution: Handle, /, *, common: Common = EVERYWHERE) -> None:
+    """List what became of each attempt at the steps of an execution."""
+    with common.connect() as plane:
+        page = plane.workflows.attempts(execution)
+    if common.json:
+        common.out.page(page.items, page.cursor)
+        return
+    rows = [
+        (each.step, str(each.number), each.verdict, each.served_model or each.model or "", "; ".join(each.problems))
+        for each in page.items
+    ]
+    common.out.table(("step", "no", "verdict", "model", "problems…"), rows, empty="No attempts.")
 
 
 def _inputs(given: str | None) -> dict[str, Any] | None:

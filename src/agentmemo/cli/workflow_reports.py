@@ -1,4 +1,4 @@
-"""`agentmemo workflow attempts|counts|rates`: what became of executions."""
+"""`agentmemo workflow counts|rates`: what became of executions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Limit
+from agentmemo.cli.options import EVERYWHERE, Common
 from agentmemo.cli.output import stamp
 from agentmemo.cli.values import read_time
 
@@ -14,30 +14,8 @@ Since = Annotated[str | None, Parameter(help="From this UTC time on; also 15m, 2
 
 
 def register(app: App) -> None:
-    for command in (attempts, counts, rates):
+    for command in (counts, rates):
         app.command(command)
-
-
-def attempts(
-    execution: Annotated[str, Parameter(name="EXECUTION", help="Its handle.")],
-    /,
-    *,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-    common: Common = EVERYWHERE,
-) -> None:
-    """List every attempt at the steps of an execution."""
-    with common.connect() as plane:
-        page = plane.workflows.attempts(execution, limit=limit, cursor=cursor)
-    if common.json:
-        common.out.page(page.items, page.cursor)
-        return
-    rows = [
-        (stamp(each.at), each.step, str(each.attempt), each.model or "", each.verdict, "; ".join(each.problems))
-        for each in page.items
-    ]
-    common.out.table(("at", "step", "attempt", "model", "verdict", "problems…"), rows, empty="No attempts.")
-    common.out.more(page.cursor)
 
 
 def counts(

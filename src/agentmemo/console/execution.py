@@ -8,13 +8,11 @@ from agentmemo.console.frame import Page, Visit
 from agentmemo.console.run import asks
 from agentmemo.console.words import count
 from agentmemo.console.workflow import cost_of, look, newest_revision
-from agentmemo.model.executions import PLANE, Execution
+from agentmemo.model.executions import PLANE, Execution, StepAttempt
 from agentmemo.model.ledger import LedgerRow
 from agentmemo.model.runs import FINISHED, Run
-from agentmemo.model.workflow_reports import StepAttempt
 from agentmemo.model.workflow_versions import Workflow
 
-ATTEMPTS = 200
 CALLS = 500
 VERDICTS = {
     "passed": ("completed", "completed", "Passed"),
@@ -28,7 +26,7 @@ VERDICTS = {
 async def execution(visit: Visit) -> Page:
     flows = visit.connection.workflows
     found = await flows.execution(visit.request.path_params["execution"])
-    attempts = await flows.attempts(found.id, cursor=visit.asked("attempts"), limit=ATTEMPTS)
+    attempts = await flows.attempts(found.id)
     version = await flows.get(found.workflow, version=found.version)
     run = await visit.connection.runs.get(found.id) if visit.may("runs:read") else None
     calls = await calls_of(visit, found.id)
@@ -40,7 +38,6 @@ async def execution(visit: Visit) -> Page:
         "why": why(found, run),
         "groups": groups(list(attempts.items), calls),
         "attempts": len(attempts.items),
-        "more_attempts": attempts.cursor,
         "next": found.next_step,
         "run": run,
         "asks": await asks(visit, run) if run else None,

@@ -12,7 +12,7 @@ from agentmemo.model import executions as model
 from agentmemo.model.values import decode
 from agentmemo.model.workflow_expressions import Scope as View
 from agentmemo.model.workflow_expressions import resolve
-from agentmemo.model.workflows import ITEMS_MAX, Rung
+from agentmemo.model.workflows import ITEMS_MAX, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import executions as rows
 from agentmemo.store.blobs import Packed
@@ -99,7 +99,7 @@ class Scope:
 
 
 class Standing(Protocol):
-    """What a course shows of itself to those who help it: where the execution stands, and what can be seen from there."""
+    """What a course shows of itself to those who help it: where it stands, and what can be seen from there."""
 
     tx: Transaction
     call: Call
@@ -107,6 +107,9 @@ class Standing(Protocol):
     run: RunRow | None
     progress: model.Progress
     scope: Scope
+    documents: dict[str, WorkflowDocument]
+
+    def document_of(self, workflow: str, version: str) -> WorkflowDocument: ...
 
     def ladder(self, found: model.Moment) -> list[Rung]: ...
 

@@ -10,11 +10,12 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, ledger, liveness, runs, steps
+from agentmemo.engine import attempt_evidence, audit, comparisons, ledger, liveness, runs, steps
+from agentmemo.engine.attempt_evidence import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
 from agentmemo.engine.execution_course import Course, Made, current
-from agentmemo.engine.execution_decisions import Attempted, Decision, course_of, other_attempt
+from agentmemo.engine.execution_decisions import Decision, course_of, other_attempt
 from agentmemo.engine.handoff_ends import end_run
 from agentmemo.engine.run_views import changed
 from agentmemo.engine.state import check_limit
@@ -43,8 +44,9 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     if found is not None:
         runs.check_same_inputs(tx, call, found, request.inputs)
         return _go_on(tx, call, found, request)
-    version, document = find(tx, call, request.name, request.version)
-    decision = call.decisions.get(request.name)
+    decision: Decision | None = call.decisions.get(request.name)
+    pinned = decision.progress.frames[0].document if decision else request.version
+    version, document = find(tx, call, request.name, pinned)
     worker = _worker(tx, call, request)
     waits = worker is None
     run = runs.create(
@@ -93,6 +95,8 @@ def resume(tx: Transaction, call: Call, request: model.ResumeExecution) -> model
 
 def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
     """Commit before acting: the most that it may cost, and that an effect is about to happen."""
+    if request.role is not None:
+        return _begun(request, comparisons.reserve(tx, call, request, course_of(tx, call, request.execution)))
     call = _as_holder(tx, call, request.execution)
     run = held(tx, call, request.execution)
     course = course_of(tx, call, request.execution)
@@ -106,6 +110,10 @@ def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
             steps.start(tx, call, _start_step(request, found))
     reserved = _reserve(tx, call, request, course) if request.model is not None else None
     reach("execution.after_begin")
+    return _begun(request, reserved)
+
+
+def _begun(request: model.BeginStep, reserved: ledger_model.LedgerRow | None) -> model.Begun:
     return model.Begun(
         execution=request.execution,
         step=request.step,
@@ -123,11 +131,11 @@ def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Exec
     run = held(tx, call, request.execution)
     if decision is None:  # it was submitted before
         return _view(tx, call, request.execution, course_of(tx, call, request.execution).advance())
-    if request.reservation is not None:
-        _settle(tx, call, request)
+    used = comparisons.settle(tx, call, request)
     row = rows.get(tx, call.workspace, request.execution)
     assert row is not None and decision.attempted is not None  # noqa: S101, PT018 - both were looked at before
     _note_attempt(tx, call, row, request, decision.attempted)
+    attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
     _write(tx, call, run, decision)
     if not decision.made:
         steps.fail(tx, call, _fail_step(request, decision.attempted))
@@ -142,6 +150,13 @@ def get(tx: Transaction, call: Call, request: model.GetExecution) -> model.Execu
     assert run is not None  # noqa: S101 - an execution is a run
     next_step = course.advance() if run.state in (run_model.RUNNING, run_model.PENDING) else None
     return _view(tx, call, request.execution, next_step)
+
+
+def attempts(tx: Transaction, call: Call, request: model.ListAttempts) -> Page:
+    row = rows.get(tx, call.workspace, request.execution)
+    if row is None:
+        raise not_found("execution", request.execution)
+    return Page(items=[_attempt(each) for each in rows.attempts(tx, row.run)])
 
 
 def list_(tx: Transaction, call: Call, request: model.ListExecutions) -> Page:
@@ -213,6 +228,21 @@ def _write(tx: Transaction, call: Call, run: run_rows.RunRow, decision: Decision
         run_rows.set_value(tx, run.id, "result", decision.result)
         contents: dict[str, audit.Content] | None = {"result": decision.result} if decision.result.source else None
         end_run(tx, call, row, state, error=decision.ending.error, percent=100.0, contents=contents)
+    _note_course(tx, call, run, decision)
+
+
+def _note_course(tx: Transaction, call: Call, run: run_rows.RunRow, decision: Decision) -> None:
+    """What was decided on the way is evidence too: that a person had to do a step, and how the whole came out."""
+    ended = decision.ending is not None and decision.ending.counts
+    if not decision.supplied and not ended:
+        return
+    row = rows.get(tx, call.workspace, run.handle)
+    assert row is not None  # noqa: S101 - it was just written
+    for found, ladder in decision.supplied:
+        attempt_evidence.note_supplied(tx, call, row, found, ladder)
+    if decision.ending is not None and ended:
+        failed = decision.ending.error is not None
+        attempt_evidence.note_run(tx, call, row, run, decision.progress, decision.quality, failed=failed)
 
 
 def _worker(tx: Transaction, call: Call, request: model.StartExecution | model.ResumeExecution) -> str | None:
@@ -284,24 +314,6 @@ def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Cour
     )
 
 
-def _settle(tx: Transaction, call: Call, request: model.SubmitStep) -> None:
-    assert request.reservation is not None  # noqa: S101 - asked before
-    if not request.billed:
-        ledger.void(tx, call, ledger_model.VoidUsage(id=request.reservation, reason=request.reason))
-        return
-    ledger.settle(
-        tx,
-        call,
-        ledger_model.SettleUsage(
-            id=request.reservation,
-            usage=request.usage,
-            model_served=request.served_model,
-            request_id=request.request_id,
-            provider_nanousd=request.provider_nanousd,
-        ),
-    )
-
-
 def _note_attempt(
     tx: Transaction, call: Call, row: rows.ExecutionRow, request: model.SubmitStep, attempted: Attempted
 ) -> None:
@@ -355,6 +367,22 @@ def _fail_step(request: model.SubmitStep, attempted: Attempted) -> run_model.Fai
         effect=attempted.step.effect,
         fingerprint=attempted.step_hash,
         attempt=attempted.number,
+    )
+
+
+def _attempt(row: rows.AttemptRow) -> model.StepAttempt:
+    return model.StepAttempt(
+        step=row.path,
+        number=row.number,
+        verdict=row.verdict,
+        at=row.at,
+        rung=row.rung,
+        model=row.model,
+        served_model=row.served_model,
+        problems=msgspec.json.decode(row.problems),
+        checks=msgspec.json.decode(row.checks),
+        reservation=row.reservation,
+        step_hash=row.step_hash,
     )
 
 

@@ -14,7 +14,7 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
 from agentmemo.model.executions import Moment
 from agentmemo.model.nearest import Nearest
-from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, WorkflowDocument
+from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
@@ -50,11 +50,9 @@ def shown(output: Any) -> str:
     return text_of(output)[: model.TEXT_SHOWN]
 
 
-def for_driver(course: Standing, found: Moment, resumed: bool) -> model.NextStep:  # noqa: FBT001
+def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: bool = False) -> model.NextStep:
     """A tool to be called or an instruction to be followed. Raises Unclear where an expression stands for nothing."""
     step, progress = found.step, course.progress
-    ladder = course.ladder(found)
-    rung = ladder[progress.rung] if progress.rung is not None and ladder else None
     given = course.scope.resolve(progress, step.input)
     instruction = course.scope.resolve(progress, step.instruction or "")
     announced = step.effect in run_model.ANNOUNCED_EFFECTS

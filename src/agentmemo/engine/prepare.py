@@ -17,7 +17,15 @@ from agentmemo.engine import acceptance, execution_decisions, guards, workflows
 from agentmemo.engine.handoff_moves import find, package_of
 from agentmemo.engine.packing import ALWAYS_STORED, pack, packed_content, stored
 from agentmemo.errors import InvalidInput, LimitExceeded
-from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system, workflow_versions
+from agentmemo.model import (
+    escalation_rules,
+    escalations,
+    handoffs,
+    runs,
+    state,
+    system,
+    workflow_versions,
+)
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode, encode_result, encode_sorted
 from agentmemo.model.wire import Request, as_request

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from agentmemo.engine.call import Call, not_found
-from agentmemo.engine.state import check_limit
+from agentmemo.engine.call import Call
 from agentmemo.engine.workflows import find
 from agentmemo.model import workflow_reports as model
 from agentmemo.model import workflows
-from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import CANCELLED, COMPLETED, FAILED, FINISHED
 from agentmemo.model.workflows import walk
-from agentmemo.store import executions as rows
 from agentmemo.store.database import Transaction
-
-
-def attempts(tx: Transaction, call: Call, request: model.ListAttempts) -> Page:
-    limit = check_limit(request.limit)
-    found = rows.get(tx, call.workspace, request.execution)
-    if found is None:
-        raise not_found("execution", request.execution)
-    after = read_cursor(request.cursor, "workflow.attempts", request.execution, 0)
-    made = [rows.AttemptRow(*row) for row in tx.all("attempt_page", run=found.run, after=after, limit=limit + 1)]
-    cursor = make_cursor("workflow.attempts", request.execution, made[limit - 1].id) if len(made) > limit else None
-    return Page(items=[_attempt(row) for row in made[:limit]], cursor=cursor)
 
 
 def counts(tx: Transaction, call: Call, request: model.CountExecutions) -> model.ExecutionCounts:
@@ -73,20 +57,3 @@ def _earliest(tx: Transaction, call: Call, hashes: list[str]) -> int:
     """When the first attempt at any of the steps was; now, where there was none."""
     firsts = [tx.one("attempt_first", workspace=call.workspace, step_hash=asked) for asked in hashes]
     return min((row[0] for row in firsts if row and row[0] is not None), default=tx.now)
-
-
-def _attempt(row: rows.AttemptRow) -> model.StepAttempt:
-    return model.StepAttempt(
-        step=row.path,
-        step_hash=row.step_hash,
-        attempt=row.number,
-        verdict=row.verdict,
-        at=row.at,
-        model=row.model,
-        served_model=row.served_model,
-        rung=row.rung,
-        first_rung=row.first_rung,
-        problems=msgspec.json.decode(row.problems),
-        checks=msgspec.json.decode(row.checks),
-        reservation=row.reservation,
-    )

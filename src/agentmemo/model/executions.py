@@ -46,7 +46,9 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where an execution stands: its frames from the outermost in, and what became of the current step so far.
 
     `attempt` counts the attempts at the current step, `tries` those on its current rung. `person` says why a person is
-    asked, once nobody else is left to do it; `allowed` that a person let the step go on.
+    asked, once nobody else is left to do it; `allowed` that a person let the step go on. `audit` is the model that does
+    the step too, `shadow` the version whose step is tried beside it. Of the whole execution: `told` is whether checks
+    say that what was made last is right, `helped` whether a person did what was not theirs to do.
     """
 
     frames: list[Frame]
@@ -58,6 +60,10 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     last: str = ""
     person: str = ""
     allowed: bool = False
+    audit: str = ""
+    shadow: str = ""
+    told: bool = False
+    helped: bool = False
 
 
 class Moment(NamedTuple):
@@ -111,6 +117,7 @@ def forget(progress: Progress) -> None:
     progress.attempt = progress.tries = 0
     progress.rung = progress.first_rung = None
     progress.problems, progress.last, progress.person, progress.allowed = [], "", "", False
+    progress.audit = progress.shadow = ""
 
 
 def enter_document(progress: Progress, found: Moment, version: str) -> None:
@@ -227,7 +234,8 @@ class NextStep(Response, kw_only=True):
     `step` is its path. For a tool: call `tool` with `input`, and where there is `idempotency_key`, hand it on. For a
     model: follow `instruction` with `input`, minding `edge_cases`, as in `examples`; `problems` say what was wrong with
     the `last` attempt. `checks` are what the output is held to. For a person: ask `question`, as the step (`step`,
-    `attempt`) of this run. With `in_doubt` an earlier attempt may have had its effect already.
+    `attempt`) of this run. With `in_doubt` an earlier attempt may have had its effect already. `beside` is what models
+    are asked too, once the step is handed in: to be compared, and of no effect on the execution.
     """
 
     step: str
@@ -255,6 +263,19 @@ class NextStep(Response, kw_only=True):
     timeout_seconds: float = 300.0
     question: dict[str, Any] | None = None
     next_call: str = ""
+    beside: list[Beside] = []
+
+
+class Beside(Response, kw_only=True):
+    """A model that is asked a step as well: the stronger one (role `audit`), or a candidate's (`shadow`).
+
+    `asked` is the candidate's step; without it, the step is the same.
+    """
+
+    role: str
+    model: str
+    max_output_tokens: int | None = None
+    asked: NextStep | None = None
 
 
 class Askable(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, forbid_unknown_fields=True):
@@ -303,8 +324,33 @@ class ListExecutions(Request, kw_only=True):
     limit: int = 100
 
 
+class ListAttempts(Request, kw_only=True):
+    """Every attempt at every step of an execution, in their order."""
+
+    execution: str
+
+
+class StepAttempt(Response, kw_only=True):
+    """What became of one attempt at a step. `checks` are [id, kind, severity, whether it held]."""
+
+    step: str
+    number: int
+    verdict: str
+    at: int
+    rung: int | None = None
+    model: str | None = None
+    served_model: str | None = None
+    problems: list[str] = []
+    checks: list[list[Any]] = []
+    reservation: str | None = None
+    step_hash: str = ""
+
+
 class BeginStep(Request, kw_only=True):
-    """Before acting: reserve what the attempt may cost at most, and announce an effect. Idempotent."""
+    """Before acting: reserve what the attempt may cost at most, and announce an effect. Idempotent.
+
+    With a `role` (audit, shadow) it is for what is asked beside the step; then nothing is announced.
+    """
 
     execution: str
     step: str
@@ -312,6 +358,7 @@ class BeginStep(Request, kw_only=True):
     model: str | None = None
     input_tokens: int = 0
     max_output_tokens: int = 0
+    role: str | None = None
 
 
 class Begun(Response, kw_only=True):

@@ -1,43 +1,14 @@
-"""What became of executions: the attempts of one, how many ended how, and what passed at each step over time."""
+"""What became of executions: how many ended how, and what passed at each step over time."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta
 
 from agentmemo.model.wire import Request, Response
 
 PARTS_MAX = 60
-
-
-class ListAttempts(Request, kw_only=True):
-    """The attempts at the steps of an execution, in their order."""
-
-    execution: str
-    cursor: str | None = None
-    limit: int = 100
-
-
-class StepAttempt(Response, kw_only=True):
-    """One attempt that was handed in. `reservation` is the handle of its model call in the ledger.
-
-    `step` is the path of the step. `verdict`: passed, failed (its checks), abstained, timeout, error. `rung` is where
-    on the ladder it was made, `first_rung` where the step began.
-    """
-
-    step: str
-    step_hash: str
-    attempt: int
-    verdict: str
-    at: int
-    model: str | None = None
-    served_model: str | None = None
-    rung: int | None = None
-    first_rung: int | None = None
-    problems: list[str] = []
-    checks: list[list[Any]] = []
-    reservation: str | None = None
 
 
 class CountExecutions(Request, kw_only=True):

@@ -41,7 +41,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 TAKES: dict[str, tuple[str, ...]] = {
     model.TOOL: (*_ASKED, "effect", "in_doubt", "attempts", "escalate", "timeout_seconds"),
-    model.LLM: (*_ASKED, "tools", "effect", "attempts", "escalate", "ladder", "context", "timeout_seconds"),
+    model.LLM: (*_ASKED, "tools", "effect", "attempts", "escalate", "ladder", "context", "timeout_seconds", "compare"),
     model.ASSERT: ("input",),
     model.BRANCH: (),
     model.FOREACH: ("output_schema", "checks"),

@@ -169,7 +169,8 @@ class Step(Document):
     tool: calls `tool` with `input`. llm: a model follows `instruction`; `tools` (of effect none or read) may be used on
     the way. assert: its checks must hold. branch: goes on at one of `cases`, else at the next step. foreach: `steps`
     for each of `items`, giving the list of the last one's outputs. workflow: another document, pinned to a version
-    when it is reached. human: a person is asked `instruction`.
+    when it is reached. human: a person is asked `instruction`. `compare` says (CEL) whether an `output` that is audited
+    is as good as `other`, the stronger model's.
     """
 
     id: StepId
@@ -191,6 +192,7 @@ class Step(Document):
     severity: Literal["critical", "high", "medium", "low"] = "medium"
     suggested_actions: list[Annotated[str, Meta(max_length=200)]] = []
     checks: list[Check] = []
+    compare: Annotated[str, Meta(max_length=1000)] | None = None
     attempts: Annotated[int, Meta(ge=1, le=10)] = 2
     escalate: Escalate = Escalate()
     ladder: list[Rung] = []

@@ -45,6 +45,10 @@ def get(tx: Transaction, workspace: int, handle: str) -> ExecutionRow | None:
     return ExecutionRow(*row) if row else None
 
 
+def attempts(tx: Transaction, run: int) -> list[AttemptRow]:
+    return [AttemptRow(*row) for row in tx.all("attempt_list", run=run)]
+
+
 def output(tx: Transaction, run: int, path: str) -> Packed | None:
     """What a step gave: its newest attempt that was kept."""
     row = tx.one("execution_output", run=run, name=path)

@@ -36,6 +36,7 @@ from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, Step
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
+from agentmemo.model.evidence_calls import CompareStep
 from agentmemo.model.ledger import ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.runs import (
     ANNOUNCED_EFFECTS,
@@ -52,9 +53,7 @@ from agentmemo.model.workflow_reports import (
     CountExecutions,
     ExecutionCounts,
     GetRates,
-    ListAttempts,
     PassRates,
-    StepAttempt,
 )
 from agentmemo.model.workflow_versions import GetWorkflow
 from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL, WorkflowDocument
@@ -182,11 +181,9 @@ class Executions:
             model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
         )
 
-    def attempts(
-        self, execution: str | model.Execution, *, cursor: str | None = None, limit: int = 100
-    ) -> Page[StepAttempt]:
-        """Every attempt at its steps, in their order: by which model, what its checks said, and its call's handle."""
-        return self._plane.page(ListAttempts(execution=_handle(execution), cursor=cursor, limit=limit))
+    def attempts(self, execution: str | model.Execution) -> Page[model.StepAttempt]:
+        """What became of each attempt at its steps, in their order."""
+        return self._plane.page(model.ListAttempts(execution=_handle(execution)))
 
     def counts(self, workflow: str | None = None, *, since: datetime.datetime | int | None = None) -> ExecutionCounts:
         """How many executions there were of each version, and how they ended."""
@@ -216,14 +213,21 @@ class Executions:
         Waits while a person is asked; without `wait` it returns then, holding nothing. Raises StepFailed where it
         failed, LeaseLost where somebody else goes on with it.
         """
+        owed: list[tuple[model.NextStep, model.Beside]] = []
         try:
             while execution.state not in FINISHED:
                 if execution.state == WAITING and not wait:
-                    return execution
+                    break
+                step = execution.next_step
                 execution = self._move(execution)
+                if step is not None and step.beside and _has_passed(step, execution):
+                    owed += [(step, each) for each in step.beside]
         except BaseException as error:
             self._give_back(execution.id, error)
             raise
+        self._ask_beside(execution, owed)
+        if execution.state not in FINISHED:
+            return execution
         if execution.state != COMPLETED:
             raise StepFailed(
                 f"Execution {execution.id} of {execution.workflow} is {execution.state}: "
@@ -309,16 +313,50 @@ class Executions:
         reach("execution.after_model")
         return self._submit(execution, step, told, reservation)
 
+    def _ask_beside(self, execution: model.Execution, owed: list[tuple[model.NextStep, model.Beside]]) -> None:
+        """Ask the models that are to be compared, once the execution needs nothing more: it is never theirs to fail."""
+        for step, beside in owed:
+            with suppress(Error):
+                self._ask_one_beside(execution, step, beside)
+
+    def _ask_one_beside(self, execution: model.Execution, step: model.NextStep, beside: model.Beside) -> None:
+        executor = self._executor()
+        if executor is None:
+            return
+        asked = beside.asked or step
+        asked = msgspec.structs.replace(
+            asked, model=beside.model, rung=None, max_output_tokens=beside.max_output_tokens, beside=[]
+        )
+        if beside.model == NO_MODEL:
+            told, reservation = agreed(asked), None
+        else:
+            tools = [self._tool(name) for name in asked.tools]
+            asking = executor.prepare(asked, tools)
+            request = _begin_request(execution.id, asked, asking, beside.role)
+            reservation = (self._plane.call(request)).reservation
+            told = self._asked(executor, asking, tools, asked.timeout_seconds)
+        checks = [] if told.outcome != "output" else self._checked(execution, asked, told.output, by_tools=True)
+        self._plane.call(
+            CompareStep(
+                execution=execution.id,
+                step=step.step,
+                role=beside.role,
+                result=told.output,
+                outcome=told.outcome,
+                reason=told.reason,
+                checks=checks,
+                served_model=told.served_model,
+                reservation=reservation,
+                billed=told.billed,
+                usage=usage_of(told),
+                provider_nanousd=told.provider_nanousd,
+                request_id=told.request_id,
+            )
+        )
+
     def _begin(self, execution: model.Execution, step: model.NextStep, asking: Asking | None) -> str | None:
         """Commit that it is about to be done. Returns what was reserved for it."""
-        request = model.BeginStep(
-            execution=execution.id,
-            step=step.step,
-            attempt=step.attempt,
-            model=asking.called if asking else None,
-            input_tokens=asking.input_tokens if asking else 0,
-            max_output_tokens=asking.max_output_tokens if asking else 0,
-        )
+        request = _begin_request(execution.id, step, asking, None)
         begun: model.Begun = self._under_claim(execution.id, request)
         return begun.reservation
 
@@ -345,12 +383,15 @@ class Executions:
         )
         return self._met(self._under_claim(execution.id, request))
 
-    def _checked(self, execution: model.Execution, step: model.NextStep, output: Any) -> list[model.ReportedCheck]:
+    def _checked(
+        self, execution: model.Execution, step: model.NextStep, output: Any, *, by_tools: bool = False
+    ) -> list[model.ReportedCheck]:
+        """What the checks found that only this side can make; `by_tools` leaves out what other models think."""
         found = []
         for check in step.checks:
             if check["kind"] == "tool":
                 found.append(self._checked_by_tool(step, check, output))
-            elif check["kind"] == "second_model" and (executor := self._executor()) is not None:
+            elif check["kind"] == "second_model" and not by_tools and (executor := self._executor()) is not None:
                 asking = executor.prepare_opinion(step, check, output)
                 found.append(opinion_of(check, self._opinion(executor, asking, execution, step)))
         return found
@@ -500,6 +541,24 @@ class Executions:
         if tool is None:
             raise unknown_tool(name, sorted(self._tools))
         return tool
+
+
+def _has_passed(step: model.NextStep, execution: model.Execution) -> bool:
+    """Whether what was handed in for a step was taken, and it is not the step's turn again."""
+    now = execution.next_step
+    return now is None or (now.step, now.attempt) != (step.step, step.attempt + 1)
+
+
+def _begin_request(execution: str, step: model.NextStep, asking: Asking | None, role: str | None) -> model.BeginStep:
+    return model.BeginStep(
+        execution=execution,
+        step=step.step,
+        attempt=step.attempt,
+        model=asking.called if asking else None,
+        input_tokens=asking.input_tokens if asking else 0,
+        max_output_tokens=asking.max_output_tokens if asking else 0,
+        role=role,
+    )
 
 
 def _handle(execution: str | model.Execution) -> str:

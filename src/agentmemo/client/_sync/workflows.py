@@ -13,6 +13,17 @@ from agentmemo.client import skill_folders
 from agentmemo.client._sync.executions import Executions
 from agentmemo.client._sync.pages import Page
 from agentmemo.errors import InvalidInput
+from agentmemo.model.evidence_calls import (
+    Comparison,
+    DemoteModel,
+    ExplainWorkflow,
+    Explanation,
+    GetEvidence,
+    JudgeStep,
+    ResetModel,
+    WorkflowEvidence,
+)
+from agentmemo.model.executions import Execution
 from agentmemo.model.workflow_diff import WorkflowDiff
 from agentmemo.model.workflow_versions import (
     Candidate,
@@ -119,6 +130,34 @@ class Workflows(Executions):
     def demote(self, name: str, version: Version, to: str = "retired", *, reason: str = "") -> Workflow:
         """Move a version back, or retire it; a person's call."""
         return self._plane.call(MoveWorkflow(name=name, version=str(version), to=to, reason=reason))
+
+    def evidence(self, name: str, *, version: Version | None = None) -> WorkflowEvidence:
+        """What is known of each model at each step and of the whole, and who does which step."""
+        return self._plane.call(GetEvidence(name=name, version=_version(version)))
+
+    def explain(self, name: str, *, version: Version | None = None) -> str:
+        """Which model does which step, why, on what evidence, and what would change it."""
+        found: Explanation = self._plane.call(ExplainWorkflow(name=name, version=_version(version)))
+        return found.text
+
+    def demote_model(
+        self, name: str, step: str, model: str, *, reason: str = "", version: Version | None = None
+    ) -> WorkflowEvidence:
+        """Take a model off a step until a person resets it; a person's call. Raises NotFound where it was not tried."""
+        wanted = DemoteModel(name=name, step=step, model=model, reason=reason, version=_version(version))
+        return self._plane.call(wanted)
+
+    def reset_model(
+        self, name: str, step: str, model: str, *, reason: str = "", version: Version | None = None
+    ) -> WorkflowEvidence:
+        """Let a model be tested at a step anew, from nothing; a person's call."""
+        wanted = ResetModel(name=name, step=step, model=model, reason=reason, version=_version(version))
+        return self._plane.call(wanted)
+
+    def judge(self, execution: str | Execution, step: str, *, right: bool, reason: str = "") -> Comparison:
+        """Say whether what a step of an execution gave is right; a person's call, and their first word counts."""
+        handle = execution if isinstance(execution, str) else execution.id
+        return self._plane.call(JudgeStep(execution=handle, step=step, right=right, reason=reason))
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of a document in its structured form."""

@@ -40,11 +40,6 @@ SELECT id, path, step, step_hash, number, rung, first_rung, model, served_model,
     checks, at
 FROM execution_attempt WHERE run = :run ORDER BY id;
 
--- name: attempt_page
-SELECT id, path, step, step_hash, number, rung, first_rung, model, served_model, verdict, problems, input_hash, reservation,
-    checks, at
-FROM execution_attempt WHERE run = :run AND id > :after ORDER BY id LIMIT :limit;
-
 -- name: execution_counts
 SELECT e.workflow, e.version, r.state, count(*), max(r.created_at)
 FROM execution e JOIN run r ON r.id = e.run
