@@ -1,9 +1,9 @@
 """Kill an agent three times in the middle of its work, and prove that it continued.
 
-    make demo                              or: python examples/demo.py [--seed N] [--keep]
+    make demo                              or: python examples/demo.py [REPOSITORY] [--seed N] [--keep]
 
-It runs `resumable_analysis.py` on this repository as a child process, kills it with SIGKILL at three random
-moments, lets a fresh process finish, and proves from a log beside the store that nothing finished ran again.
+It runs `resumable_analysis.py` on this repository, or on another, as a child process, kills it with SIGKILL at three
+random moments, lets a fresh process finish, and proves from a log beside the store that nothing finished ran again.
 """
 
 import argparse
@@ -31,7 +31,6 @@ import agentmemo
 HERE = Path(__file__).resolve().parent
 KILLS = 3
 PAUSE_SECONDS_MAX = 0.4
-PAUSES_SECONDS = 8.0  # what all pauses together may take
 PLANE_START_SECONDS = 5.0
 EVENTS_SHOWN = 8
 StepId = tuple[str, str]
@@ -232,7 +231,7 @@ def answers(process: subprocess.Popen[bytes], port: int) -> bool:
     return False
 
 
-def subject(folder: Path) -> tuple[str, str]:
+def this_repository(folder: Path) -> tuple[str, str]:
     """This repository at its HEAD; where it came without its history, a copy of it with one commit."""
     try:
         return analysis.locate(str(HERE))
@@ -251,12 +250,12 @@ def count_steps(repository: str, commit: str) -> int:
     return 3 + batches + -(-min(inventory.commits, COMMITS_MAX) // COMMITS_PER_STEP)
 
 
-def show(folder: Path, seed: int) -> bool:
+def show(folder: Path, subject: tuple[str, str], seed: int, pauses: float) -> bool:
     started = time.monotonic()
-    repository, commit = subject(folder)
+    repository, commit = subject
     demo = Demo(folder, repository, commit, random.Random(seed))
     steps = count_steps(repository, commit)
-    pause = min(PAUSE_SECONDS_MAX, PAUSES_SECONDS / steps)
+    pause = min(PAUSE_SECONDS_MAX, pauses / steps)
     say(f"Analysing {repository} at {commit[:12]} in {steps} steps; seed {seed}")
     with plane(demo.data, folder / "plane.log") as address:
         say(f"Watch it at {address}" if address else "No plane could be started; the run needs none.")
@@ -278,12 +277,16 @@ def say(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kill an agent in the middle of its work and watch it continue.")
+    parser.add_argument("repository", nargs="?", help="what is analysed; without it, the one of this file")
     parser.add_argument("--seed", type=int, default=None, help="repeat the random moments of an earlier demo")
+    parser.add_argument("--pauses", type=float, default=8.0, help="seconds that all pauses for watching take together")
     parser.add_argument("--keep", action="store_true", help="keep the data and the report, and say where they are")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="agentmemo-demo-"))
     try:
-        holds = show(folder, given.seed if given.seed is not None else random.randrange(10_000))
+        subject = analysis.locate(given.repository) if given.repository else this_repository(folder)
+        seed = given.seed if given.seed is not None else random.randrange(10_000)
+        holds = show(folder, subject, seed, given.pauses)
     finally:
         if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from agentmemo.store import sqlite
 from agentmemo.testing.postgres import PostgresServer
 
 # What the tests of several folders share.
@@ -25,9 +26,10 @@ ALLOWED_SKIPS: dict[str, str] = {
 settings.register_profile("agentmemo", deadline=None)
 settings.load_profile("agentmemo")
 
-# Tests need a quick server more than a safe one; what safety is worth is shown with durable ones.
+# Tests need a quick store more than one that outlives the machine; what safety is worth is shown with durable ones.
+QUICK_FILES, SAFE_FILES = "OFF", sqlite.SYNCHRONOUS
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Chosen once and inherited by every process of the run, so that one line of the report repeats it.
 SEED_VARIABLE = "AGENTMEMO_CRASH_SEED"
 SEED = os.environ.setdefault(SEED_VARIABLE, str(int.from_bytes(os.urandom(4), "big")))
@@ -42,6 +44,20 @@ def _own_data(tmp_path_factory):
             patch.delenv(name)
         patch.setenv("AGENTMEMO_DATA", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_files():
+    """Files that this process opens wait for no disk, but for `durable_files`. Those of processes it starts do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite, "SYNCHRONOUS", QUICK_FILES)
+        yield
+
+
+@pytest.fixture
+def durable_files(monkeypatch):
+    """Files are as safe as in production."""
+    monkeypatch.setattr(sqlite, "SYNCHRONOUS", SAFE_FILES)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +80,7 @@ def postgres_url(postgres, monkeypatch):
 def chromium():
     """The path of a Chromium for playwright's `executable_path`."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    return path or pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return path or pytest.skip("no Chromium on this machine: apt-get install chromium-headless-shell")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from typing import Any, TypedDict
 
 import harness
 from harness import QUICK, Row, Target
+from subjects import escalation_crowds
+from subjects.escalation_crowds import CLOSED
 
 import agentmemo
 
@@ -36,6 +38,9 @@ def run() -> list[Row]:
         ours = _answers(folder / "plane.db")
         peer = _peer(folder / "graph.db")
         waiting, pages = _waiting(folder / "crowd.db")
+        escalation_crowds.close_many(folder / "crowd.db")
+        with agentmemo.connect(folder / "crowd.db", person="ana") as ana:
+            old_pages = _pages(ana)
     rows = [
         Row(
             subject=f"answer committed -> the waiting code goes on, {name}",
@@ -49,16 +54,20 @@ def run() -> list[Row]:
         )
         for name, measure, bound in (("p50", statistics.median, 100), ("p99", _p99, 1000))
     ]
-    rows.append(
+    rows += [
         Row(
-            subject=f"first page of the inbox beside {OPEN:,} open questions, p95",
+            subject=f"first page of the inbox beside {beside}, p95",
             unit="ms",
-            ours=1e3 * sorted(pages)[int(len(pages) * 0.95)],
+            ours=1e3 * sorted(times)[int(len(times) * 0.95)],
             target=Target(100, at_most=True),
             settings="25 questions a page, embedded",
         )
-    )
-    return rows + [
+        for beside, times in (
+            (f"{OPEN:,} open questions", pages),
+            (f"{OPEN:,} open and {CLOSED:,} ended ones", old_pages),
+        )
+    ]
+    rows += [
         Row(
             subject=f"{what} for {OPEN:,} parked runs",
             unit=unit,
@@ -68,6 +77,7 @@ def run() -> list[Row]:
         )
         for what, (unit, number, bound) in waiting.items()
     ]
+    return rows + escalation_crowds.run()
 
 
 def _p99(times: list[float]) -> float:
@@ -157,12 +167,19 @@ def _waiting(store: Path) -> tuple[dict[str, tuple[str, float, float]], list[flo
             "more threads": ("", float(threading.active_count() - threads), 0.0),
             "more memory": ("MiB", _memory_mib() - memory, 25.0),
         }
-        pages = []
-        for _ in range(PAGES):
-            began = time.perf_counter()
-            ana.inbox.list(limit=25)
-            pages.append(time.perf_counter() - began)
+        pages = _pages(ana)
     return found, pages
+
+
+def _pages(ana: agentmemo.Connection) -> list[float]:
+    """Seconds for the first page of each of the lists that a person looks at."""
+    pages = []
+    for _ in range(PAGES):
+        for section in ("open", "mine", "undelivered", "done"):
+            began = time.perf_counter()
+            ana.inbox.list(section=section, limit=25)
+            pages.append(time.perf_counter() - began)
+    return pages
 
 
 def _memory_mib() -> float:

@@ -205,6 +205,9 @@ PROMISES = {
     "escalation.route": Promise("The next people are told until somebody takes it.", ESCALATIONS),
     "escalation.policy": Promise("People rule the timers; what is open keeps its own.", ESCALATIONS),
     "escalation.withdraw": Promise("A question can be taken back, and is when nobody waits for it.", ESCALATIONS),
+    "escalation.inhibition": Promise(
+        "Of what follows from another question people are told when that is over.", ESCALATIONS
+    ),
     "escalation.list": Promise("The inbox is sorted by urgency.", ESCALATIONS),
     "ledger.reserve": Promise("A reservation is the worst case; a settlement is exact, at the prices of then.", LEDGER),
     "ledger.once": Promise("What came of a call is written once, however often it is told.", LEDGER),

@@ -6,12 +6,13 @@ import pytest
 
 from agentmemo import InvalidInput
 from agentmemo.api.operations import BY_NAME
-from agentmemo.clock import SECOND
+from agentmemo.clock import SECOND, utc
 from agentmemo.model.access import AGENT_DEFAULT, Caller
 from agentmemo.model.escalation_rules import YEAR
 from agentmemo.model.escalations import CreateEscalation
 
 promise = pytest.mark.promise
+HOUR = 3600 * SECOND
 DELETE = {"tool": "delete_branch", "arguments": {"name": "old"}, "revision": "abc"}
 
 
@@ -216,3 +217,70 @@ def contact(person):
 
 def occasions(agent, asked, words):
     return [told.occasion for told in agent.escalations.get(asked.id).told if words in told.occasion]
+
+
+@promise("escalation.deadline")
+def test_what_is_medium_is_answered_in_working_hours_where_there_are_any(surface, plane, agent, ana):
+    contact(ana)
+    now = plane.clock.now_us()
+    to_friday = (4 - utc(now).weekday()) % 7 * 86_400 + (16.5 - utc(now).hour) * 3600 - utc(now).minute * 60
+    plane.advance((to_friday - utc(now).second) % (7 * 86_400))
+    plain = ask(agent, "Without hours?", severity="medium")
+    assert plain.deadline == plane.clock.now_us() + 24 * HOUR
+    hours = {"from": "09:00", "to": "17:00"}
+    ana.policies.set("schedule", "office", {"zone": "UTC", "working_hours": hours})
+    asked = ask(agent, severity="medium")
+    # Half an hour of Friday, Monday, Tuesday, and 7.5 hours of Wednesday.
+    assert utc(asked.deadline).strftime("%A %H:%M") == "Wednesday 16:30"
+    assert ask(agent, "High?", severity="high").deadline == plane.clock.now_us() + 4 * HOUR
+    plane.advance(60)
+    assert utc(agent.escalations.get(asked.id).next_told_at).strftime("%A %H:%M") == "Monday 09:31"
+    # Whose hours count is said by the route, and seconds that people rule are seconds.
+    ana.policies.set("schedule", "nights", {"zone": "UTC", "working_hours": {"from": "20:00", "to": "24:00"}})
+    ana.policies.set("route", "night", {"steps": [{"targets": ["schedule:nights"]}]})
+    assert utc(ask(agent, "By night?", severity="medium", route="night").deadline).hour in {23, 0}
+    ana.policies.set("severity", "medium", {"deadline_seconds": 3600})
+    assert ask(agent, "Ruled?", severity="medium").deadline == plane.clock.now_us() + HOUR
+
+
+@promise("escalation.withdraw")
+def test_whoever_waits_is_told_why_a_question_was_taken_back(surface, plane, agent, ana):
+    """Also a run that was awake when it came: it gets the reason from the same call as any answer."""
+    with agent.run("deploy", "1") as run:
+        asked = agent.escalate(severity="high", reason="Go?", key="go", wait=False)
+        ana.escalations.withdraw(asked.id, "the release was called off")
+        answer = agent.escalate(severity="high", reason="Go?", key="go")
+        assert (answer.decision, answer.comment) == ("abort", "the release was called off")
+        run.complete(None)
+    outside = ask(agent, "And now?")
+    agent.escalations.withdraw(outside.id, "solved itself")
+    assert agent.escalations.wait(outside.id).comment == "solved itself"
+    assert agent.escalations.get(outside.id).ended_reason == "solved itself"
+
+
+@promise("escalation.refused")
+@pytest.mark.parametrize("key", ["failure:8f3a", "run:run_1:budget"])
+def test_the_planes_own_keys_are_nobody_elses(agent, key):
+    with pytest.raises(InvalidInput, match="the plane's own"):
+        ask(agent, collapse_key=key)
+
+
+@promise("escalation.route")
+def test_the_severity_rises_once_also_where_it_lapsed(surface, plane, agent, ana):
+    contact(ana)
+    asked = ask(agent, severity="medium", default="pause")
+    for _ in range(60):
+        plane.advance(3600)
+    seen = agent.escalations.get(asked.id)
+    assert seen.lapsed_at is not None
+    assert seen.severity == "high"
+    assert [event.operation for event in agent.audit.events()].count("escalation.raise") == 1
+
+
+@promise("escalation.replay")
+@pytest.mark.parametrize("name", ["escalate", "stuck", "escalate:load/1"])
+def test_no_step_has_the_place_of_a_question(surface, agent, name):
+    with agent.run("deploy", "1") as run:
+        with pytest.raises(InvalidInput, match="name of questions"):
+            run.step(name, lambda: 1, key="go")
+        run.complete(None)

@@ -6,6 +6,7 @@ import shutil
 
 import apsw
 import execution_calls
+import guard_calls
 import ledger_calls
 import psycopg
 import pytest
@@ -20,11 +21,9 @@ from agentmemo.model import (
     access,
     audit,
     escalations,
-    guards,
     handoffs,
     observations,
     policies,
-    precedents,
     runs,
     state,
     system,
@@ -122,24 +121,6 @@ class World:
         self.call("run.release", runs.ReleaseRun(run=handle, error="broken"), claim)
         return asked
 
-    def precedent(self):
-        """Three equal answers of a person to calls that a guard asked about."""
-        safe = guards.Annotations(reversible=True)
-        for number in range(3):
-            decision = self.call("guard.check", guards.CheckGuard(tool="t", arguments={"n": number}, annotations=safe))
-            request = escalations.CreateEscalation(
-                severity="high",
-                reason="Go?",
-                kind="approval",
-                context="c",
-                key=str(number),
-                guard=decision.revision,
-                action=escalations.Action(tool="t", arguments={"n": number}, reversible=True),
-            )
-            handle = self.call("escalation.create", request).id
-            self.call("inbox.answer", escalations.AnswerEscalation(escalation=handle, decision="approve"))
-        return self.call("guard.precedents", precedents.ListPrecedents()).items[0].id
-
     def policy(self):
         self.call("policy.set", policies.SetPolicy(kind="severity", name="low", document={"fallback": "deny"}))
 
@@ -204,7 +185,7 @@ SCENARIOS = {
     "run.fork": (of("run.fork", lambda _w, f: runs.ForkRun(run=f), World.parked), ["run.fork"]),
     "run.resolve": (
         of("run.resolve", lambda _w, f: runs.ResolveRun(run=f, decision="retry"), World.asking),
-        ["run.resolve", "run.wake"],
+        ["run.resolve", "run.wake", "escalation.decide"],
     ),
     "handoff.create": (
         of("handoff.create", lambda _w, _f: handoffs.CreateHandoff(to_agent="dana", context=1)),
@@ -314,11 +295,6 @@ SCENARIOS = {
         of("policy.delete", lambda _w, _f: policies.DeletePolicy(kind="severity", name="low"), World.policy),
         ["policy.delete"],
     ),
-    "guard.check": (of("guard.check", lambda _w, _f: guards.CheckGuard(tool="t", arguments=1)), ["guard.check"]),
-    "guard.promote": (
-        of("guard.promote", lambda _w, f: precedents.PromotePrecedent(precedent=f), World.precedent),
-        ["policy.set"],
-    ),
     "webhook.create": (
         of("webhook.create", lambda _w, _f: webhooks.CreateWebhook(url="https://example.org/")),
         ["webhook.create"],
@@ -381,7 +357,7 @@ SCENARIOS = {
         ["system.backup"],
     ),
 }
-for calls in (ledger_calls, workflow_calls, execution_calls):
+for calls in (guard_calls, ledger_calls, workflow_calls, execution_calls):
     SCENARIOS |= calls.scenarios(of)
 # What changes leases only, and so leaves no event.
 LIVENESS = {

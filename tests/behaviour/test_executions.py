@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentmemo import InvalidInput, InvalidTransition, StepFailed, Unavailable
+from agentmemo import InvalidInput, InvalidTransition, RunHeld, StepFailed, Unavailable
 from agentmemo.client.driving import Told
 from agentmemo.testing import Crashed
 from agentmemo.testing.models import ScriptedModels
@@ -382,3 +382,41 @@ def test_checks_by_tools_and_by_other_models(agent, kind):
         assert done.result == "bad"
         assert ("small", "say") in models.asked
         assert {row.role for row in agent.ledger.list(run=done.id)} == {"execute", "verify"}
+
+
+@promise("execution.steps")
+def test_the_run_of_an_execution_is_opened_as_one_only(agent):
+    made(agent)
+    now = agent.workflows.start("review", {"number": 7}, key="k")
+    with (
+        pytest.raises(InvalidInput, match="belongs to the execution of a workflow"),
+        agent.run("workflow:review", key="k"),
+    ):
+        pass
+    with pytest.raises(InvalidInput, match="belongs to the execution"):
+        agent.start("workflow:review", {})
+    assert f"workflows.resume('{now.id}')" in agent.runs.explain(now.id).next_call or now.next_step is not None
+
+
+@promise("execution.caller")
+def test_an_agent_without_a_worker_holds_it_by_calling(surface, agent, plane):
+    made(agent)
+    now = agent.workflows.start("review", {"number": 7}, key="k", lease_seconds=600)
+    # Another process of the same agent knows nothing but the handle.
+    other = surface.connect()
+    now = other.workflows.submit(now.id, "fetch", "a line")
+    assert now.next_step.step == "look"
+    with pytest.raises(RunHeld):
+        surface.connect("somebody-else").workflows.submit(now.id, "look", {"risk": "low"})
+    plane.advance(601)
+    done = surface.connect("somebody-else").workflows.submit(now.id, "look", {"risk": "low"})
+    assert done.state == "completed"
+
+
+@promise("execution.steps")
+def test_what_is_retired_is_executed_only_by_name(agent, plane):
+    made(agent)
+    plane.connect(person="ana").workflows.demote("review", 1, reason="old")
+    with pytest.raises(InvalidTransition, match="retired"):
+        agent.workflows.start("review", {"number": 7})
+    assert agent.workflows.start("review", {"number": 7}, version=1).next_step.step == "fetch"

@@ -515,6 +515,29 @@ def test_one_in_twenty_of_its_uses_is_listed_for_people(agent, ana):
     assert all((each.arguments, each.agent) == ({"issue": 1}, "agent:agent") for each in listed)
 
 
+@promise("guard.precedents")
+def test_a_person_objects_to_what_a_rule_decided_and_it_rests(agent, ana):
+    for number in (1, 2, 3):
+        answered(agent, ana, "approve", arguments={"issue": number})
+    (found,) = ana.guards.precedents()
+    ana.guards.promote(found.id)
+    for _ in range(60):
+        agent.guards.check("label", {"issue": 1}, annotations=SAFE)
+    first, *_ = ana.guards.reviews()
+    with pytest.raises(PermissionDenied):
+        agent.guards.object(first.revision)
+    for _ in range(2):
+        seen = ana.guards.object(first.revision, comment="not this one")
+        assert (seen.objected_by, seen.rule) == ("person:ana", first.rule)
+    assert ana.guards.reviews().items[0].objected_by == "person:ana"
+    assert agent.guards.check("label", {"issue": 1}, annotations=SAFE).verdict == "ask"
+    made = [(event.operation, event.actor) for event in agent.audit.events(type="guard.*")]
+    assert made.count(("guard.object", "person:ana")) == 1
+    assert made.count(("guard.suspend", "service:agentmemo")) == 1
+    with pytest.raises(NotFound):
+        ana.guards.object(1)
+
+
 @promise("guard.recorded")
 def test_decisions_are_kept_as_long_as_finished_runs(plane, agent, ana):
     rule(ana, SMALL)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from agentmemo import PermissionDenied
+
 promise = pytest.mark.promise
 
 
@@ -62,13 +64,53 @@ def test_what_is_told_again_after_a_restart_is_no_repetition_and_asks_nobody_aga
 def test_the_steps_of_a_run_are_watched_where_it_says_so(plane, agent):
     ana = plane.person("ana").will_answer("choose", choice="way-1")
     with agent.run("agent", "1", watch_steps=True) as run:
-        for _ in range(5):
+        for _ in range(4):
             run.step("search", lambda: "nothing found")
+        with pytest.raises(PermissionDenied, match="blocked") as refused:
+            run.step("search", lambda: pytest.fail("it is blocked"))
+        assert "way-1" in refused.value.why
+        # A person has spoken: the streak is over.
+        assert run.step("search", lambda: "nothing found") == "nothing found"
     assert [asked.kind for asked in ana.answered] == ["stuck"]
     with agent.run("agent", "2") as run:
         for _ in range(9):
             run.step("search", lambda: "nothing found")
     assert len(ana.answered) == 1
+
+
+@promise("stuck.steps")
+def test_a_blocked_step_is_refused_to_the_successor_too_and_its_answer_is_not_asked_for_again(surface, plane, agent):
+    made = []
+
+    def search():
+        made.append(1)
+        return "nothing found"
+
+    def work(agent, dies):
+        with agent.run("agent", "1", watch_steps=True) as run:
+            for _ in range(4):
+                run.step("search", search)
+            if dies:
+                surface.kill(agent)
+                raise ConnectionError("the process dies")
+            with pytest.raises(PermissionDenied, match="blocked"):
+                run.step("search", search)
+            return run.step("other", lambda: "found")
+
+    plane.person("ana").will_answer("reject", comment="look elsewhere")
+    with pytest.raises(ConnectionError):
+        work(agent, dies=True)
+    successor = surface.connect()
+    assert work(successor, dies=False) == "found"
+    assert len(made) == 4
+    assert len(successor.escalations.list()) == 1
+
+
+@promise("stuck.steps")
+def test_a_person_may_say_that_a_blocked_step_goes_on(plane, agent):
+    plane.person("ana").will_answer("approve")
+    with agent.run("agent", "1", watch_steps=True) as run:
+        assert [run.step("search", lambda: "nothing found") for _ in range(5)][-1] == "nothing found"
 
 
 @promise("stuck.failures")

@@ -9,6 +9,8 @@ import agentmemo
 from agentmemo.errors import Conflict
 from agentmemo.store.sqlite_restore import restore
 
+# Other files the doctor calls unsafe.
+pytestmark = pytest.mark.usefixtures("durable_files")
 NOW = 1_750_000_000_000_000
 
 

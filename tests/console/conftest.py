@@ -17,6 +17,7 @@ from agentmemo.console.app import create_console
 from agentmemo.engine.upkeep import duties
 from agentmemo.model import runs as model
 from agentmemo.model.access import EVERYTHING, Caller, Claim
+from agentmemo.server.links import Links
 from agentmemo.settings import Settings
 
 START = 1_795_442_520_000_000  # Monday 23 November 2026, 14:02 UTC
@@ -34,9 +35,9 @@ ARGUMENTS = [
 class World:
     """One plane, its console, and an agent that works on it."""
 
-    def __init__(self, path, grants=None):
+    def __init__(self, path, grants=None, settings=None):
         self.clock = ManualClock(START)
-        self.plane = LocalPlane(str(path), self.clock, Settings(), upkeep=False)
+        self.plane = LocalPlane(str(path), self.clock, settings or Settings(), upkeep=False)
         self.plane.users, self.plane.kept = 1, True
         self.admin = connection_for(self.plane, Caller(kind="person", name="root", grants=(EVERYTHING,)))
         self._others = {}
@@ -44,7 +45,7 @@ class World:
         self.person_key = self.admin.keys.create("person", "ada", grants=grants)
         self.agent_key = self.admin.keys.create("agent", "code-review")
         self._raw = EmbeddedTransport(self.plane, Caller(kind="agent", name="code-review", grants=(EVERYTHING,)))
-        self.app = create_console(self.authenticate, clock=self.clock)
+        self.app = create_console(self.authenticate, clock=self.clock, door=Links(self.plane.engine))
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self.app, host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1

@@ -17,6 +17,7 @@ import agentmemo
 from agentmemo.testing.postgres import free_port
 
 SECONDS = 60.0
+LEASE_SECONDS = "2"
 AGENT = """
 import sys
 import agentmemo
@@ -69,6 +70,7 @@ def served(tmp_path, mailbox, monkeypatch):
     port = free_port()
     monkeypatch.setenv("AGENTMEMO_SMTP_URL", f"smtp+plain://127.0.0.1:{mailbox.controller.port}")
     monkeypatch.setenv("AGENTMEMO_SMTP_FROM", "plane@example.org")
+    monkeypatch.setenv("AGENTMEMO_LEASE_SECONDS", LEASE_SECONDS)
     monkeypatch.setenv("AGENTMEMO_PUBLIC_URL", f"http://127.0.0.1:{port}")
     command = [sys.executable, "-u", "-m", "agentmemo", "up", "--data", str(tmp_path / "plane.db"), "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

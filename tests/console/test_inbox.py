@@ -458,6 +458,51 @@ def test_the_list_takes_up_new_questions_and_keeps_the_row_in_hand(world, ada):
     expect(ada.page.locator(".q").first).to_have_text("Second live?")
 
 
+def test_equal_questions_are_answered_together_and_grave_ones_are_not(world, person):
+    sweeper, words = f"sweeper-{person.way}", f"Delete it, {person.way}?"
+    equal = [ask(world, words, severity="low", agent=sweeper, context={"branch": number}) for number in range(3)]
+    grave = ask(world, words, severity="high", agent=sweeper, context={"branch": 9})
+    final = {"tool": "rm", "arguments": {}, "reversible": False}
+    lasting = ask(world, words, severity="low", agent=sweeper, context=1, kind="approval", action=final)
+    person.go(f"/inbox?asker=agent:{sweeper}")
+    boxes = person.page.get_by_role("checkbox", name="Answer it together")
+    assert [boxes.nth(number).get_attribute("value") for number in range(boxes.count())] == equal
+    for number in (0, 1):
+        boxes.nth(number).check()
+    person.page.get_by_role("button", name="Answer the chosen ones together").click()
+    assert person.text("h1") == "One answer for two questions? " + words
+    assert '{"branch":1}' in person.text()
+    world.ben.inbox.answer(equal[0], "reject", comment="mine")
+    person.page.get_by_role("radio", name="Approve").check()
+    person.page.get_by_role("button", name="Answer two questions as ada").click()
+    assert person.text("h1") == "Two questions are answered. " + words
+    assert "Rejected by ben" in person.text()
+    assert [answer_of(world, each) and answer_of(world, each)[0] for each in equal] == ["reject", "approve", None]
+    for ids, why in (
+        ((equal[2], grave), "answered by itself"),
+        ((equal[2], lasting), "answered by itself"),
+        ((equal[2], ask(world, f"Rename it, {person.way}?", severity="low", agent=sweeper)), "not equal"),
+        ((), "No question was chosen"),
+    ):
+        assert person.go("/inbox/together?" + "&".join(f"id={each}" for each in ids)).status == 400
+        assert why in person.text()
+
+
+def test_the_countdown_is_spoken_at_half_and_at_80_percent(browser, make_tab, world):
+    asked = ask(world, "In time?", deadline=world.at(1000))
+    tab = make_tab(browser, world).sign_in()
+    tab.page.clock.install()
+    tab.go(f"/inbox/{asked}")
+    spoken = tab.page.locator("p.vh[role=status]")
+    heard = []
+    for _ in range(11):
+        tab.page.clock.run_for(100_000)
+        heard.append(spoken.inner_text())
+    words = [re.sub(r" \d+ s left", "", each) for each in dict.fromkeys(heard)]
+    assert words == ["", "Half of the time is over, 8 min.", "80 % of the time is over, 3 min.", "The time is over."]
+    tab.close()
+
+
 def test_rights(browser, make_tab, world):
     asked = ask(world, "May I?")
     reader = world.admin.keys.create(
@@ -489,7 +534,9 @@ def test_axe_finds_nothing(browser, make_tab, world, options):
     ended = ask(world, f"Ended {options}?", severity="low")
     world.ben.inbox.answer(ended, "reject", comment="no")
     tab = make_tab(browser, world, **options).sign_in()
-    for path in ("/inbox", "/inbox?kind=handoff", f"/inbox/{shown}", f"/inbox/{ended}", "/"):
+    equal = [ask(world, f"Equal {options}?", severity="low", context=number) for number in range(2)]
+    together = "/inbox/together?" + "&".join(f"id={each}" for each in equal)
+    for path in ("/inbox", "/inbox?kind=handoff", f"/inbox/{shown}", f"/inbox/{ended}", together, "/"):
         tab.go(path)
         for details in tab.page.locator("details").all():
             details.evaluate("each => { each.open = true; }")

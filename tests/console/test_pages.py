@@ -287,3 +287,32 @@ def test_a_person_with_few_rights_sees_what_these_allow(busy, open_tab):
     assert tab.go("/events").status == 403
     denials = busy.admin.audit.events(outcome="denied", actor="person:eve").items
     assert [event.operation for event in denials] == ["audit.events"]
+
+
+def test_one_click_suspends_a_rule_that_decided_wrongly(world, tab):
+    person, agent = world.admin, world.agent
+    with agent.run("triage", "1"):
+        pass
+    for number in (1, 2, 3):
+        decided = agent.guards.check("label", {"issue": number}, annotations={"reversible": True})
+        asked = agent.escalations.create(
+            severity="low",
+            reason="Label it?",
+            context="triage",
+            action={"tool": "label", "arguments": {"issue": number}},
+            guard=decided.revision,
+            wait=False,
+        )
+        person.inbox.answer(asked.id, "approve")
+    (found,) = person.guards.precedents()
+    person.guards.promote(found.id)
+    while not list(person.guards.reviews()):
+        agent.guards.check("label", {"issue": 1}, annotations={"reversible": True})
+    tab.go("/")
+    tab.page.get_by_role("link", name="One decision to look at").click()
+    tab.page.get_by_role("button", name="Object to label").click()
+    assert tab.page.url == f"{world.url}/reviews"
+    assert tab.page.get_by_role("button", name="Object").count() == 0
+    assert agent.guards.check("label", {"issue": 1}, annotations={"reversible": True}).verdict == "ask"
+    (review,) = person.guards.reviews()
+    assert review.objected_by == "person:ada"

@@ -101,8 +101,11 @@ def check_escalations(file: sqlite3.Connection, notes: list[dict], *, finished: 
             assert note["id"] in rows
         elif note["what"] in ("answered", "told"):
             assert rows[note["id"]] == ("decided", note["choice"]), note
-    asked = Counter(run for (run,) in file.execute("SELECT run FROM escalation WHERE run IS NOT NULL"))
+        elif note["what"] == "approved":
+            assert rows[note["id"]][0] == "decided", note
+    asked = Counter(file.execute("SELECT run, kind FROM escalation WHERE run IS NOT NULL"))
     assert set(asked.values()) <= {1}, "a run asked twice"
+    _check_approved(file, notes)
     early = file.execute("SELECT count(*) FROM escalation WHERE state = 'defaulted' AND ended_at < deadline")
     assert early.fetchall()[0][0] == 0
     ends = Counter(
@@ -115,6 +118,17 @@ def check_escalations(file: sqlite3.Connection, notes: list[dict], *, finished: 
     if finished:
         waiting = "SELECT count(*) FROM escalation_waiter WHERE run IS NOT NULL AND state <> 'applied'"
         assert file.execute(waiting).fetchall()[0][0] == 0
+
+
+def _check_approved(file: sqlite3.Connection, notes: list[dict]) -> None:
+    """What was approved is done once by whoever honours keys: begun under one, and only after the approval was used."""
+    keys: dict[str, set] = defaultdict(set)
+    for note in notes:
+        if note["what"] == "begin" and note["step"] == "transfer":
+            keys[note["run"]].add(note["key"])
+    used = dict(file.execute("SELECT run, redeemed IS NOT NULL AND uses = 0 FROM escalation WHERE kind = 'approval'"))
+    for run, several in keys.items():
+        assert (used[run], len(several)) == (1, 1), f"{run} acted under {several}, its approval used: {used[run]}"
 
 
 def check_file(file: sqlite3.Connection) -> None:

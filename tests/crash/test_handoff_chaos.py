@@ -23,7 +23,7 @@ from agentmemo.testing.postgres import PostgresServer
 PROGRAM = Path(__file__).with_name("handing.py")
 # Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.
 TORTURE_SECONDS = float(os.environ.get("AGENTMEMO_TORTURE_SECONDS") or 0)
-SECONDS = TORTURE_SECONDS or 6.0
+SECONDS = TORTURE_SECONDS or 3.0
 LEASE_SECONDS = 1.0
 END_SECONDS = 120.0
 LATENESS_SECONDS = 5.0

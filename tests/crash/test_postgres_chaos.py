@@ -12,12 +12,12 @@ from agentmemo.testing.postgres import PostgresServer
 
 TORTURE_VARIABLE = "AGENTMEMO_TORTURE_SECONDS"
 # Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.
-TORTURE_SECONDS = float(os.environ.get(TORTURE_VARIABLE) or 6.0)
+TORTURE_SECONDS = float(os.environ.get(TORTURE_VARIABLE) or 3.0)
 WORKERS = 16
 # Of the rate before the first fault, over measurements long enough that what else the machine does evens out. In the
 # short form the figure is printed and not judged: a neighbour's load would be told for ours.
 LEAST_RATE = 0.5 if TORTURE_SECONDS >= 60 else 0.0
-MEASURED_SECONDS = 2.0 if TORTURE_SECONDS < 60 else 20.0
+MEASURED_SECONDS = 1.0 if TORTURE_SECONDS < 60 else 20.0
 CALM_SECONDS = (0.2, 1.0) if TORTURE_SECONDS < 60 else (0.5, 4.0)
 
 

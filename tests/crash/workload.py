@@ -242,6 +242,9 @@ class Work:
         answer = self.agent.escalate(severity="high", reason=f"Which way, {key}?", suggested_actions=SIDES)
         self.side.note("told", run=run.id, id=answer.escalation, choice=answer.choice)
         self.step(run, "after", effect="none")
+        # Nobody ruled on it, so a person is asked; what does it honours the step's key.
+        assert self.agent.guard("transfer", {"to": key}, annotations={"reversible": False})
+        self.step(run, "transfer", effect="write")
         return answer.choice
 
     def leaf(self, run, key: str) -> dict:
@@ -253,7 +256,8 @@ class Work:
         def function() -> dict:
             here = current_step()
             token = os.urandom(8).hex()
-            self.side.note("begin", run=run.id, step=name, effect=effect, epoch=here.epoch, token=token)
+            key = here.idempotency_key
+            self.side.note("begin", run=run.id, step=name, effect=effect, epoch=here.epoch, token=token, key=key)
             here.state.set("steps", f"{run.id}/{name}", token)
             here.finding(f"{name} is done")
             if tell:
@@ -275,7 +279,10 @@ class Work:
             time.sleep(0.03)
             try:
                 for asked in self.person.inbox.list():
-                    if not asked.reason.startswith(UNANSWERED):
+                    if asked.action is not None:
+                        self.person.inbox.answer(asked.id, "approve", seen=asked.digest)
+                        self.side.note("approved", id=asked.id)
+                    elif not asked.reason.startswith(UNANSWERED):
                         choice = SIDES[sum(map(ord, asked.reason)) % 2]
                         decided = self.person.inbox.answer(asked.id, "choose", choice=choice)
                         self.side.note("answered", id=asked.id, choice=decided.answer.choice)

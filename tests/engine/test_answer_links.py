@@ -12,10 +12,12 @@ from agentmemo.engine.call import Call
 from agentmemo.model.access import Caller
 from agentmemo.model.notifications import MISSES_MAX
 from agentmemo.settings import Settings
+from agentmemo.store import secrets_file
 from agentmemo.store.queries import Query, load
 from agentmemo.testing import ManualPlane
 
 HOUR = 3600.0
+NEW = "ab" * 32
 HELD = "SELECT hash, code, misses, used_at FROM answer_link"
 
 
@@ -43,7 +45,7 @@ class Desk:
         )
 
     def look(self, token):
-        return self.engine.database.read(lambda tx: answer_links.look(tx, self.engine.pepper(), token))
+        return self.engine.database.read(lambda tx: answer_links.look(tx, self.engine.peppers(), token))
 
     def check(self, token, code="", *, guarded=True):
         return answer_links.check(self.engine, token, code, guarded=guarded)
@@ -201,3 +203,25 @@ def test_a_use_that_is_undone_leaves_the_link(desk):
         desk.write(answer_that_fails)
     assert desk.look(link.token).used_at is None
     desk.use(caller)
+
+
+def test_links_and_keys_outlive_a_new_secret(desk):
+    link = desk.link()
+    key = desk.plane.connect(person="ana").keys.create("person", "maria").secret
+    place = secrets_file.place(desk.engine.database.capabilities.beside)
+    place.write_text(f"{NEW}\n{place.read_text()}")
+    desk.plane.restart()
+    desk.engine = desk.plane.engine
+    desk.call = desk.engine.system_calls({1})[1]
+    assert desk.engine.pepper() == bytes.fromhex(NEW)
+    assert desk.engine.authenticate(key).name == "maria"
+    newer = desk.link()
+    assert desk.look(newer.token).secret != desk.look(link.token).secret
+    for each in (newer, link):
+        desk.use(desk.caller(each.token, each.code))
+    place.write_text(f"{NEW}\n")
+    if desk.engine.database.capabilities.name == "sqlite":
+        desk.plane.restart()
+        desk.engine = desk.plane.engine
+        assert desk.look(newer.token)
+        assert desk.look(link.token) is None

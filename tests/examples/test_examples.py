@@ -187,6 +187,7 @@ def test_a_killed_agent_gets_its_answer_in_another_process(shell):
         ("run.py", "done: {'chapters': 5, 'last': 'what happens in chapter 5'}"),
         ("briefing.py", "steps done: 1"),
         ("workflow_document.py", "code-review/SKILL.md brings number 1 back"),
+        ("workflow_execution.py", "the caller says {'risk': 'low'}"),
         ("tasks.py", "scheduled: ['0 3 * * *']"),
         ("in_doubt.py", "payments in the bank's book: 1"),
         ("async_agent.py", "total: 24"),
@@ -233,8 +234,11 @@ def test_a_folder_without_history_is_refused_in_words(shell):
     assert shell.run("resumable_analysis.py", str(shell.folder), code=2, refusal="is not a Git repository") == []
 
 
-def test_demo_proves_what_it_shows(shell):
-    told = shell.run("demo.py", "--seed", "7")
+def test_demo_proves_what_it_shows(shell, repository):
+    for number in range(150):
+        repository.write(f"module_{number}.py", f"def f():\n    return {number}\n")
+    repository.commit()
+    told = shell.run("demo.py", str(repository.path), "--seed", "7", "--pauses", "2")
     text = "\n".join(told)
     assert len(re.findall(r"^  \d\. killed process", text, re.MULTILINE)) == demo.KILLS
     proofs = [line for line in told if line.startswith(("  yes  ", "  NO   "))]
@@ -243,6 +247,11 @@ def test_demo_proves_what_it_shows(shell):
     assert "Watch it at http://127.0.0.1:" in text
     assert "Next: agent.run('analyse-repository'" in text
     assert float(told[-1].split(" s, ")[0]) > 0, "it tells how long it took"
+
+
+def test_demo_analyses_the_repository_it_is_in(tmp_path):
+    repository, commit = demo.this_repository(tmp_path)
+    assert demo.count_steps(repository, commit) > 10 * demo.KILLS
 
 
 def test_demo_notices_a_stored_step_that_began_again():

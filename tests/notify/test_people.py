@@ -145,6 +145,28 @@ def test_a_channel_that_says_when_is_not_asked_before(desk):
     assert desk.seen().state == "sent"
 
 
+def test_where_nobody_can_be_reached_the_next_are_told_at_once(desk):
+    ana = desk.plane.connect(person="ana")
+    for name in ("maria", "otto"):
+        channel = {"kind": "email", "address": f"{name}@example.org"}
+        ana.policies.set("contact", name, {"channels": [channel]})
+    steps = [{"targets": ["person:maria"]}, {"targets": ["person:otto"]}]
+    ana.policies.set("route", "default", {"steps": steps})
+    desk.question = desk.agent.escalate(severity="high", reason="Ship it?", wait=False)
+    desk.outbox.refusals = [NotSent("no such mailbox", final=True)]
+    desk.sender.send_due()
+    assert desk.seen("otto") is None
+    desk.plane.advance(0)
+    assert (desk.seen("maria").state, desk.seen("otto").occasion) == ("failed", "step 2")
+    desk.sender.send_due()
+    # What fails beside a step hastens nothing.
+    desk.outbox.refusals = [NotSent("no such mailbox", final=True)]
+    desk.tell(MARIA)
+    desk.sender.send_due()
+    desk.plane.advance(0)
+    assert desk.agent.escalations.get(desk.question.id).step_number == 2
+
+
 def test_two_servers_do_not_both_send(desk):
     desk.tell(MARIA)
     other = desk.new_sender()

@@ -103,6 +103,43 @@ def test_a_sender_is_told_of_ends_and_escalations(plane, receiver):
     assert send(plane) == 0
 
 
+def test_who_asked_is_called_once_when_its_question_ends(plane, receiver):
+    agent, ana, other = plane.connect("asker"), plane.connect(person="ana"), plane.connect("other")
+    hook = agent.webhooks.create(receiver.url)
+    other.webhooks.create(f"{receiver.base}/other")
+    asked = agent.escalate(severity="high", reason="Which?", suggested_actions=["One", "Two"], wait=False)
+    assert send(plane) == 0
+    receiver.answers = [503]
+    ana.inbox.answer(asked.id, "choose", choice="one", comment="a secret reason")
+    assert send(plane) == 1
+    plane.advance(10)
+    assert send(plane) == 1
+    (_, headers, body) = receiver.got[-1]
+    assert verified(hook.secret, headers, body)
+    assert b"a secret reason" not in body
+    message = json.loads(body)
+    assert message["type"] == "escalation.ended"
+    told = {name: message["data"][name] for name in ("escalation", "state", "decision", "choice", "defaulted")}
+    assert told == {
+        "escalation": asked.id, "state": "decided", "decision": "choose", "choice": "one", "defaulted": False,
+    }  # fmt: skip
+    (delivery,) = agent.webhooks.deliveries(subject=asked.id)
+    assert (delivery.state, delivery.attempts) == ("delivered", 2)
+    ana.inbox.comment(asked.id, "and again")
+    assert send(plane) == 0
+    # Whoever joined is told as well, of other ends too, and a new webhook of answers that have not arrived.
+    for connection in (agent, other):
+        connection.escalate(severity="high", reason="Same?", collapse_key="same", deadline=None, wait=False)
+    plane.advance(4 * 3600)
+    send(plane)
+    assert sorted(path for path, _, _ in receiver.got[2:]) == ["/hook?x=1", "/other"]
+    assert {body["data"]["state"] for body in receiver.bodies[2:]} == {"defaulted"}
+    taken = agent.escalate(severity="high", reason="Hm?", wait=False)
+    agent.escalations.withdraw(taken.id, "found it")
+    send(plane)
+    assert receiver.bodies[-1]["data"]["state"] == "withdrawn"
+
+
 def test_work_for_a_capability_is_told_to_whoever_announced_it_also_when_it_waited_before(plane, receiver):
     agent = plane.connect("receiver")
     agent.webhooks.create(receiver.url)

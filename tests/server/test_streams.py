@@ -130,6 +130,26 @@ def test_a_run_is_streamed_to_its_end(http, plane):
     http.runner.run(scenario())
 
 
+def test_a_question_is_streamed_to_its_end(http, plane):
+    async def scenario():
+        body = {"severity": "high", "reason": "Go?", "wait": False}
+        asked = (await http.send("POST", "/v1/escalations", body)).data
+        ana = await asyncio.to_thread(plane.connect, person="ana")
+        async with http.stream(f"/v1/escalations/{asked['id']}") as stream:
+            first = await stream.event()
+            assert (first["event"], first["data"]["state"]) == ("escalation", "open")
+            plane.clock.advance(1)
+            await asyncio.to_thread(ana.inbox.acknowledge, asked["id"])
+            assert (await stream.event())["data"]["holder"] == "person:ana"
+            plane.clock.advance(1)
+            await asyncio.to_thread(ana.inbox.answer, asked["id"], "answer", comment="go")
+            last = await stream.event()
+            assert last["data"]["answer"]["comment"] == "go"
+            assert await stream.event() is None
+
+    http.runner.run(scenario())
+
+
 def test_a_revoked_key_ends_its_stream(http, key, plane):
     async def scenario():
         other = key(actor="bob")

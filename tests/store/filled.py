@@ -187,7 +187,7 @@ def fill_policies(person):
     route = {"steps": [{"targets": ["person:ana"], "after_seconds": 5}]}
     person.policies.set("route", "default", route, comment=WORDS)
     person.policies.set("route", "default", route | {"repeats": 2})
-    person.policies.set("contact", "ana", {"channels": [{"kind": "slack", "address": WORDS}]})
+    person.policies.set("contact", "ana", {"channels": [{"kind": "apprise", "address": f"note://{WORDS}"}]})
     person.policies.set("rules", "old", {"rules": []})
     person.policies.delete("rules", "old")
 

@@ -1,4 +1,4 @@
-"""A report reads its window, never the whole history: each of its queries walks an index."""
+"""A report reads its window, never the whole history: each of its queries walks an index. So does what pages count."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def test_a_report_walks_an_index(file, name):
     assert [row for row in plan if row.startswith("SCAN") and row.split()[1] in TABLES] == []
     assert any(row.startswith("SEARCH") for row in plan)
     print("\n".join(plan))  # noqa: T201 - reported
+
+
+def test_what_is_open_is_counted_beside_any_number_that_ended(file):
+    """Every page of the console says how many there are."""
+    query = queries.load("sqlite")["escalation_count_open"].sql
+    plan = [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {query}", VALUES)]
+    assert plan == ["SEARCH escalation USING INDEX escalation_open (workspace=?)"]

@@ -32,6 +32,7 @@ def test_what_was_written_is_there_after_reopening(opened):
     assert (facts["journal_mode"], facts["quick_check"]) == ("wal", "ok")
 
 
+@pytest.mark.usefixtures("durable_files")
 def test_every_write_is_durable_by_setting(opened):
     database = opened()
     pragma = database._writer_connection.pragma

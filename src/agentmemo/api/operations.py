@@ -338,6 +338,8 @@ _GUARDS = (
             summary="May this call be made? Allow, deny, or ask a person first"),
     _read("guard.reviews", "/guard-reviews", "escalations:read", guards.ListReviews, Page, items=guards.GuardReview,
           summary="What rules made of precedents decided, a sample for people to look at"),
+    _change("guard.object", "POST /guard-objections", "policies:write", guards.ObjectToReview,
+            guards.GuardReview, summary="Object to what a rule decided; it rests from now on (a person's call)"),
     _read("guard.precedents", "/precedents", "escalations:read", precedents.ListPrecedents, Page,
           items=precedents.Precedent, summary="What people have answered alike, and never otherwise"),
     _change("guard.promote", "POST /precedents/{precedent}/rule", "policies:write", precedents.PromotePrecedent,

@@ -106,8 +106,35 @@ def reviews(*, limit: Limit = 100, cursor: Cursor = None, common: Common = EVERY
         common.out.page(page.items, page.cursor)
         return
     rows = [
-        (stamp(each.at), each.tool, each.verdict, each.rule, each.agent, msgspec.json.encode(each.arguments).decode())
+        (
+            str(each.revision),
+            stamp(each.at),
+            each.tool,
+            each.verdict,
+            each.rule,
+            each.agent,
+            each.objected_by or "",
+            msgspec.json.encode(each.arguments).decode(),
+        )
         for each in page.items
     ]
-    common.out.table(("at", "tool", "verdict", "rule", "agent", "arguments…"), rows, empty="Nothing to look at.")
+    columns = ("revision", "at", "tool", "verdict", "rule", "agent", "objected", "arguments…")
+    common.out.table(columns, rows, empty="Nothing to look at.")
     common.out.more(page.cursor)
+
+
+@app.command(name="object")
+def object_(
+    revision: Annotated[int, Parameter(help="The decision's, as `guard reviews` lists it.")],
+    /,
+    *,
+    comment: Annotated[str, flag("Why.")] = "",
+    common: Common = EVERYWHERE,
+) -> None:
+    """Object to what a rule decided: it is suspended, and such calls are asked again."""
+    with common.connect() as plane:
+        found = plane.guards.object(revision, comment=comment)
+    if common.json:
+        common.out.document(found)
+    else:
+        common.out.say(f"{found.rule} is suspended; {found.objected_by} objected.")

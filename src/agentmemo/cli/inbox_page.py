@@ -72,6 +72,8 @@ def _head(found: Escalation, now: int) -> tuple[str, list[str]]:
         lines.append(f"{found.holder} is on it until {stamp(found.hold_until)}")
     if found.assignee:
         lines.append(f"handed to {found.assignee}")
+    if found.inhibited_by:
+        lines.append(f"nobody is told while {found.inhibited_by} is open ({flat(found.inhibited_rule or '')})")
     if found.on_behalf_of:
         lines.append(f"on behalf of {', '.join(map(flat, found.on_behalf_of))}")
     if found.run:
@@ -91,6 +93,8 @@ def _end(found: Escalation) -> str:
     text = ENDS[found.state]
     if found.superseded_by:
         text += f" by {found.superseded_by}"
+    elif found.ended_reason:
+        text += f": {flat(found.ended_reason)}"
     if found.answer:
         what = found.answer.decision + (f" {flat(found.answer.choice)}" if found.answer.choice else "")
         text += f" by {found.answer.by}: {what}" if not found.answer.defaulted else f": {what}"

@@ -17,7 +17,7 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model.policies import Policy
 
 app = group_of_commands(
-    "policy", "What people rule beforehand: routes, schedules, contacts, silences, severities, rules."
+    "policy", "What people rule beforehand: routes, schedules, contacts, silences and inhibitions, severities, rules."
 )
 
 
@@ -25,7 +25,7 @@ def _file(help: str) -> Parameter:  # noqa: A002 - cyclopts' word
     return Parameter(name="FILE", allow_leading_hyphen=True, help=help)
 
 
-Kind = Annotated[str, Parameter(help="route, schedule, contact, silence, severity or rules.")]
+Kind = Annotated[str, Parameter(help="route, schedule, contact, silence, inhibition, severity or rules.")]
 Name = Annotated[str, Parameter(help="Its name: a contact's is the person's, a severity's is the severity's.")]
 IfVersion = Annotated[int | None, Parameter(help="Only over this version; 0: there is none.")]
 Comment = Annotated[str, flag("Why, for those who read the versions.")]

@@ -28,7 +28,7 @@ from agentmemo.model.access import Identity, allows
 
 Authenticate = Callable[[str], AsyncConnection]
 FORM_BYTES_MAX = 256 * 1024
-FORM_FIELDS_MAX = 50
+FORM_FIELDS_MAX = 100
 LIVE_HEADER = "agentmemo-live"
 HTTP_OF: dict[type[Error], int] = {
     InvalidInput: 400,

@@ -8,7 +8,7 @@ from agentmemo.console.events import names_of, names_of_work
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, handoff_look, handoff_title, is_escalation, is_told, sentence, then
 from agentmemo.model.audit import Event
-from agentmemo.model.escalations import Escalation
+from agentmemo.model.escalations import Escalation, is_of_run
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import RUNNING, Run
 from agentmemo.model.workflows import ACTIVE
@@ -17,6 +17,7 @@ LOOKED_AT = 500
 LATEST = 8
 QUESTIONS_SHOWN = 20
 TOLD_SHOWN = 20
+REVIEWS_SHOWN = 50
 
 
 async def home(visit: Visit) -> Page:
@@ -50,10 +51,19 @@ async def home(visit: Visit) -> Page:
         "ever": ever,
         "totals": totals,
         "latest": latest,
+        "reviews": await unobjected(visit),
         "names": await names_of(visit, latest or []),
         "work": await names_of_work(visit, [*asking, *working, *overdue]),
     }
     return Page(template="home.html", title="Home", section="Home", data=data)
+
+
+async def unobjected(visit: Visit) -> int:
+    """How many of the newest decisions of rules nobody has objected to."""
+    if not visit.may("escalations:read"):
+        return 0
+    found = await visit.connection.guards.reviews(limit=REVIEWS_SHOWN)
+    return sum(each.objected_at is None for each in found.items)
 
 
 def is_overdue(run: Run, now: int) -> bool:
@@ -71,7 +81,9 @@ async def open_questions(visit: Visit) -> tuple[list[Escalation], bool]:
     if not visit.may("escalations:read"):
         return [], False
     page = await visit.connection.inbox.list(limit=QUESTIONS_SHOWN)
-    return [found for found in page.items if not found.snoozed], page.cursor is not None
+    # What a run asks about itself stands here with the run.
+    shown = [found for found in page.items if not found.snoozed and not is_of_run(found.collapse_key)]
+    return shown, page.cursor is not None
 
 
 def question_row(found: Escalation) -> dict[str, object]:

@@ -9,11 +9,13 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.console.frame import Page, Visit
+from agentmemo.console.together import with_equals
 from agentmemo.console.words import between, count, duration, escalation_look, said, sentence, then
 from agentmemo.model.escalations import DECIDED, FAILED, KINDS, NEGATIVE, SEVERITIES, Escalation
 from agentmemo.model.runs import check_choice
 
 # section -> how many of it the overview shows
+OPEN = ("mine", "open")
 SECTIONS = {"mine": 50, "open": 50, "undelivered": 20, "snoozed": 50, "done": 10}
 PAGE = 50
 LOOKED_AT = 50
@@ -63,6 +65,7 @@ async def inbox(visit: Visit) -> Page:
         "context": context(parts, last, visit.now, filtered=filtered or section is not None),
         "counters": counters(decided) | {"open": await open_counts(visit)},
         "sections": {name: [await row(visit, each, name) for each in part.items] for name, part in parts.items()},
+        "equals": sorted(with_equals(each for name in OPEN if name in parts for each in parts[name].items)),
         "goes_on": [name for name, part in parts.items() if part.cursor],
         "only": section,
         "filter": msgspec.structs.asdict(chosen),

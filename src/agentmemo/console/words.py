@@ -72,6 +72,8 @@ STATES: dict[str, tuple[str, str, str]] = {
     "unresumed": ("failed", "high", "Not resumed"),
     "applied": ("completed", "completed", "Has the answer"),
     "gone": ("pending", "low", "Ended before"),
+    "met": ("completed", "completed", "Met"),
+    "unmet": ("waiting", "high", "Not met"),
     "draft": ("pending", "pending", "Draft"),
     "shadow": ("waiting", "waiting", "Shadow"),
     "canary": ("running", "running", "Canary"),
@@ -82,6 +84,7 @@ STATES: dict[str, tuple[str, str, str]] = {
     "unproven": ("waiting", "doubt", "Not shown"),
     "qualified": ("completed", "completed", "Good enough"),
     "demoted": ("failed", "expired", "Taken off"),
+    "used": ("completed", "completed", "In use"),
 }
 SEVERITIES = {"critical": "Critical", "high": "High", "medium": "Medium", "low": "Low"}
 QUESTIONS = {

@@ -23,13 +23,14 @@ USED_EVERY = 60 * SECOND
 NOBODYS_NAMESPACE = -1
 
 
-def authenticate(engine: EngineContext, text: str, pepper: bytes) -> model.Caller:
+def authenticate(engine: EngineContext, text: str, peppers: list[bytes]) -> model.Caller:
     """The caller a key stands for. Raises NotAuthenticated; the checksum is tested before the store is asked."""
     kind, public_id = model.parse_key(text)
     credential = engine.database.read(lambda tx: rows.find_credential(tx, public_id), snapshot=False)
-    digest = ids.keyed_hash(pepper, text.encode())
     now = engine.clock.now_us()
-    if credential is None or not ids.same_bytes(credential.hash, digest) or credential.kind != kind:
+    digests = [ids.keyed_hash(pepper, text.encode()) for pepper in peppers]
+    proven = credential is not None and any(ids.same_bytes(credential.hash, digest) for digest in digests)
+    if credential is None or not proven or credential.kind != kind:
         raise NotAuthenticated(
             "The key is not known here.",
             why="It was never made on this plane, or its secret is wrong.",

@@ -42,6 +42,7 @@ class LinkRow(NamedTuple):
     misses: int
     expires_at: int
     used_at: int | None
+    secret: str
 
 
 def make_link(
@@ -61,17 +62,18 @@ def make_link(
         notification=notification,
         person=actor,
         code=_code_hash(pepper, token, code),
+        secret=_secret_id(pepper),
         expires_at=min(latest, deadline) if deadline is not None and deadline > tx.now else latest,
     )
     return Link(token, code)
 
 
-def look(tx: Transaction, pepper: bytes, token: str) -> LinkRow | None:
+def look(tx: Transaction, peppers: list[bytes], token: str) -> LinkRow | None:
     """What a token stands for, also once it was used or has expired; it changes nothing."""
     if len(token) != TOKEN_CHARACTERS:
         return None
-    row = tx.one("answer_link_get", hash=_hash(pepper, token))
-    return LinkRow(*row) if row else None
+    rows = (tx.one("answer_link_get", hash=_hash(pepper, token)) for pepper in peppers)
+    return next((LinkRow(*row) for row in rows if row), None)
 
 
 def check(engine: EngineContext, token: str, code: str, *, guarded: bool) -> tuple[LinkRow, LinkUse]:
@@ -79,21 +81,21 @@ def check(engine: EngineContext, token: str, code: str, *, guarded: bool) -> tup
 
     Raises NotFound for what is no link, and PermissionDenied for one that must not be used.
     """
-    pepper = engine.pepper()
-    found = engine.database.read(lambda tx: look(tx, pepper, token), snapshot=False)
+    peppers = engine.peppers()
+    found = engine.database.read(lambda tx: look(tx, peppers, token), snapshot=False)
     if found is None:
         raise no_link()
     check_alive(found, engine.clock.now_us())
     if code:
         # Compared and counted one by one: many guesses at once are as many guesses.
-        found, fits = engine.database.write(lambda tx: _try(tx, pepper, token, code), lane=found.workspace)
+        found, fits = engine.database.write(lambda tx: _try(tx, peppers, token, code), lane=found.workspace)
         if not fits:
             raise _wrong_code(found.misses)
         check_alive(found, engine.clock.now_us())
     elif guarded:
         # A form that was sent without one is no guess, but what a scanner does.
         raise _wrong_code(found.misses)
-    return found, LinkUse(hash=_hash(pepper, token), coded=bool(code))
+    return found, LinkUse(hash=_hash(_secret_of(found, peppers), token), coded=bool(code))
 
 
 def use(tx: Transaction, call: Call, *, escalation: int, guarded: bool) -> None:
@@ -115,15 +117,26 @@ def use(tx: Transaction, call: Call, *, escalation: int, guarded: bool) -> None:
         raise _used()
 
 
-def _try(tx: Transaction, pepper: bytes, token: str, code: str) -> tuple[LinkRow, bool]:
+def _try(tx: Transaction, peppers: list[bytes], token: str, code: str) -> tuple[LinkRow, bool]:
     """The link after one guess, and whether it was right."""
-    found = look(tx, pepper, token)
+    found = look(tx, peppers, token)
     if found is None:
         raise no_link()
+    pepper = _secret_of(found, peppers)
     if ids.same_bytes(_code_hash(pepper, token, code).encode(), found.code.encode()):
         return found, True
     tx.run("answer_link_miss", hash=_hash(pepper, token), most=model.MISSES_MAX)
     return found._replace(misses=found.misses + 1), False
+
+
+def _secret_of(found: LinkRow, peppers: list[bytes]) -> bytes:
+    """The one of the plane's secrets under which a link was hashed."""
+    return next((pepper for pepper in peppers if _secret_id(pepper) == found.secret), peppers[0])
+
+
+def _secret_id(pepper: bytes) -> str:
+    """Tells one secret from another without revealing anything of it."""
+    return ids.keyed_hash(pepper, b"answer links").hex()[:16]
 
 
 def _hash(pepper: bytes, token: str) -> bytes:

@@ -11,6 +11,7 @@ from agentmemo.engine.handoff_views import view as handoff_view
 from agentmemo.engine.run_reads import note_view, trust_of_actor
 from agentmemo.engine.run_views import view
 from agentmemo.model import runs as model
+from agentmemo.model.executions import is_execution
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import handoffs as handoff_rows
@@ -188,6 +189,8 @@ def _next_call(run: model.Run, *, held: bool) -> str:
         return f"runs.explain('{run.id}')"
     if run.wake == "person":
         return f"wait: a person decides {run.waiting_for} ({model.how_to_decide(run.id, run.waiting_for)})"
+    if is_execution(run.name):
+        return f"agent.workflows.resume('{run.id}') gives the step that is to be done now"
     if run.key is None:
         return f"runs.explain('{run.id}')"
     return f"agent.run('{run.name}', key='{run.key}') continues at the first step that is not done"

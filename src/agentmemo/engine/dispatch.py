@@ -67,7 +67,7 @@ class Engine:
         # The workspace up to which retention has come in its round.
         self.pruned_to = 0
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
-        self._pepper: bytes | None = None
+        self._peppers: list[bytes] | None = None
         self._streams: dict[int, str] = {}
         self._closed = threading.Event()
         self.refresh()
@@ -190,10 +190,16 @@ class Engine:
         return HANDLERS[prepared.operation](tx, call, prepared.request)
 
     def pepper(self) -> bytes:
-        """The secret under which credentials are hashed: a 0600 file beside the store, never in it."""
-        if self._pepper is None:
-            found = secrets_file.pepper(self.database.capabilities.beside)
-            if not self.database.check_pepper(ids.keyed_hash(found, secrets_file.CHECKED).hex()):
+        """The secret under which credentials are hashed."""
+        return self.peppers()[0]
+
+    def peppers(self) -> list[bytes]:
+        """It, and former ones: in a 0600 file beside the store, never in it."""
+        if self._peppers is None:
+            found = secrets_file.peppers(self.database.capabilities.beside)
+            digests = [ids.keyed_hash(each, secrets_file.CHECKED).hex() for each in found]
+            # The oldest first: of a new database the first one is believed.
+            if not any(self.database.check_pepper(digest) for digest in reversed(digests)):
                 raise Unavailable(
                     "The keys of this database were made with another secret than this machine has.",
                     why="Each server needs the same one; it is never kept in the database.",
@@ -201,8 +207,8 @@ class Engine:
                     "here, or name it with AGENTMEMO_PEPPER_FILE.",
                     retry_safe=False,
                 )
-            self._pepper = found
-        return self._pepper
+            self._peppers = found
+        return self._peppers
 
     def stream_of(self, workspace: int) -> str:
         """The stream of what this process does in a workspace beside runs; each has one writer, so it has one order.
@@ -216,7 +222,7 @@ class Engine:
         return stream
 
     def authenticate(self, key: str) -> Caller:
-        return access.authenticate(self, key, self.pepper())
+        return access.authenticate(self, key, self.peppers())
 
     def retire_workers_of(self, tx: Transaction, call: Call, kind: str, name: str) -> None:
         """End every worker of an actor, in the transaction that disables it."""

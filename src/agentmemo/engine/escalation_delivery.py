@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, notifications, waits
+from agentmemo.engine import audit, inhibition, notifications, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing
 from agentmemo.model import escalations as model
@@ -56,6 +56,7 @@ def end(
         execute_by=answer.execute_by if answer else None,
         uses=uses,
         superseded_by=superseded_by,
+        reason="" if answer else reason,
         now=tx.now,
     )
     subject = {"kind": "escalation", "id": row.handle}
@@ -73,6 +74,7 @@ def end(
         reason=reason or (answer.comment if answer else ""),
     )
     notifications.outdated(tx, row.id)
+    inhibition.free(tx, call, f"{row.handle} is over", row.handle)
     for waiter in rows.waiters(tx, row.id):
         _give(tx, call, row, waiter, answer, reason)
 
@@ -89,6 +91,8 @@ def came_back(tx: Transaction, run: run_rows.RunRow, *, error: str | None) -> No
 
 def run_ended(tx: Transaction, call: Call, run: run_rows.RunRow) -> None:
     """Nobody waits in a run that is over; a question that nobody waits for any more is withdrawn."""
+    if run.wake == "person" and (own := rows.same(tx, call.workspace, f"{model.GIVEN}{model.RUN_KEY}{run.handle}")):
+        end(tx, call, own, model.WITHDRAWN, reason=f"the run {run.handle} is over")
     for waiter in rows.waiters_of_run(tx, run.handle):
         if not waiter.waits:
             continue
@@ -169,9 +173,9 @@ def _give(
         _set(tx, waiter, "leave" if run.state in FINISHED else "decide")
 
 
-def no_answer(row: rows.EscalationRow, reason: str) -> model.Answer:
+def no_answer(row: rows.EscalationRow, reason: str = "") -> model.Answer:
     """What is waited for when the question was taken back: a refusal, in nobody's name."""
-    return model.Answer(decision="abort", comment=reason or "The question was withdrawn.", escalation=row.handle)
+    return model.taken_back(row.handle, reason or row.ended_reason)
 
 
 def _move(tx: Transaction, run: run_rows.RunRow, act: str, error: str = "") -> None:

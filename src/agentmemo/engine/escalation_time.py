@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, notifications, policies
+from agentmemo.engine import audit, escalation_delivery, inhibition, notifications, policies
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import existing, policy_of
 from agentmemo.model import escalation_rules as rules
@@ -74,15 +75,21 @@ def next_due(row: rows.EscalationRow) -> int:
 def policy_for(tx: Transaction, call: Call, severity: str, route: str) -> tuple[rules.Policy, int]:
     """The timers of a severity as people ruled them, and the deadline that follows."""
     ruled = policies.current(tx, call.workspace, policy_model.SEVERITY, severity)
+    document: policy_model.Severity = ruled.document if ruled else policy_model.Severity()
     path = policies.route_of(tx, call.workspace, route)
     policy = msgspec.structs.replace(rules.POLICIES[severity], route=route)
     if path is not None:
         policy = msgspec.structs.replace(policy, repeats=path.repeats)
-    if ruled is None:
-        return policy, rules.deadline_of(policy, tx.now)
-    document: policy_model.Severity = ruled.document
+    hours = None
+    if severity in rules.IN_WORKING_HOURS:
+        # The plane's own times; those that people ruled in seconds are meant as they are.
+        hours = policies.working_schedule(tx, call.workspace, document, path)
+        policy = msgspec.structs.replace(policy, schedule=hours if document.step_seconds is None else None)
     policy = rules.ruled_policy(policy, document)
-    return policy, policies.deadline_of(tx, call.workspace, document, tx.now) or rules.deadline_of(policy, tx.now)
+    deadline = policies.deadline_of(tx, call.workspace, document, tx.now)
+    if deadline is None:
+        deadline = policies.later(tx, call.workspace, tx.now, policy.deadline_seconds, hours)
+    return policy, deadline
 
 
 def steps_of(tx: Transaction, call: Call, route: str) -> list[float]:
@@ -93,10 +100,17 @@ def steps_of(tx: Transaction, call: Call, route: str) -> list[float]:
 
 def tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, step: int) -> None:
     """Tell the people of one step of its route; the same occasion again tells nobody twice."""
-    if not _is_silenced(tx, call, row):
-        route = policy_of(row).route
+    if not _is_muted(tx, call, row):
+        _tell(tx, call, row, occasion, [step])
+
+
+def _tell(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str, steps: Iterable[int]) -> None:
+    route = policy_of(row).route
+    latest = rules.warning_at(row.created_at, row.deadline, rules.WARNINGS[-1])
+    group = policies.group_of(tx, call.workspace, route, _subject(tx, call, row), latest)
+    for step in steps:
         told = policies.recipients(tx, call, route, step, tx.now, severity=row.severity)
-        notifications.enqueue(tx, call, row.id, occasion, told)
+        notifications.enqueue(tx, call, row.id, occasion, told, group)
 
 
 def _once_more(row: rows.EscalationRow) -> str:
@@ -106,55 +120,67 @@ def _once_more(row: rows.EscalationRow) -> str:
 
 def told_all(tx: Transaction, call: Call, row: rows.EscalationRow, occasion: str) -> None:
     """Tell everybody on the way up to where it has climbed."""
-    steps = len(steps_of(tx, call, policy_of(row).route))
-    for step in range(min(steps, max(1, row.climb))):
-        tell(tx, call, row, occasion, step)
+    if not _is_muted(tx, call, row):
+        steps = len(steps_of(tx, call, policy_of(row).route))
+        _tell(tx, call, row, occasion, range(min(steps, max(1, row.climb))))
 
 
-def _is_silenced(tx: Transaction, call: Call, row: rows.EscalationRow) -> bool:
+def _is_muted(tx: Transaction, call: Call, row: rows.EscalationRow) -> bool:
+    subject = _subject(tx, call, row)
+    return policies.silenced(tx, call, subject, tx.now) is not None or _is_inhibited(tx, call, row, subject)
+
+
+def _is_inhibited(tx: Transaction, call: Call, row: rows.EscalationRow, subject: policy_model.Subject) -> bool:
+    """Whether another question keeps people from hearing of it; not near its end, so that none ends unheard of."""
+    if rules.warning_at(row.created_at, row.deadline, rules.WARNINGS[-1]) <= tx.now:
+        return False
+    found = policies.all_of(tx, call.workspace, policy_model.INHIBITION)
+    ruled = [(f"{each.name}@{each.version}", each.document) for each in found]
+    return bool(ruled) and inhibition.apply(tx, call, row, subject, ruled)
+
+
+def _subject(tx: Transaction, call: Call, row: rows.EscalationRow) -> policy_model.Subject:
     run = run_rows.get(tx, call.workspace, row.run) if row.run else None
-    subject = policy_model.Subject(
-        kind=row.kind,
-        severity=row.severity,
-        asker=call.engine.names.actor_name(tx, call.workspace, row.asker),
-        run=run.name if run else None,
-        collapse_key=row.collapse_key,
-    )
-    return policies.silenced(tx, call, subject, tx.now) is not None
+    return inhibition.subject_of(tx, call, row, run.name if run else None)
 
 
 def climb(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
-    """Tell the next step of the route; after the last one of the last round, the severity rises once."""
+    """Tell the next step of the route; after the last one of the last round, the severity rises, once for ever."""
     policy = policy_of(row)
     delays = steps_of(tx, call, policy.route)
     step = row.climb % len(delays)
     last = len(delays) * (policy.repeats + 1)
-    if row.climb > last:
+    if row.climb > last or _is_inhibited(tx, call, row, _subject(tx, call, row)):
         return change(tx, call, row._replace(climb_at=None))
     if row.climb == last:
         return _exhaust(tx, call, row)
     tell(tx, call, row, f"step {row.climb + 1}{_once_more(row)}", step)
     climbed = row.climb + 1
-    after = delays[climbed % len(delays)] or policy.climb_seconds
+    after = delays[climbed % len(delays)]
+    climb_at = policies.later(
+        tx, call.workspace, tx.now, after or policy.climb_seconds, None if after else policy.schedule
+    )
     audit.record(
         tx, call, "escalation.climb", {"kind": "escalation", "id": row.handle}, stream=row.handle, count=climbed
     )
-    return change(tx, call, row._replace(climb=climbed, climb_at=tx.now + round(after * SECOND)))
+    return change(tx, call, row._replace(climb=climbed, climb_at=climb_at))
 
 
 def _exhaust(tx: Transaction, call: Call, row: rows.EscalationRow) -> rows.EscalationRow:
-    rank = max(0, row.rank - 1)
-    audit.record(
-        tx,
-        call,
-        "escalation.raise",
-        {"kind": "escalation", "id": row.handle, "severity": model.SEVERITIES[rank]},
-        stream=row.handle,
-        reason="everybody on its route was told, and nobody took it",
-    )
-    # One further than the last step: whoever gives it back later does not raise it again.
-    raised = row._replace(climb=row.climb + 1, climb_at=None, rank=rank, severity=model.SEVERITIES[rank])
-    row = change(tx, call, raised)
+    # One further than the last step: whoever gives it back later does not come here again.
+    row = row._replace(climb=row.climb + 1, climb_at=None)
+    if not row.extended & rules.RAISED:
+        rank = max(0, row.rank - 1)
+        audit.record(
+            tx,
+            call,
+            "escalation.raise",
+            {"kind": "escalation", "id": row.handle, "severity": model.SEVERITIES[rank]},
+            stream=row.handle,
+            reason="everybody on its route was told, and nobody took it",
+        )
+        row = row._replace(rank=rank, severity=model.SEVERITIES[rank], extended=row.extended | rules.RAISED)
+    row = change(tx, call, row)
     told_all(tx, call, row, f"raised{_once_more(row)}")
     return row
 
@@ -206,6 +232,8 @@ def _warn(tx: Transaction, call: Call, row: rows.EscalationRow) -> None:
                     row.climb % len(steps_of(tx, call, policy_of(row).route)),
                 )
             else:
+                if row.inhibited_by is not None:
+                    inhibition.free_one(tx, call, row, "its time is nearly over")
                 told_all(tx, call, row, f"{percent} %{_once_more(row)}")
 
 

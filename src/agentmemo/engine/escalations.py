@@ -12,7 +12,7 @@ from agentmemo.engine.call import Call
 from agentmemo.engine.claims import held
 from agentmemo.engine.escalation_views import changed, existing, view
 from agentmemo.engine.state import check_limit
-from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied
+from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied
 from agentmemo.model import escalation_rules as rules
 from agentmemo.model import escalations as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
@@ -125,7 +125,7 @@ def _again(
         held(tx, call, request.run)
         escalation_delivery.apply(tx, call, row, waiter)
     if made.answer is None:
-        made = msgspec.structs.replace(made, answer=escalation_delivery.no_answer(row, ""))
+        made = msgspec.structs.replace(made, answer=escalation_delivery.no_answer(row))
     return made
 
 
@@ -257,6 +257,13 @@ def withdraw(tx: Transaction, call: Call, request: model.WithdrawEscalation) -> 
     """The asker, or a person, takes a question back; whoever waits for it goes on with a refusal."""
     row = existing(tx, call, request.escalation)
     _check_asker(call, row)
+    if model.is_of_run(row.collapse_key):
+        raise InvalidTransition(
+            f"{row.handle} is what run {row.run} asks about itself.",
+            why="The run would go on waiting, and nobody would see it.",
+            next_call=f"Answer it, or cancel the run: runs.cancel('{row.run}', reason).",
+            details={"run": row.run},
+        )
     escalation_delivery.end(tx, call, row, model.WITHDRAWN, reason=request.reason)
     return changed(tx, call, row)
 

@@ -24,7 +24,7 @@ from agentmemo.model.evidence_calls import CompareStep
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
 from agentmemo.model.values import encode_sorted
-from agentmemo.model.workflows import ACTIVE, CANARY, LLM, TOOL, Quality, Rung
+from agentmemo.model.workflows import ACTIVE, CANARY, LLM, RETIRED, TOOL, Quality, Rung
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store import workflows as workflow_rows
@@ -103,6 +103,11 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
         return _look_at_resumption(tx, call, known.handle, request.models)
     handle = ids.mint("run", tx.now)
     version, document = find(tx, call, request.name, request.version or _canary(tx, call, request.name, handle))
+    if version.state == RETIRED and request.version is None:
+        raise InvalidTransition(
+            f"Every version of the workflow {request.name} is retired.",
+            next_call=f"Name the one to execute all the same, such as version={version.number}.",
+        )
     inputs = request.inputs.original or {}
     problems = call.engine.judge.problems(Acceptance(schema=document.inputs), inputs, None) if document.inputs else []
     if problems:

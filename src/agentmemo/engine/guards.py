@@ -139,21 +139,38 @@ def asked(tx: Transaction, call: Call, number: int, escalation: str) -> None:
 def reviews(tx: Transaction, call: Call, request: model.ListReviews) -> Page:
     limit = check_limit(request.limit)
     before = read_cursor(request.cursor, "guard.reviews", None, NEWEST)
-    found = tx.all("guarded_reviews", workspace=call.workspace, before=before, limit=limit + 1)
-    items = [
-        model.GuardReview(
-            revision=audit.revision(number),
-            tool=tool,
-            arguments=decode(review.encode())["arguments"],
-            verdict=verdict,
-            rule=f"{rule}@{version}",
-            agent=call.engine.names.actor_name(tx, call.workspace, actor),
-            at=at,
-        )
-        for number, actor, tool, verdict, rule, version, review, at in found[:limit]
-    ]
-    cursor = make_cursor("guard.reviews", None, found[limit - 1][0]) if len(found) > limit else None
-    return Page(items=items, cursor=cursor)
+    found = rows.reviews(tx, call.workspace, before, limit + 1)
+    cursor = make_cursor("guard.reviews", None, found[limit - 1].id) if len(found) > limit else None
+    return Page(items=[_review_view(tx, call, row) for row in found[:limit]], cursor=cursor)
+
+
+def object_(tx: Transaction, call: Call, request: model.ObjectToReview) -> model.GuardReview:
+    """A person would have decided otherwise: the rule rests until people look at it. Again it does nothing."""
+    row = rows.review(tx, _position(call, request.revision))
+    if row is None:
+        raise not_found("review", str(request.revision))
+    if row.objected_at is not None:
+        return _review_view(tx, call, row)
+    tx.write("guarded_object", id=row.id, person=call.actor, now=tx.now)
+    subject = {"kind": "rule", "id": row.rule, "decision": str(request.revision)}
+    audit.record(tx, call, "guard.object", subject, reason=request.comment)
+    precedents.objected(tx, call, row.rule, f"{call.caller.actor} objected to what it decided")
+    return _review_view(tx, call, row._replace(objector=call.actor, objected_at=tx.now))
+
+
+def _review_view(tx: Transaction, call: Call, row: rows.ReviewRow) -> model.GuardReview:
+    names = call.engine.names
+    return model.GuardReview(
+        revision=audit.revision(row.id),
+        tool=row.tool,
+        arguments=decode(row.review.encode())["arguments"],
+        verdict=row.verdict,
+        rule=f"{row.rule}@{row.version}",
+        agent=names.actor_name(tx, call.workspace, row.actor),
+        at=row.at,
+        objected_by=names.actor_name(tx, call.workspace, row.objector) if row.objector is not None else None,
+        objected_at=row.objected_at,
+    )
 
 
 def _place(request: model.CheckGuard) -> str | None:

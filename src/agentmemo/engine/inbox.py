@@ -17,6 +17,7 @@ from agentmemo.engine import (
     notifications,
     policies,
     precedents,
+    run_answers,
 )
 from agentmemo.engine.call import Call
 from agentmemo.engine.escalation_views import changed, existing, policy_of, question_of, view, votes_by_person
@@ -235,6 +236,9 @@ def answer(tx: Transaction, call: Call, request: model.AnswerEscalation) -> mode
             details={"seen": request.seen, "current": row.action_digest or row.digest},
         )
     rules.check_answer(request, question)
+    own = own_question(row, question)
+    if own is not None:
+        run_answers.check(request, own)
     guarded = is_guarded(row.severity, irreversible=bool(row.irreversible))
     answer_links.use(tx, call, escalation=row.id, guarded=guarded)
     vote = model.Vote(
@@ -255,6 +259,11 @@ def answer(tx: Transaction, call: Call, request: model.AnswerEscalation) -> mode
         _decide(tx, call, row, question, decided)
     reach("inbox.after_answer")
     return changed(tx, call, row)
+
+
+def own_question(row: rows.EscalationRow, question: model.Question) -> str | None:
+    """Which of its own questions a run asks by it; None for all others."""
+    return (question.detail or {}).get(model.RUN_QUESTION) if model.is_of_run(row.collapse_key) else None
 
 
 def _cast(tx: Transaction, call: Call, row: rows.EscalationRow, vote: model.Vote) -> None:
@@ -311,6 +320,9 @@ def _decide(
         escalation=row.handle,
     )
     escalation_delivery.end(tx, call, row, model.DECIDED, given, uses=uses)
+    own = own_question(row, question)
+    if own is not None and row.run is not None:
+        run_answers.settle(tx, call, row.run, own, vote)
     precedents.contradicted(tx, call, row, question, vote.decision)
 
 

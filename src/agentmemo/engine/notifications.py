@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from agentmemo import ids
 from agentmemo.clock import SECOND
@@ -17,6 +17,8 @@ from agentmemo.store.database import Row, Transaction
 TAKEN_SECONDS = 60.0
 # More than one channel's senders work through while it hangs, so that the others are seen too.
 BATCH = 500
+# So many questions stand in one message at most.
+TOGETHER_MAX = 100
 
 
 class Addressed(Protocol):
@@ -55,10 +57,19 @@ class Due(NamedTuple):
     attempts: int
     provider: str | None
     ended_at: int | None
+    grouping: str | None
+    lead: str | None
 
 
-def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipients: Iterable[Addressed]) -> int:
-    """Have people told, in the transaction in which the occasion comes about.
+def enqueue(
+    tx: Transaction,
+    call: Call,
+    escalation: int,
+    occasion: str,
+    recipients: Iterable[Addressed],
+    group: policy_model.Group | None = None,
+) -> int:
+    """Have people told, in the transaction in which the occasion comes about; as one of a group, when that is told.
 
     What was enqueued before is nothing, and so is what is over: of the end, those hear who were told of the question.
     """
@@ -73,10 +84,30 @@ def enqueue(tx: Transaction, call: Call, escalation: int, occasion: str, recipie
             channel=recipient.channel,
             address=recipient.address,
             carries=recipient.sensitivity,
+            grouping=group.key if group else None,
+            next_at=_turn_of(tx, call, group, recipient) if group else tx.now,
             now=tx.now,
         )
         for recipient in recipients
     )
+
+
+def _turn_of(tx: Transaction, call: Call, group: policy_model.Group, recipient: Addressed) -> int:
+    """When a person is told of the next questions of a group; those that wait already come along if it is sooner."""
+    place: dict[str, Any] = {
+        "workspace": call.workspace,
+        "grouping": group.key,
+        "person": recipient.person,
+        "channel": recipient.channel,
+        "address": recipient.address,
+    }
+    waits_until, told_at = tx.one("notification_group", **place) or (None, None)
+    after_last = 0 if told_at is None else told_at + group.interval_us
+    planned = waits_until or (after_last if after_last > tx.now else tx.now + group.wait_us)
+    at = max(tx.now, min(planned, group.latest))
+    if waits_until is not None and at < waits_until:
+        tx.write("notification_group_by", at=at, **place)
+    return at
 
 
 def due(tx: Transaction) -> list[Due]:
@@ -102,6 +133,51 @@ def take(tx: Transaction, found: Due) -> Due | None:
     # It was decided before this person heard of it.
     _end(tx, taken, "expire")
     return None
+
+
+def take_together(tx: Transaction, found: Due) -> list[Due]:
+    """The message, for this process alone to send, and first after it what goes out in the same one; empty as `take`.
+
+    Those of a group that were sent in one message are brought up to date in one as well.
+    """
+    first = take(tx, found)
+    if first is None or first.grouping is None:
+        return [first] if first else []
+    beside = tx.all(
+        "notification_beside",
+        workspace=first.workspace,
+        grouping=first.grouping,
+        person=first.person,
+        channel=first.channel,
+        address=first.address,
+        state=first.state,
+        lead=first.lead,
+        id=first.id,
+        limit=TOGETHER_MAX - 1,
+        now=tx.now,
+    )
+    taken = [first, *(other for row in beside if (other := take(tx, Due(*row))))]
+    if first.state != model.QUEUED:
+        return taken
+    lead = first.id if len(taken) > 1 else None
+    for each in taken:
+        if each.lead != lead:
+            tx.write("notification_lead", id=each.id, lead=lead)
+    return [each._replace(lead=lead) for each in taken]
+
+
+def shown_with(tx: Transaction, taken: Due) -> list[Due]:
+    """All whose questions stand in the message that this one belongs to; it alone where it was sent alone."""
+    if taken.lead is None:
+        return [taken]
+    found = tx.all(
+        "notification_led",
+        workspace=taken.workspace,
+        grouping=taken.grouping,
+        person=taken.person,
+        lead=taken.lead,
+    )
+    return [Due(*row) for row in found]
 
 
 def sent(tx: Transaction, call: Call, taken: Due, provider: str, *, over: bool) -> None:
@@ -144,6 +220,7 @@ def failed(
     elif _end(tx, taken, "fail", error):
         state = model.next_state(taken.state, "fail", taken.id)
         _record(tx, call, taken, state, error)
+        tx.run("escalation_hasten", escalation=taken.escalation, occasion=taken.occasion, now=tx.now)
 
 
 def outdated(tx: Transaction, escalation: int) -> int:

@@ -12,6 +12,7 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model import escalations as escalation_model
 from agentmemo.model import observations as model
 from agentmemo.model import stuck
+from agentmemo.model.runs import QUESTION_STEPS
 from agentmemo.model.values import encode
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
@@ -25,16 +26,23 @@ def observe(tx: Transaction, call: Call, request: model.ObserveCall) -> model.Ob
     run = held(tx, call, request.run)
     row = tx.one("watch_get", run=run.id)
     known, memory = (row[0], _memory_decoder.decode(row[1])) if row else (0, stuck.Memory())
-    if request.number <= known:
+    if request.step is None and request.number <= known:
         return _known(tx, call, request)
-    if request.number < 1:
+    if request.step is None and request.number < 1:
         raise InvalidInput("Observations are counted from 1.", next_call="Send number=1 with the first.")
     told = _as_call(request, tx.now)
+    if request.before:
+        if (asked := _known(tx, call, request)).rung == stuck.ESCALATE:
+            return asked
+        if stuck.blocked(memory, told) is None:
+            return model.Observed(rung=stuck.OK)
+        told = msgspec.structs.replace(told, refused=True)
     memory, verdict = stuck.observe(memory, told)
     if verdict.rung == stuck.ESCALATE:
         # A person is asked next: their word ends the streak.
         memory = stuck.resume(memory)
-    tx.write("watch_set", run=run.id, number=request.number, memory=msgspec.json.encode(memory), now=tx.now)
+    number = max(known, request.number)
+    tx.write("watch_set", run=run.id, number=number, memory=msgspec.json.encode(memory), now=tx.now)
     audit.record(
         tx,
         call,
@@ -44,20 +52,16 @@ def observe(tx: Transaction, call: Call, request: model.ObserveCall) -> model.Ob
         epoch=run.epoch,
         contents={"arguments": encode(request.arguments), "result": request.result},
         reason=verdict.text,
+        step=request.step,
         count=request.number,
     )
     return _observed(verdict)
 
 
-def place_of(number: int) -> tuple[str, str]:
-    """The name and key under which a run asks a person about its observation of this number."""
-    return "stuck", str(number)
-
-
 def _known(tx: Transaction, call: Call, request: model.ObserveCall) -> model.Observed:
     """What was asked about it then is asked again under the same place, which finds the answer."""
-    name, key = place_of(request.number)
-    asked = tx.one("waiter_find", workspace=call.workspace, key=f"{request.run}/{name}/{key}")
+    place = request.step or str(request.number)
+    asked = tx.one("waiter_find", workspace=call.workspace, key=f"{request.run}/{QUESTION_STEPS[1]}/{place}")
     return model.Observed(rung=stuck.ESCALATE if asked else stuck.OK, replayed=True)
 
 

@@ -8,6 +8,7 @@ from agentmemo.engine.execution_scope import Standing
 from agentmemo.model import executions as model
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
+from agentmemo.model.workflow_rules import NOT_EMPTY
 from agentmemo.model.workflows import ASSERT, LLM, Check
 
 HARD, SOFT = "hard", "soft"
@@ -37,7 +38,7 @@ def judge(course: Standing, found: Moment, output: Any, reported: list[model.Rep
         severity = severity_of(check)
         outcomes.append(Outcome(check.id or check.kind, check.kind, severity, problem is None))
         if problem is not None and severity == HARD:
-            problems.append(f"{check.message} ({problem})" if check.message else problem)
+            problems.append(problem if check.message in ("", problem) else f"{check.message} ({problem})")
     if found.step.kind == LLM and not problems and _is_empty(output):
         problems.append(EMPTY)
     return Judgement(problems, outcomes)
@@ -74,6 +75,8 @@ def _problem(
     if check.kind == "regex":
         pattern = {"type": "string", "pattern": check.pattern or ""}
         return "; ".join(asked.problems(Acceptance(schema=pattern), output, None)) or None
+    if check.expression == NOT_EMPTY["expression"]:  # needs no library
+        return EMPTY if _is_empty(output) else None
     if check.kind == "expression":
         return _untrue(course, check.expression or "", output, is_assert=found.step.kind == ASSERT)
     report = reported.get(check.id or "")

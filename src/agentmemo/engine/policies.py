@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentmemo.clock import SECOND, iso
-from agentmemo.engine import audit
+from agentmemo.engine import audit, inhibition
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.state import check_limit
 from agentmemo.engine.webhooks import person_secret_of
@@ -183,13 +183,39 @@ def silenced(tx: Transaction, call: Call, subject: model.Subject, now: int) -> s
     return None
 
 
+def group_of(tx: Transaction, workspace: int, route: str, subject: model.Subject, latest: int) -> model.Group | None:
+    """With which others a question is told, by its route; not later than at a time in any case."""
+    found = route_of(tx, workspace, route)
+    key = model.group_of(found.group_by, subject) if found else None
+    if found is None or key is None:
+        return None
+    wait, interval = found.group_wait_seconds, found.group_interval_seconds
+    return model.Group(key, round(wait * SECOND), round(interval * SECOND), latest)
+
+
 def deadline_of(tx: Transaction, workspace: int, severity: model.Severity, start: int) -> int | None:
     """When the fallback is taken by a severity's policy, in working hours where it says so; None where it says none."""
     if severity.deadline_working_hours is None:
         return None if severity.deadline_seconds is None else start + round(severity.deadline_seconds * SECOND)
-    found = current(tx, workspace, model.SCHEDULE, severity.schedule or "")
-    schedule = found.document if found else schedules.Schedule(zone="UTC")
-    return schedules.working_deadline(schedule, start, severity.deadline_working_hours * HOUR_SECONDS)
+    return later(tx, workspace, start, severity.deadline_working_hours * HOUR_SECONDS, severity.schedule)
+
+
+def later(tx: Transaction, workspace: int, start: int, seconds: float, schedule: str | None) -> int:
+    """So many seconds after the start; of working time where a schedule is named, and still says which hours are."""
+    found = current(tx, workspace, model.SCHEDULE, schedule) if schedule else None
+    return schedules.working_deadline(found.document if found else schedules.Schedule(zone="UTC"), start, seconds)
+
+
+def working_schedule(
+    tx: Transaction, workspace: int, severity: model.Severity, route: model.Route | None
+) -> str | None:
+    """Whose working hours count: of the schedule that the severity names, else of the first on the route that has any.
+
+    Where neither says so it is `default`, else the first by name that has working hours; None where there is none.
+    """
+    having = {ruled.name for ruled in all_of(tx, workspace, model.SCHEDULE) if ruled.document.working_hours is not None}
+    named = [severity.schedule, *model.schedules_on(route), model.DEFAULT_SCHEDULE, *sorted(having)]
+    return next((name for name in named if name in having), None)
 
 
 def _people(tx: Transaction, workspace: int, step: model.Step, now: int) -> list[str]:
@@ -236,6 +262,8 @@ def _append(
         author=call.actor,
         comment=request.comment,
     )
+    if kind == model.INHIBITION:
+        inhibition.free(tx, call, f"the rule {name!r} was changed")
     return _view(tx, call, row)
 
 

@@ -121,20 +121,33 @@ def contradicted(
         and rule.verdict != VERDICTS.get(decision, guards.ASK)
     ]
     if broken:
-        _suspend(tx, call, row.handle, document, broken)
+        _suspend(tx, call, document, broken, f"{row.handle} was decided otherwise", {"escalation": row.handle})
+
+
+def objected(tx: Transaction, call: Call, rule: str, reason: str) -> None:
+    """A person looked at what a rule had decided, and would have said something else."""
+    policy, _, name = rule.rpartition("/")
+    document = _document(tx, call)
+    standing = [each for each in document if each["name"] == name and not each.get("suspended")]
+    if policy == model.DOCUMENT and standing:
+        _suspend(tx, call, document, [name], reason, {})
 
 
 def _suspend(
-    tx: Transaction, call: Call, escalation: str, document: list[dict[str, Any]], broken: Sequence[str]
+    tx: Transaction,
+    call: Call,
+    document: list[dict[str, Any]],
+    broken: Sequence[str],
+    reason: str,
+    about: dict[str, str],
 ) -> None:
     """In the plane's own name: a person said something else, not that the rules change."""
     own = _own_call(tx, call)
     changed = [each | {"suspended": True} if each["name"] in broken else each for each in document]
     for name in broken:
-        subject = {"kind": "rule", "id": f"{model.DOCUMENT}/{name}", "escalation": escalation}
-        audit.record(tx, own, "guard.suspend", subject, reason="a person decided otherwise")
-    comment = f"{escalation} was decided otherwise"
-    policies.revise(tx, own, policy_model.RULES, model.DOCUMENT, {"rules": changed}, comment)
+        subject = {"kind": "rule", "id": f"{model.DOCUMENT}/{name}"} | about
+        audit.record(tx, own, "guard.suspend", subject, reason=reason)
+    policies.revise(tx, own, policy_model.RULES, model.DOCUMENT, {"rules": changed}, reason)
 
 
 def _own_call(tx: Transaction, call: Call) -> Call:

@@ -10,6 +10,7 @@ from agentmemo.engine.run_views import changed, view
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
+from agentmemo.model.executions import is_execution
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.store import runs as rows
 from agentmemo.store.audit import REVISION_MASK
@@ -169,12 +170,11 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
         who = f"{worker.name}, process {worker.process} on {worker.host}," if worker else "a worker"
         return f"It is held by {who}{where}; if that dies, its lease ends and the run is taken over.", ""
     opening = f"agent.run({run.name!r}, key={run.key!r})" if run.key else "its key"
+    if is_execution(run.name):
+        opening = f"agent.workflows.resume({run.handle!r})"
     until = f" or {clock.iso(run.wake_at)}" if run.wake_at else ""
     by_wake = {
-        "ready": (
-            f"It waits for a worker that registered the task {run.task!r}. {run.reason}".strip(),
-            f"Run agent.work() in a process that has @agent.task({run.task!r}).",
-        ),
+        "ready": _ready(run),
         "caller": (f"Whoever opens {opening} continues it. {run.reason}".strip(), opening),
         "timer": (f"A timer wakes it at {clock.iso(run.wake_at or 0)}.", ""),
         "signal": (
@@ -188,6 +188,16 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
         ),
     }
     return by_wake.get(run.wake or "", (run.error or run.reason or "It is finished.", ""))
+
+
+def _ready(run: rows.RunRow) -> tuple[str, str]:
+    if is_execution(run.name):
+        said = f"It waits for a worker that drives workflows. {run.reason}".strip()
+        return said, "Run agent.work(workflows=True) in a process with its models and tools."
+    return (
+        f"It waits for a worker that registered the task {run.task!r}. {run.reason}".strip(),
+        f"Run agent.work() in a process that has @agent.task({run.task!r}).",
+    )
 
 
 def trust_of_actor(kind: str) -> str:

@@ -9,13 +9,14 @@ import msgspec
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, escalation_delivery, handoff_moves, ledger, liveness, waits
+from agentmemo.engine import audit, escalation_delivery, handoff_moves, ledger, liveness, run_questions, waits
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.handoff_ends import cancel_run, end_run
 from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied, RunHeld
 from agentmemo.model import runs as model
+from agentmemo.model.executions import is_execution
 from agentmemo.model.handoffs import CLAIMED, ENDED, handoff_of_run
 from agentmemo.model.state import check_name
 from agentmemo.model.values import encode_sorted
@@ -33,6 +34,7 @@ def start(tx: Transaction, call: Call, request: model.StartRun) -> model.Claimed
     """Open a run: create it, continue it, take it over from the dead, or replay it. Idempotent by key."""
     check_new(request.name, request.key, request.max_attempts)
     check_handoff(tx, call, request.name, request.key)
+    check_execution(request.name)
     found = rows.find(tx, call.workspace, request.name, request.key) if request.key is not None else None
     if found is None:
         run = create(
@@ -80,7 +82,7 @@ def claim(
     takeovers = run.takeovers + 1 if taken_over else run.takeovers
     if takeovers > model.TAKEOVERS_WITHOUT_STEP_MAX:
         detail = f"{takeovers} workers died on this run without finishing a step."
-        waits.ask(tx, call, run, "takeovers", detail)
+        run_questions.ask(tx, call, run, "takeovers", detail)
         return claimed(tx, call, *rows.reload(tx, run), outcome="waiting", lease_seconds=lease_seconds)
     model.next_run_state(run.state, "claim", run.handle)
     liveness.renew(tx, call, worker)
@@ -132,6 +134,16 @@ def check_handoff(tx: Transaction, call: Call, name: str, key: str | None) -> No
             why="Whoever takes the handoff over goes on from the run's steps.",
             next_call="Claim the handoff and work on it: handoff.work(handler).",
             details={"handoff": handoff},
+        )
+
+
+def check_execution(name: str) -> None:
+    """The run of an execution is opened as one only: its steps are those of its document."""
+    if is_execution(name):
+        raise InvalidInput(
+            f"The run name {name!r} belongs to the execution of a workflow.",
+            why="Its steps are those of its document, each checked before it is kept.",
+            next_call="Start it with workflows.start(...), or go on with workflows.resume(id).",
         )
 
 
@@ -259,6 +271,7 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
     key = request.key or f"{stem}~{ids.mint('run', tx.now)[4:]}"
     check_new(source.name, key, source.max_attempts)
     check_handoff(tx, call, source.name, key)
+    check_execution(source.name)
     if rows.find(tx, call.workspace, source.name, key):
         raise InvalidTransition(f"The key {key!r} of {source.name} is taken.", next_call="Fork under another key.")
     return changed(tx, call, fork_of(tx, call, source, key, before, reason=request.reason))

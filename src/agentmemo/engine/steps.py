@@ -6,7 +6,7 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, waits
+from agentmemo.engine import audit, run_questions
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, lost
 from agentmemo.engine.run_views import step_view
@@ -126,7 +126,7 @@ def _is_result_of(found: rows.StepRow, request: model.FailStep, epoch: int) -> b
 
 
 def _check(name: str, key: str, effect: str) -> None:
-    check_name(name, "step name", model.NAME_MAX)
+    model.check_step_name(name)
     check_name(key, "step key", model.NAME_MAX)
     if effect not in model.EFFECTS:
         raise InvalidInput(f"Unknown effect {effect!r}.", next_call=f"Use one of: {', '.join(model.EFFECTS)}.")
@@ -237,7 +237,7 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     over = model.overspent(_budget_decoder.decode(run.budget), spent)
     if not over:
         return None
-    waits.ask(tx, call, existing(tx, call, request.run), "budget", f"The budget is spent: {', '.join(over)}.")
+    run_questions.ask(tx, call, existing(tx, call, request.run), "budget", f"The budget is spent: {', '.join(over)}.")
     return "budget"
 
 

@@ -10,6 +10,7 @@ from agentmemo.engine import audit
 from agentmemo.engine.call import Call
 from agentmemo.errors import InvalidInput
 from agentmemo.model import system as model
+from agentmemo.model.escalations import SEVERITIES
 from agentmemo.settings import VERSION
 from agentmemo.store.database import Transaction
 
@@ -38,7 +39,9 @@ def status(tx: Transaction, call: Call, _request: model.GetStatus) -> model.Stat
 
 
 def _escalations(tx: Transaction, call: Call) -> dict[str, int]:
-    counts: dict[str, int] = dict(tx.all("escalation_count_open", workspace=call.workspace))
+    # By rank, which the index of what is open has, whatever has ended since the plane began.
+    found = tx.all("escalation_count_open", workspace=call.workspace)
+    counts = {SEVERITIES[rank]: number for rank, number in found}
     (undelivered,) = tx.one("waiter_undelivered", workspace=call.workspace) or (0,)
     return counts | ({"undelivered": undelivered} if undelivered else {})
 

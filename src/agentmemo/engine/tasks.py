@@ -29,6 +29,7 @@ def start(tx: Transaction, call: Call, request: model.StartTask) -> model.Starte
     """A pending run that a worker with this task will claim; with `cron`, a schedule that makes such runs."""
     runs.check_new(request.name, request.key, request.max_attempts)
     runs.check_handoff(tx, call, request.name, request.key)
+    runs.check_execution(request.name)
     if abs(request.priority) > PRIORITY_MAX:
         raise InvalidInput(
             f"priority is -{PRIORITY_MAX} to {PRIORITY_MAX}, not {request.priority}.", next_call="Leave it out for 0."

@@ -40,10 +40,6 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
     """Wait as the step (name, key). Idempotent: on replay a wait that ended answers at once."""
     run = held(tx, call, request.run)
     model.check_choice(request.kind, KINDS, "kind of wait")
-    if request.kind == "person":
-        model.check_choice(request.question or "", model.QUESTIONS, "question")
-        ask(tx, call, run, request.question or "", request.detail, (request.name, request.key))
-        return model.Parked(done=False, epoch=run.epoch)
     step = rows.get_step(tx, run.id, request.name, request.key)
     if step and step.state in (model.COMPLETED, model.FAILED):
         content = blobs.unpack(tx, call.workspace, step.codec, step.value, step.blob)

@@ -25,9 +25,6 @@ PERMISSIONS = (
     "escalations:read",
     "escalations:write",
     "escalations:answer",
-    "workflows:read",
-    "workflows:write",
-    "workflows:execute",
     "ledger:read",
     "ledger:write",
     "ledger:cap",
@@ -35,6 +32,7 @@ PERMISSIONS = (
     "policies:write",
     "workflows:read",
     "workflows:write",
+    "workflows:execute",
     "workflows:move",
     "audit:read",
     "access:read",
@@ -60,7 +58,7 @@ AGENT_DEFAULT = Grant(
     permissions=(
         "state:*", "runs:read", "runs:write", "handoffs:read", "handoffs:write", "escalations:read",
         "escalations:write", "ledger:read", "ledger:write", "policies:read", "workflows:read",
-        "workflows:write", "audit:read", "system:read",
+        "workflows:write", "workflows:execute", "audit:read", "system:read",
     )
 )  # fmt: skip
 

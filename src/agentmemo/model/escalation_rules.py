@@ -22,10 +22,13 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 YEAR = round(366 * DAY) * SECOND
 WARNINGS = (50, 80)
 OCCURRENCES_TOLD = (10, 100, 1000)
-# Bits of `extended`: the hold was prolonged by doing something; the deadline was moved; the hold puts it off.
-HOLD_EXTENDED, DEADLINE_EXTENDED, SNOOZED = 1, 2, 4
+# Bits of `extended`: the hold was prolonged by doing something; the deadline was moved; the hold puts it off; the
+# severity was raised because nobody took it.
+HOLD_EXTENDED, DEADLINE_EXTENDED, SNOOZED, RAISED = 1, 2, 4, 8
 OF_HOLD = HOLD_EXTENDED | SNOOZED
 FIELDS_MAX = 30
+# Under these the plane asks about failures that it noticed, and on behalf of runs.
+RESERVED_KEYS = ("failure:", model.RUN_KEY)
 _BOUNDS = ("minLength", "maxLength", "minimum", "maximum")
 _KINDS: dict[str, tuple[type, ...]] = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)}
 
@@ -43,6 +46,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     count: int = 1
     deny: str = "any"
     route: str = "default"
+    # Where it is named, `climb_seconds` are counted in its working hours.
+    schedule: str | None = None
 
 
 POLICIES: dict[str, Policy] = {
@@ -58,6 +63,10 @@ POLICIES: dict[str, Policy] = {
         batch_seconds=900, climb_seconds=DAY, hold_seconds=DAY, deadline_seconds=7 * DAY, fallback="skip", repeats=0
     ),
 }  # fmt: skip
+
+
+# Their own times are counted in working hours where the workspace has any: nobody is to be asked out of bed for them.
+IN_WORKING_HOURS = frozenset({"medium"})
 
 
 def check_question(request: model.CreateEscalation) -> None:
@@ -78,7 +87,7 @@ def check_question(request: model.CreateEscalation) -> None:
         raise InvalidInput("An action names its tool.", next_call="Send action={'tool': ..., 'arguments': ...}.")
     _check_needs(request.needs)
     if request.collapse_key is not None:
-        check_name(request.collapse_key, "collapse_key", model.KEY_MAX)
+        _check_collapse_key(request.collapse_key)
     check_form(request.response_schema)
     _check_default(request)
 
@@ -132,6 +141,16 @@ def _check_default(request: model.CreateEscalation) -> None:
             f"{default!r} cannot happen by default: it is not declared reversible.",
             why="Nothing that cannot be undone is ever done because nobody answered.",
             next_call="Declare reversible=True where that is so, or use deny, skip, abort or pause.",
+        )
+
+
+def _check_collapse_key(key: str) -> None:
+    check_name(key, "collapse_key", model.KEY_MAX)
+    if key.startswith(RESERVED_KEYS):
+        raise InvalidInput(
+            f"collapse_key begins with {key.partition(':')[0]}:, which is the plane's own.",
+            why="What the plane itself asks would be one with it.",
+            next_call="Choose another beginning.",
         )
 
 
@@ -266,10 +285,6 @@ def ruled_policy(policy: Policy, ruled: Severity) -> Policy:
         "deny": ruled.needs.deny if ruled.needs else None,
     }
     return msgspec.structs.replace(policy, **{name: value for name, value in given.items() if value is not None})
-
-
-def deadline_of(policy: Policy, now: int) -> int:
-    return now + round(policy.deadline_seconds * SECOND)
 
 
 def warning_at(created_at: int, deadline: int, percent: int) -> int:

@@ -79,6 +79,10 @@ LABEL_MAX = 80
 VALUES_BYTES_MAX = 64 * 1024
 APPROVERS_MAX = 10
 LIST_MAX = 100
+# How the collapse keys of the store begin that an asker gave; and, of those, what runs ask about themselves.
+GIVEN, RUN_KEY = "given:", "run:"
+# Under this the question's detail says which of its own questions a run asks.
+RUN_QUESTION = "run_question"
 
 
 class SuggestedAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -194,7 +198,8 @@ class Told(Response, kw_only=True):
 class Escalation(Response, kw_only=True):
     """A question as its asker and the people see it. `answer` is there once it has ended with one.
 
-    Votes, comments, waiters and messages are filled where one escalation is read, not in lists.
+    Votes, comments, waiters and messages are filled where one escalation is read, not in lists. While `inhibited_by`,
+    another question, is open, nobody is told; `inhibited_rule` says so. `ended_reason` is why one was taken back.
     """
 
     id: str
@@ -241,6 +246,9 @@ class Escalation(Response, kw_only=True):
     told: list[Told] = []
     supersedes: str | None = None
     superseded_by: str | None = None
+    inhibited_by: str | None = None
+    inhibited_rule: str | None = None
+    ended_reason: str = ""
     created_at: int = 0
     updated_at: int = 0
     ended_at: int | None = None
@@ -400,6 +408,16 @@ def next_state(state: str, act: str, escalation: str) -> str:
             next_call=f"See escalations.get('{escalation}').",
             details={"escalation": escalation, "state": state, "act": act},
         ) from None
+
+
+def is_of_run(collapse_key: str | None) -> bool:
+    """Whether a run asks it about itself: it ends with what becomes of the run."""
+    return (collapse_key or "").startswith(GIVEN + RUN_KEY)
+
+
+def taken_back(escalation: str, reason: str) -> Answer:
+    """What whoever waits is given when a question ended without an answer."""
+    return Answer(decision="abort", comment=reason or "The question was withdrawn.", escalation=escalation)
 
 
 def next_delivery(state: str, act: str) -> str:

@@ -31,6 +31,11 @@ PROBLEMS_SHOWN = 5
 TEXT_SHOWN = 2000
 
 
+def is_execution(run_name: str) -> bool:
+    """Whether a run of this name carries out a workflow."""
+    return run_name.startswith(RUN_PREFIX)
+
+
 class Frame(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A list of steps that is being gone through: a document's, or those inside a `foreach` for one of its items."""
 

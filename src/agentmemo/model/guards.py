@@ -207,6 +207,15 @@ class GuardReview(Response, kw_only=True):
     rule: str
     agent: str
     at: int
+    objected_by: str | None = None
+    objected_at: int | None = None
+
+
+class ObjectToReview(Request, kw_only=True):
+    """A person would have decided otherwise: the rule rests from now on."""
+
+    revision: int
+    comment: str = ""
 
 
 def rule_of(data: Any, path: str = "$") -> Rule:

@@ -71,7 +71,8 @@ def outcome(result: Any) -> Outcome:
     """A result, or the bytes of an error, without times, durations, UUIDs, volatile fields and element references."""
     text = result if isinstance(result, bytes) else plain(_without_volatile(result))
     size, shown = len(text), text[:HEAD_BYTES]
-    references = b"ref" in text and _REFERENCE.search(text) is not None
+    has_mark = b"ref=" in text or b"ref:" in text or b'ref"' in text
+    references = has_mark and _REFERENCE.search(text) is not None
     if references:
         text = _REFERENCE.sub(rb"\1", text)
     if len(text) <= HEAD_BYTES + TAIL_BYTES:

@@ -23,6 +23,7 @@ SLACK_BUTTON_MAX = 70
 SLACK_COMMENT = "comment"
 SLACK_DECIDE = "decide"
 NTFY_BYTES_MAX = 3900
+TOGETHER_MAX = 20  # of several questions so many are shown in a message
 NTFY_PRIORITIES = {"critical": 5, "high": 4, "medium": 3, "low": 2}
 UNDO = {True: "Can be undone.", False: "Cannot be undone.", None: "Not known whether it can be undone."}
 ENDS = {
@@ -51,6 +52,8 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 def plain_text(message: Message) -> str:
     """The whole message, readable in any program."""
+    if message.others:
+        return "\n\n".join([f"{_count_line(message)}.", *(_entry(each) for each in _each(message))]) + "\n"
     paragraphs = [one_line(message.question, LINE_MAX)]
     if message.over:
         return "\n\n".join([over_line(message.over), *paragraphs, *_answering(message)]) + "\n"
@@ -68,6 +71,8 @@ def plain_text(message: Message) -> str:
 
 def subject(message: Message) -> str:
     """One line. Line breaks in what the asker wrote become spaces."""
+    if message.others:
+        return one_line(f"{message.severity.capitalize()}: {_count_line(message)}: {message.question}", SUBJECT_MAX)
     start = ENDS.get(message.over.state, "Over") if message.over else message.severity.capitalize()
     return one_line(f"{start}: {message.question}" if start else message.question, SUBJECT_MAX)
 
@@ -78,6 +83,10 @@ def mail(message: Message) -> Mail:
 
 def slack(message: Message) -> dict[str, Any]:
     """Text for the notification itself, and blocks. Buttons carry values; no address in it decides anything."""
+    if message.others:
+        # Without buttons: which of several questions one of them answers would be too easy to mistake.
+        blocks = [_section(f"*{_mrkdwn(_count_line(message))}*"), *(_slack_entry(each) for each in _each(message))]
+        return {"text": _mrkdwn(subject(message)), "blocks": blocks}
     blocks = [_section(f"*{_mrkdwn(one_line(message.question, LINE_MAX))}*")]
     if message.over:
         blocks.insert(0, _section(_mrkdwn(over_line(message.over))))
@@ -106,7 +115,7 @@ def ntfy(message: Message, topic: str) -> dict[str, Any]:
         "tags": ["white_check_mark" if message.over else "question"],
         "sequence_id": message.id,
     }
-    if message.answer_url:
+    if message.answer_url and not message.others:
         body["click"] = message.answer_url
         body["actions"] = [{"action": "view", "label": "Look", "url": message.answer_url}]
     return body
@@ -114,7 +123,8 @@ def ntfy(message: Message, topic: str) -> dict[str, Any]:
 
 def webhook(message: Message) -> bytes:
     """The message as data, in the envelope of Standard Webhooks."""
-    kind = "escalation.over" if message.over else "escalation.asked"
+    over = all(each.over for each in (message, *message.others))
+    kind = "escalation.over" if over else "escalation.asked"
     return msgspec.json.encode({"type": kind, "timestamp": iso(message.at), "data": message})
 
 
@@ -161,6 +171,57 @@ def _byline(message: Message) -> str:
     if message.waiting > 1:
         parts.append(f"{message.waiting} wait for the answer")
     return one_line(", ".join(parts), LINE_MAX)
+
+
+def _each(message: Message) -> list[Message]:
+    """The questions of a message, each by itself, as many as there is room for."""
+    return [msgspec.structs.replace(message, others=()), *message.others][:TOGETHER_MAX]
+
+
+def _count_line(message: Message) -> str:
+    """How many questions a message is about, and how many are left."""
+    everything = [message, *message.others]
+    left = sum(each.over is None for each in everything)
+    parts = [
+        f"{left} questions wait for you" if left > 1 else "1 question waits for you" if left else "All is answered"
+    ]
+    if 0 < left < len(everything):
+        ended = len(everything) - left
+        parts.append(f"{ended} are over" if ended > 1 else "1 is over")
+    if len(everything) > TOGETHER_MAX:
+        parts.append(f"the first {TOGETHER_MAX} are here, all in the inbox")
+    return ", ".join(parts)
+
+
+def _entry_lines(message: Message) -> list[str]:
+    """One question among others; what else there is to say stands on its page."""
+    question = one_line(message.question, LINE_MAX)
+    if message.over:
+        return [question, over_line(message.over)]
+    lines = [_byline(message)] if message.severity else []
+    return [*lines, question] + ([_consequence(message)] if message.consequence else [])
+
+
+def _entry(message: Message) -> str:
+    answering = [] if message.over else _answering(message)
+    return "\n".join([*_entry_lines(message), *answering])
+
+
+def _slack_entry(message: Message) -> dict[str, Any]:
+    lines = [_mrkdwn(line) for line in _entry_lines(message)]
+    return _section("\n".join(lines if message.over else [*lines, _slack_link(message)]))
+
+
+def _html_entry(message: Message) -> str:
+    said = "<br>".join(html.escape(line) for line in _entry_lines(message))
+    return f"<p>{said}</p>" + ("" if message.over else _html_link(message))
+
+
+def _html_link(message: Message) -> str:
+    if not message.answer_url:
+        return "\n".join(f"<p>{html.escape(line)}</p>" for line in _answering(message))
+    link = html.escape(message.answer_url)
+    return f"<p><a href='{link}'>Look and answer</a></p><p>Code, if the page asks for it: {message.code}</p>"
 
 
 def _consequence(message: Message) -> str:
@@ -225,6 +286,9 @@ def over_line(over: Over) -> str:
 
 def _page(message: Message) -> str:
     """A small page without pictures, scripts or addresses of others."""
+    if message.others:
+        parts = [f"<h1 style='font-size:1.2em'>{html.escape(_count_line(message))}</h1>"]
+        return _document([*parts, *(_html_entry(each) for each in _each(message))])
     parts = [f"<h1 style='font-size:1.2em'>{html.escape(one_line(message.question, LINE_MAX))}</h1>"]
     if message.over:
         parts.insert(0, f"<p><b>{html.escape(over_line(message.over))}</b></p>")
@@ -239,11 +303,14 @@ def _page(message: Message) -> str:
         for title, lines in reasons(message):
             said = "<br>".join(html.escape(line) for line in lines)
             parts.append(f"<p>{html.escape(title)}:</p><blockquote>{said}</blockquote>")
-    if message.answer_url and not message.over:
-        link = html.escape(message.answer_url)
-        parts.append(f"<p><a href='{link}'>Look and answer</a></p><p>Code, if the page asks for it: {message.code}</p>")
-    else:
+    if message.over:
         parts += [f"<p>{html.escape(line)}</p>" for line in _answering(message)]
+    else:
+        parts.append(_html_link(message))
+    return _document(parts)
+
+
+def _document(parts: list[str]) -> str:
     return "<!doctype html><html lang='en'><meta charset='utf-8'><body>" + "\n".join(parts) + "</body></html>\n"
 
 

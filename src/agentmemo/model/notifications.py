@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agentmemo.errors import InvalidInput, InvalidTransition
+from agentmemo.model.escalations import SEVERITIES
 
 QUEUED, SENT, EXPIRED, FAILED = "queued", "sent", "expired", "failed"
 # `expired`: the question is over, and the message says so or was never needed.
@@ -71,6 +72,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `consequence` is what happens at `deadline` when nobody answers. `why` and `evidence` are the asker's words.
     `answer_url` leads to a page that shows the question; `code` is typed there. `seen` is the digest of what is shown.
+    `others` are further questions that stand in the same message, each with its own.
     """
 
     id: str
@@ -99,6 +101,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     answer_url: str = ""
     code: str = ""
     over: Over | None = None
+    others: tuple[Message, ...] = ()
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +141,9 @@ def outward(message: Message, channel: str, carries: str = "internal") -> Messag
     Of a secret question, and of one that is too much for its address, nobody learns more than that it waits; through a
     service of others, of an internal one no more than the question and the ways to answer.
     """
+    if message.others:
+        alone = outward(msgspec.structs.replace(message, others=()), channel, carries)
+        return msgspec.structs.replace(alone, others=tuple(outward(each, channel, carries) for each in message.others))
     if message.sensitivity == "secret" or _LEVELS.index(message.sensitivity) > _LEVELS.index(carries):
         return Message(
             id=message.id,
@@ -157,6 +163,17 @@ def outward(message: Message, channel: str, carries: str = "internal") -> Messag
     return message
 
 
+def together(messages: list[Message]) -> Message:
+    """One message of several: what is still to be answered first, the most severe of it at the top."""
+
+    def urgency(message: Message) -> tuple[bool, int, int]:
+        rank = SEVERITIES.index(message.severity) if message.severity in SEVERITIES else len(SEVERITIES)
+        return message.over is not None, rank, message.deadline or 0
+
+    first, *others = sorted(messages, key=urgency)
+    return msgspec.structs.replace(first, others=tuple(others))
+
+
 def with_link(message: Message, url: str, code: str) -> Message:
     return msgspec.structs.replace(message, answer_url=url, code=code)
 
@@ -165,7 +182,8 @@ def check_address(channel: str, address: str) -> None:
     """Refuse an address that a channel could never send to. Raises InvalidInput without repeating it."""
     if channel not in CHANNELS:
         raise InvalidInput(f"Unknown channel {channel[:40]!r}.", next_call=f"Use one of: {', '.join(CHANNELS)}.")
-    if not address or len(address) > ADDRESS_MAX or not address.isprintable() or not _FITS[channel](address):
+    printable = address.isprintable() and address.strip() == address
+    if not address or len(address) > ADDRESS_MAX or not printable or not _FITS[channel](address):
         raise InvalidInput(
             f"This is no address for {channel}.",
             why="It is not repeated here, since addresses may hold secrets.",

@@ -16,13 +16,17 @@ SAME_FAILURE_SECONDS = 3600.0
 class ObserveCall(Request, kw_only=True):
     """One call of a tool by the run's holder, and what came of it; without a tool, a text (`arguments`).
 
-    `number` counts the run's observations, so that one that is repeated after a restart is no repetition. `poll`,
+    `number` counts the run's observations, so that one that is repeated after a restart is no repetition; what was a
+    `step` ("name/key") has none, since a step is not repeated. With `before` it is about to be made: it is kept, as
+    refused, only where it is blocked or a person was asked about it, which `rung` escalate says. `poll`,
     `read_only` and `idempotent` say what kind of tool it is. `progress` is a measure that changes only when the work
     does. `until` (UTC microseconds) declares a wait, within which the same result is no loop.
     """
 
     run: str
-    number: int
+    number: int = 0
+    step: str | None = None
+    before: bool = False
     tool: str = ""
     arguments: Any = None
     result: Any = None

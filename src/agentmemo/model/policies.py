@@ -4,6 +4,7 @@ route      who is told of a question, step by step
 schedule   who is on call, and which hours are working hours
 contact    how a person is reached; its name is the person's
 silence    what nobody is told of, until when and why
+inhibition what nobody is told of while something else is open
 severity   the timers, the fallback and the votes of one severity; its name is the severity's
 rules      which calls are asked about first
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -21,21 +21,28 @@ from agentmemo.model import guards, schedules
 from agentmemo.model.access import ACTOR
 from agentmemo.model.documents import Document, encode_example, misfit, moment, parse, zone_of
 from agentmemo.model.escalations import SEVERITIES
+from agentmemo.model.notifications import check_address
 from agentmemo.model.schedules import Person, Schedule
+from agentmemo.model.values import encode_sorted
 from agentmemo.model.wire import Request, Response
 
 ROUTE, SCHEDULE, CONTACT, SILENCE, SEVERITY, RULES = "route", "schedule", "contact", "silence", "severity", "rules"
+INHIBITION = "inhibition"
 DEFAULT_ROUTE = "default"
+DEFAULT_SCHEDULE = "default"
 DOCUMENT_BYTES_MAX = 256 * 1024
 STEPS_MAX = 20
 TARGETS_MAX = 50
 SECONDS_MAX = 366 * 86_400.0
 HOURS_MAX = 2000.0
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\Z")
+_FAMILY_END = re.compile(r"[:/]")
 
 SeverityName = Literal["critical", "high", "medium", "low"]
 Target = Annotated[str, Meta(pattern=r"^(person|schedule):[\w.@:+-]{1,128}\Z")]
 Seconds = Annotated[float, Meta(ge=0, le=SECONDS_MAX)]
+
+
+Field = Literal["kind", "severity", "run", "asker", "collapse_key"]
 
 
 class Step(Document):
@@ -46,10 +53,17 @@ class Step(Document):
 
 
 class Route(Document):
-    """Steps one after the other, and all of them again as often as `repeats` says. The first one is told at once."""
+    """Steps one after the other, and all of them again as often as `repeats` says. The first one is told at once.
+
+    Questions that are equal in the fields of `group_by` come to a person in one message: the first of them waits
+    `group_wait_seconds` for others, later ones until `group_interval_seconds` after the last message.
+    """
 
     steps: Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)]
     repeats: Annotated[int, Meta(ge=0, le=5)] = 0
+    group_by: Annotated[list[Field], Meta(max_length=5)] = []
+    group_wait_seconds: Seconds = 30.0
+    group_interval_seconds: Seconds = 300.0
 
 
 class Channel(Document):
@@ -85,6 +99,18 @@ class Silence(Document):
     until: str
     reason: Annotated[str, Meta(min_length=1, max_length=1000)]
     second: Person | None = None
+
+
+class Inhibition(Document):
+    """While a question is open that matches `source`, nobody is told of those that match `target`.
+
+    Both must be the same in the fields of `equal`. One that matches both sides is no source for others like it.
+    """
+
+    source: Matcher
+    target: Matcher
+    equal: Annotated[list[Field], Meta(max_length=5)] = []
+    reason: Annotated[str, Meta(max_length=1000)] = ""
 
 
 class Votes(Document):
@@ -123,8 +149,17 @@ class Recipient(NamedTuple):
     sensitivity: str
 
 
+class Group(NamedTuple):
+    """What questions have in common that are told in one message, and how long one of them may wait for others."""
+
+    key: str
+    wait_us: int
+    interval_us: int
+    latest: int
+
+
 class Subject(NamedTuple):
-    """What a silence looks at."""
+    """What silences, inhibitions and groups look at. The collapse key is the one that was given."""
 
     kind: str
     severity: str
@@ -135,6 +170,7 @@ class Subject(NamedTuple):
 
 KINDS: dict[str, type[Document]] = {
     ROUTE: Route, SCHEDULE: Schedule, CONTACT: Contact, SILENCE: Silence, SEVERITY: Severity, RULES: Rules,
+    INHIBITION: Inhibition,
 }  # fmt: skip
 EXAMPLES: dict[str, Any] = {
     ROUTE: {
@@ -145,6 +181,9 @@ EXAMPLES: dict[str, Any] = {
     SILENCE: {"matcher": {"run": "nightly"}, "until": "2026-12-24T18:00", "reason": "the store is being moved"},
     SEVERITY: {"deadline_seconds": 7200, "fallback": "deny", "needs": {"count": 2}},
     RULES: {"rules": [guards.EXAMPLE]},
+    INHIBITION: {
+        "source": {"kind": "failure", "collapse_key": "credential"}, "target": {"kind": "question"}, "equal": ["asker"],
+    },
 }  # fmt: skip
 
 
@@ -235,6 +274,8 @@ def document_of(kind: str, data: Any) -> Any:
         _check_contact(document)
     elif isinstance(document, Silence):
         _check_silence(document)
+    elif isinstance(document, Inhibition):
+        _check_inhibition(document)
     elif isinstance(document, Severity):
         _check_severity(document)
     elif isinstance(document, Rules):
@@ -253,8 +294,13 @@ def schedules_of(document: Document) -> set[str]:
     """The schedules that a document names."""
     if isinstance(document, Severity):
         return {document.schedule} if document.schedule else set()
-    targets = [target for step in document.steps for target in step.targets] if isinstance(document, Route) else []
-    return {name for kind, _, name in (target.partition(":") for target in targets) if kind == SCHEDULE}
+    return set(schedules_on(document)) if isinstance(document, Route) else set()
+
+
+def schedules_on(route: Route | None) -> list[str]:
+    """The schedules of a route, step by step."""
+    targets = [target.partition(":") for step in route.steps for target in step.targets] if route else []
+    return [name for kind, _, name in targets if kind == SCHEDULE]
 
 
 def ends_at(silence: Silence) -> int:
@@ -265,7 +311,11 @@ def is_silenced(silence: Silence, subject: Subject, now_us: int) -> bool:
     """Whether nobody is to be told. What is critical needs a second person's word."""
     if now_us >= ends_at(silence) or (subject.severity == "critical" and silence.second is None):
         return False
-    matcher = silence.matcher
+    return matches(silence.matcher, subject)
+
+
+def matches(matcher: Matcher, subject: Subject) -> bool:
+    """Whether all that is named fits; of the collapse key its beginning."""
     exact = all(
         wanted is None or wanted == getattr(subject, field)
         for field, wanted in (
@@ -275,18 +325,37 @@ def is_silenced(silence: Silence, subject: Subject, now_us: int) -> bool:
     return exact and (matcher.collapse_key is None or (subject.collapse_key or "").startswith(matcher.collapse_key))
 
 
+def inhibits(inhibition: Inhibition, source: Subject, target: Subject) -> bool:
+    """Whether nobody is to be told of one question while the other one is open."""
+    if not (matches(inhibition.source, source) and matches(inhibition.target, target)):
+        return False
+    # Of several that fit both sides each would mute the others, and nobody would be told of any.
+    if matches(inhibition.source, target) and matches(inhibition.target, source):
+        return False
+    return all(value_of(source, field) == value_of(target, field) is not None for field in inhibition.equal)
+
+
+def value_of(subject: Subject, field: Field) -> str | None:
+    """What a question has in a field; of a collapse key the part before its first `:` or `/`."""
+    value: str | None = getattr(subject, field)
+    return _FAMILY_END.split(value, maxsplit=1)[0] if value and field == "collapse_key" else value
+
+
+def group_of(fields: list[Field], subject: Subject) -> str | None:
+    """What those have in common that are told together; None where nothing is grouped, and for what is critical."""
+    if not fields or subject.severity == SEVERITIES[0]:
+        return None
+    return encode_sorted({field: value_of(subject, field) for field in fields}).decode()
+
+
 def _check_contact(contact: Contact) -> None:
     zone_of(contact.zone)
     for index, channel in enumerate(contact.channels):
-        path = f"$.channels[{index}].address"
-        if channel.kind == "email" and not _EMAIL.match(channel.address):
-            raise misfit(path, f"{channel.address[:64]!r} is no e-mail address", "Use name@example.org.")
-        if channel.kind == "webhook" and not _is_web(channel.address):
-            raise misfit(path, "it is no address of a webhook", "Use https://host/path.")
-        if channel.kind == "apprise" and "://" not in channel.address:
-            raise misfit(path, "it is no Apprise address", "Use scheme://..., as Apprise has it for the service.")
-        if not channel.address.isprintable() or channel.address.strip() != channel.address:
-            raise misfit(path, "it holds spaces around it or what cannot be printed", "Remove them.")
+        try:
+            check_address(channel.kind, channel.address)
+        except InvalidInput as error:
+            what = f"it is no address for {channel.kind}"
+            raise misfit(f"$.channels[{index}].address", what, error.next_call or "") from None
 
 
 def _check_silence(silence: Silence) -> None:
@@ -299,6 +368,17 @@ def _check_silence(silence: Silence) -> None:
         )
 
 
+def _check_inhibition(inhibition: Inhibition) -> None:
+    for side in ("source", "target"):
+        if getattr(inhibition, side) == Matcher():
+            raise misfit(
+                f"$.{side}",
+                "it names nothing, so it would cover everything",
+                f"Name at least one of {', '.join(Matcher.__struct_fields__)}, as in "
+                f"{encode_example(EXAMPLES[INHIBITION])}.",
+            )
+
+
 def _check_severity(severity: Severity) -> None:
     if severity.deadline_working_hours is None:
         return
@@ -306,11 +386,3 @@ def _check_severity(severity: Severity) -> None:
         raise misfit("$.deadline_seconds", "there are two deadlines", "Leave one of them out.")
     if severity.schedule is None:
         raise misfit("$.schedule", "it does not say whose hours", "Name the schedule that has the working hours.")
-
-
-def _is_web(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)

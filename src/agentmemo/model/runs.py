@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from agentmemo.errors import InvalidInput, InvalidTransition
+from agentmemo.model.state import check_name
 from agentmemo.model.wire import Request, Response
 
 PENDING, RUNNING, WAITING = "pending", "running", "waiting"
@@ -69,6 +70,8 @@ QUESTIONS = ("in_doubt", "mismatch", "budget", "takeovers")
 DECISIONS = ("happened", "retry", "reuse", "rerun", "continue")
 TAKEOVERS_WITHOUT_STEP_MAX = 3
 NAME_MAX = 256
+# What a run asks people stands among its steps under these names.
+QUESTION_STEPS = ("escalate", "stuck")
 RUN_KEY_MAX = 512
 
 
@@ -507,6 +510,17 @@ def how_to_decide(run: str, waiting_for: str | None) -> str:
     if waiting_for is not None and waiting_for.startswith("esc_"):
         return f"agentmemo inbox answer {waiting_for} DECISION"
     return f"agentmemo runs resolve {run} DECISION"
+
+
+def check_step_name(name: str) -> None:
+    """A run's questions are steps of their own, kept under names that no other step has. Raises InvalidInput."""
+    check_name(name, "step name", NAME_MAX)
+    if name in QUESTION_STEPS or name.startswith(f"{QUESTION_STEPS[0]}:"):
+        raise InvalidInput(
+            f"{name!r} is the name of questions to people.",
+            why="The step and the question would have one place in the run.",
+            next_call="Call the step something else.",
+        )
 
 
 def next_run_state(state: str, act: str, run: str) -> str:

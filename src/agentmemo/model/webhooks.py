@@ -1,4 +1,4 @@
-"""Webhooks: where an agent is told over HTTP that work is offered to it, or what came of what it handed over.
+"""Webhooks: where an agent is told over HTTP of work offered to it, and of what came of what it handed over or asked.
 
 Messages, headers and signatures are those of Standard Webhooks (standardwebhooks.com, version 1).
 """
@@ -12,7 +12,7 @@ from agentmemo.model.wire import Request, Response
 SENDING, DELIVERED, FAILED = "sending", "delivered", "failed"
 URL_MAX = 2048
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the mark of a secret, none itself
-OFFERED, TOLD = "handoff.offered", "handoff.told"
+OFFERED, TOLD, ANSWERED = "handoff.offered", "handoff.told", "escalation.ended"
 # Pauses before the attempts: the schedule that Standard Webhooks recommends.
 PAUSES_SECONDS = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 
@@ -46,7 +46,10 @@ class Delivery(Response, kw_only=True):
 
 
 class CreateWebhook(Request, kw_only=True):
-    """Call this address when work is offered to `agent` (the caller), or when it has to hear of what it handed over."""
+    """Call this address when work is offered to `agent` (the caller), or when it has to hear of what it handed over.
+
+    And when a question that it asked people has come to its end.
+    """
 
     url: str
     agent: str | None = None
@@ -63,7 +66,7 @@ class DeleteWebhook(Request, kw_only=True):
 
 
 class ListDeliveries(Request, kw_only=True):
-    """Newest first; with `subject`, those about one handoff."""
+    """Newest first; with `subject`, those about one handoff or escalation."""
 
     subject: str | None = None
     webhook: str | None = None

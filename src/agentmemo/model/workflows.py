@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -237,10 +238,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {
             field.encode_name: plain(held)
-            for field in msgspec.structs.fields(value)
+            for field in _fields(type(value))
             if (held := getattr(value, field.name)) != _default(field)
         }
     return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
 
 
 def canonical(document: WorkflowDocument) -> bytes:

@@ -28,8 +28,8 @@ class Ntfy:
 
     def update(self, provider: str, message: Message, address: str) -> str:
         """The same sequence again takes the place of what was there."""
-        del provider
-        return self.send(message, address)
+        self.send(msgspec.structs.replace(message, id=provider), address)
+        return provider
 
     def _place(self, address: str) -> tuple[str, str, bool]:
         """(server, topic, whether it is the operator's own server, which alone gets the token)."""

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from agentmemo.engine import answer_links, notifications
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
@@ -83,30 +85,48 @@ class PeopleSender:
                 self._sending.discard(due.id)
 
     def _send(self, due: Due) -> bool:
-        taken = self._engine.database.write(lambda tx: notifications.take(tx, due), lane=due.workspace)
-        if taken is None:
+        together = self._engine.database.write(lambda tx: notifications.take_together(tx, due), lane=due.workspace)
+        if not together:
             return False
         call = self._engine.system_calls({due.workspace})[due.workspace]
+        first = together[0]
         try:
-            message = self._written(call, taken)
-            provider = self._hand_over(taken, model.outward(message, taken.channel, taken.carries))
+            message, over = self._written(call, together)
+            provider = self._hand_over(first, model.outward(message, first.channel, first.carries))
         except NotSent as refused:
-            self._not_sent(call, taken, refused)
+            self._not_sent(call, together, refused)
         except Exception as error:
             # Counted as an attempt, or it would be tried again without end.
-            self._not_sent(call, taken, NotSent(f"could not be written: {type(error).__name__}"))
+            self._not_sent(call, together, NotSent(f"could not be written: {type(error).__name__}"))
             raise
         else:
-            over = message.over is not None
-            self._engine.database.write(
-                lambda tx: notifications.sent(tx, call, taken, provider, over=over), lane=taken.workspace
-            )
+            self._sent(call, together, provider, over)
         return True
 
-    def _written(self, call: Call, taken: Due) -> model.Message:
+    def _written(self, call: Call, together: list[Due]) -> tuple[model.Message, set[int]]:
+        """The message as its questions stand, and which of them it says are over."""
         # Read before the transaction: it may have to be made first.
         self._engine.pepper()
-        return self._engine.database.write(lambda tx: self._with_link(tx, call, taken), lane=taken.workspace)
+        return self._engine.database.write(lambda tx: self._compose_all(tx, call, together), lane=call.workspace)
+
+    def _compose_all(self, tx: Transaction, call: Call, together: list[Due]) -> tuple[model.Message, set[int]]:
+        first = together[0]
+        shown = notifications.shown_with(tx, first) if first.state == model.SENT else together
+        # Two occasions of one question are one question to whoever reads.
+        found = {each.escalation: each for each in reversed([first, *shown])}
+        messages = {number: self._with_link(tx, call, each) for number, each in found.items()}
+        over = {number for number, message in messages.items() if message.over is not None}
+        if len(messages) == 1:
+            return messages[first.escalation], over
+        message = msgspec.structs.replace(model.together(list(messages.values())), id=first.id, at=tx.now)
+        return message, over
+
+    def _sent(self, call: Call, together: list[Due], provider: str, over: set[int]) -> None:
+        def keep(tx: Transaction) -> None:
+            for taken in together:
+                notifications.sent(tx, call, taken, provider, over=taken.escalation in over)
+
+        self._engine.database.write(keep, lane=call.workspace)
 
     def _with_link(self, tx: Transaction, call: Call, taken: Due) -> model.Message:
         message = self._compose(tx, call, taken)
@@ -129,10 +149,11 @@ class PeopleSender:
             return channel.update(taken.provider or "", message, taken.address)
         return channel.send(message, taken.address)
 
-    def _not_sent(self, call: Call, taken: Due, refused: NotSent) -> None:
-        self._engine.database.write(
-            lambda tx: notifications.failed(
-                tx, call, taken, refused.reason, final=refused.final, wait_seconds=refused.wait_seconds
-            ),
-            lane=taken.workspace,
-        )
+    def _not_sent(self, call: Call, together: list[Due], refused: NotSent) -> None:
+        def keep(tx: Transaction) -> None:
+            for taken in together:
+                notifications.failed(
+                    tx, call, taken, refused.reason, final=refused.final, wait_seconds=refused.wait_seconds
+                )
+
+        self._engine.database.write(keep, lane=call.workspace)

@@ -25,7 +25,7 @@ class PersonWebhook:
 
     def update(self, provider: str, message: Message, address: str) -> str:
         """Under an id of its own, since a receiver drops an id that it has seen."""
-        return self._call(f"{provider}.over", message, address) and provider
+        return self._call(f"{message.id}.over", message, address) and provider
 
     def _call(self, identity: str, message: Message, address: str) -> str:
         body = forms.webhook(message)

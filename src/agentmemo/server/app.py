@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 
 from agentmemo.api.openapi import describe
+from agentmemo.api.operations import BY_NAME
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.clock import monotonic
 from agentmemo.connect import LocalPlane, connection_for_async, perform
 from agentmemo.console.app import create_console
 from agentmemo.errors import Error, InvalidInput, Unavailable
-from agentmemo.model.access import Caller
+from agentmemo.model.access import Caller, Claim
+from agentmemo.model.runs import ReleaseRun
 from agentmemo.server import decoding, metrics, problems
 from agentmemo.server.auth import FORGETTING, Authenticator
 from agentmemo.server.decoding import Disconnected, Headers, Receive
@@ -32,6 +34,7 @@ Send = Callable[[Any], Awaitable[None]]
 Headers_ = list[tuple[bytes, bytes]]
 # Values above this are stored before their transaction, which must not happen on the event loop.
 LARGE_BYTES = 4096
+RESUME = "run.resume"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _JSON = (b"content-type", b"application/json")
 _SAFE: Headers_ = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
@@ -113,7 +116,7 @@ class App:
             body = await decoding.read_body(receive, headers, self.engine.settings.request_bytes_max)
         request = decoding.decode_request(route, parts, scope["query_string"], headers, body)
         if operation.mutating:
-            await self._change(route, _with_headers(caller, headers), request, len(body), send)
+            await self._change(route, _with_headers(caller, headers), request, len(body), receive, send)
         elif operation.watch and MEDIA_TYPE in headers.get(b"accept", b"") and scope["method"] == "GET":
             stream = Stream(self.engine, self.hub, lambda: self._keys.admit(authorization))
             self.metrics.streams += 1
@@ -131,13 +134,14 @@ class App:
             else:
                 await _reply(send, 200, _encode(answer))
 
-    async def _change(self, route: Route, caller: Caller, request: Any, size: int, send: Send) -> None:
+    async def _change(
+        self, route: Route, caller: Caller, request: Any, size: int, receive: Receive, send: Send
+    ) -> None:
         seen: list[Any] = []
         operation = route.operation
         try:
             if route.waits and request.wait_seconds > 0:
-                # Not given up when the caller goes: what it claims is answered to the repeated request.
-                answer = await long_poll(self.engine, self.hub, route, caller, request)
+                answer = await self._change_when_ready(route, caller, request, receive)
             else:
                 answer = await perform(self.engine, operation, caller, request, large=size > LARGE_BYTES, seen=seen)
         finally:
@@ -150,6 +154,24 @@ class App:
         if route.has_version:
             extra.append((b"etag", b'"%d"' % answer.version))
         await _reply(send, 200, _encode(answer), extra)
+
+    async def _change_when_ready(self, route: Route, caller: Caller, request: Any, receive: Receive) -> Any:
+        """Wait for what can be claimed. Once the caller has hung up nothing is claimed for it.
+
+        What was claimed while it hung up is answered to the repeated request; only a run that was to go on with it is
+        free at once, not when the lease of a dead process ends.
+        """
+        gone = asyncio.ensure_future(_hung_up(receive))
+        try:
+            answer = await long_poll(self.engine, self.hub, route, caller, request, gone)
+            if gone.done() and route.operation.name == RESUME and answer.outcome != "waiting":
+                claim = Claim(run=answer.run.id, epoch=answer.run.epoch)
+                release = ReleaseRun(run=answer.run.id)
+                holder = msgspec.structs.replace(caller, claim=claim, request_id=None)
+                await perform(self.engine, BY_NAME["run.release"], holder, release)
+            return answer
+        finally:
+            gone.cancel()
 
     def _status(self, error: Error, scope: Scope) -> int:
         if error.code == "version_conflict":

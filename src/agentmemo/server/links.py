@@ -57,8 +57,8 @@ class Links:
 
     def _read(self, token: str) -> tuple[LinkRow, model.Message]:
         engine = self._engine
-        pepper = engine.pepper()
-        found = engine.database.read(lambda tx: answer_links.look(tx, pepper, token), snapshot=False)
+        peppers = engine.peppers()
+        found = engine.database.read(lambda tx: answer_links.look(tx, peppers, token), snapshot=False)
         if found is None:
             raise answer_links.no_link()
         call = engine.system_calls({found.workspace})[found.workspace]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
 import msgspec
 
+from agentmemo.api.operations import Operation
 from agentmemo.clock import monotonic
 from agentmemo.connect import in_line, is_worth_asking, perform
 from agentmemo.engine import audit
@@ -18,7 +18,7 @@ from agentmemo.engine.handlers import ENDED, PEEKS, is_ready
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model.access import Caller
 from agentmemo.server import problems
-from agentmemo.server.decoding import Receive
+from agentmemo.server.decoding import Disconnected, Receive
 from agentmemo.server.routes import Route
 from agentmemo.server.waiting import Hub
 from agentmemo.store import access as access_rows
@@ -45,41 +45,76 @@ class Batch(NamedTuple):
     ended: bool = False
 
 
-async def long_poll(engine: Engine, hub: Hub, route: Route, caller: Caller, request: Any) -> Any:
-    """Perform until there is something to say, `wait_seconds` are over, or the server stops."""
-    seconds = min(request.wait_seconds, engine.settings.wait_seconds_max)
+class _Asked(NamedTuple):
+    """One request that waits, performed again and again."""
+
+    engine: Engine
+    operation: Operation
+    caller: Caller
+    request: Any
+
+    async def perform(self) -> Any:
+        return await perform(self.engine, self.operation, self.caller, self.request)
+
+    async def is_worth_asking(self) -> bool:
+        return await is_worth_asking(self.engine, self.operation, self.caller, self.request)
+
+    def is_ready(self, answer: Any) -> bool:
+        return is_ready(self.operation, self.request, answer)
+
+
+async def long_poll(
+    engine: Engine, hub: Hub, route: Route, caller: Caller, request: Any, gone: asyncio.Future[None] | None = None
+) -> Any:
+    """Perform until there is something to say, `wait_seconds` are over, or the server stops.
+
+    `gone` is done once the caller has hung up: nothing is performed for it any more. Raises Disconnected then.
+    """
+    end = monotonic() + min(request.wait_seconds, engine.settings.wait_seconds_max)
     once = msgspec.structs.replace(request, wait_seconds=0.0)
+    asked = _Asked(engine, route.operation, caller, once)
     if route.operation.name not in PEEKS:
-        return await _poll(engine, hub, route, caller, once, seconds)
-    answer = await perform(engine, route.operation, caller, once)
-    if is_ready(route.operation, once, answer):
+        return await _poll(hub, asked, end, gone)
+    answer = await asked.perform()
+    if asked.is_ready(answer):
         return answer
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    in_time = asyncio.get_running_loop().time() + end - monotonic()
     try:
-        async with in_line(engine, route.operation, caller, once, end):
-            return await _poll(engine, hub, route, caller, once, end - loop.time())
+        async with in_line(engine, route.operation, caller, once, in_time):
+            return await _poll(hub, asked, end, gone)
     except TimeoutError:
         return answer
 
 
-async def _poll(engine: Engine, hub: Hub, route: Route, caller: Caller, once: Any, seconds: float) -> Any:
-    end = monotonic() + seconds
+async def _poll(hub: Hub, asked: _Asked, end: float, gone: asyncio.Future[None] | None) -> Any:
     with hub:
         while True:
+            if gone is not None and gone.done():
+                raise Disconnected
             seen = hub.generation
-            answer = await perform(engine, route.operation, caller, once)
-            left = end - monotonic()
-            if left <= 0 or hub.stopping or is_ready(route.operation, once, answer):
+            answer = await asked.perform()
+            if end - monotonic() <= 0 or hub.stopping or asked.is_ready(answer):
                 return answer
-            await _until_worth_asking(hub, seen, end, partial(is_worth_asking, engine, route.operation, caller, once))
+            await _unless_gone(_until_worth_asking(hub, seen, end, asked), gone)
 
 
-async def _until_worth_asking(hub: Hub, seen: int, end: float, ask: Callable[[], Awaitable[bool]]) -> None:
+async def _unless_gone(waiting: Coroutine[Any, Any, None], gone: asyncio.Future[None] | None) -> None:
+    """Wait, but no longer than somebody is there to hear of it. Nothing is changed meanwhile."""
+    if gone is None:
+        return await waiting
+    work = asyncio.ensure_future(waiting)
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return work.result() if work.done() else None
+    finally:
+        work.cancel()
+
+
+async def _until_worth_asking(hub: Hub, seen: int, end: float, asked: _Asked) -> None:
     """Until a commit of anybody's may have changed the answer, the time is over, or the server stops."""
     while (left := end - monotonic()) > 0 and await hub.changed_since(seen, left):
         seen = hub.generation  # before asking: what is committed meanwhile is seen then or looked at again
-        if await ask():
+        if await asked.is_worth_asking():
             return
 
 
@@ -189,7 +224,7 @@ class Stream:
         return Batch([(number, "handoff", handoff) for number, handoff in zip(numbers, found, strict=True)], newest)
 
     async def states(self, route: Route, request: Any, position: int | None) -> Batch:
-        """A run or handoff as it is, each time it changed; its ids are the times of change. Ends with it."""
+        """A run, handoff or escalation as it is, each time it changed; its ids are the times. Ends with it."""
         answer = await self._perform(route, msgspec.structs.replace(request, wait_seconds=0.0))
         ended = answer.state in ENDED
         if position is not None and answer.updated_at <= position:
@@ -212,6 +247,7 @@ _LOOKS = {
     "audit.events": Stream.trail,
     "run.get": Stream.states,
     "handoff.get": Stream.states,
+    "escalation.get": Stream.states,
     "handoff.pending": Stream.waiting,
     "handoff.notices": Stream.waiting,
 }

@@ -53,6 +53,9 @@ class EscalationRow(NamedTuple):
     updated_at: int
     ended_at: int | None
     pruned: int
+    inhibited_by: str | None
+    inhibited_rule: str | None
+    ended_reason: str
 
 
 class WaiterRow(NamedTuple):

@@ -22,6 +22,21 @@ class GuardedRow(NamedTuple):
     at: int
 
 
+class ReviewRow(NamedTuple):
+    """A decision that people look at afterwards."""
+
+    id: int
+    actor: int
+    tool: str
+    verdict: str
+    rule: str
+    version: int
+    review: str
+    at: int
+    objector: int | None
+    objected_at: int | None
+
+
 class AnsweredRow(NamedTuple):
     """A question that a guard asked, as a person answered it."""
 
@@ -42,6 +57,17 @@ def of_key(tx: Transaction, workspace: int, key: str) -> GuardedRow | None:
     """The decision that was made at a place of a run."""
     row = tx.one("guarded_of_key", workspace=workspace, key=key)
     return GuardedRow(*row) if row else None
+
+
+def reviews(tx: Transaction, workspace: int, before: int, limit: int) -> list[ReviewRow]:
+    """Newest first."""
+    found = tx.all("guarded_reviews", workspace=workspace, before=before, limit=limit)
+    return [ReviewRow(*row) for row in found]
+
+
+def review(tx: Transaction, number: int) -> ReviewRow | None:
+    row = tx.one("guarded_review", id=number)
+    return ReviewRow(*row) if row else None
 
 
 def answered(tx: Transaction, workspace: int, limit: int) -> list[AnsweredRow]:

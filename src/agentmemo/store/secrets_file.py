@@ -14,13 +14,14 @@ SUFFIX = "-pepper"
 CHECKED = b"agentmemo pepper"
 
 
-def pepper(database: Path | None) -> bytes:
-    """The plane's own secret for hashing keys, made on first use. A store in memory gets a fresh one.
+def peppers(database: Path | None) -> list[bytes]:
+    """The plane's own secrets for hashing keys, one a line, made on first use. A store in memory gets a fresh one.
 
+    What is made is hashed under the first of them; what was made under the others is known as long as they are there.
     AGENTMEMO_PEPPER_FILE names another file, for servers that share a database and get their secrets from elsewhere.
     """
     if database is None:
-        return ids.salt(PEPPER_BYTES)
+        return [ids.salt(PEPPER_BYTES)]
     path = given_place() or database.with_name(database.name + SUFFIX)
     found = read(path)
     if found is None and given_place() is None:
@@ -28,7 +29,11 @@ def pepper(database: Path | None) -> bytes:
         found = read(path)
     if not found:
         raise Unavailable(f"{path} cannot be read.", next_call="Restore it, or remove it and make new keys.")
-    return bytes.fromhex(found)
+    return _secrets_in(found)
+
+
+def _secrets_in(content: str) -> list[bytes]:
+    return [bytes.fromhex(line) for line in content.split()]
 
 
 def place(database: Path | None) -> Path | None:
@@ -40,7 +45,7 @@ def check_of(database: Path) -> str | None:
     """What tells the secret beside a store without revealing it; None where there is none."""
     path = place(database)
     found = read(path) if path else None
-    return ids.keyed_hash(bytes.fromhex(found), CHECKED).hex() if found else None
+    return ids.keyed_hash(_secrets_in(found)[0], CHECKED).hex() if found else None
 
 
 def given_place() -> Path | None:

@@ -155,6 +155,8 @@ class SqliteTransaction:
 
 
 HEADS_CACHED = 50_000
+# A commit is on the disk before it is acknowledged.
+SYNCHRONOUS = "FULL"
 HEADER_BYTES = 100
 
 
@@ -336,7 +338,7 @@ class SqliteDatabase:
                 if check_file(connection, self._target):
                     check_version(connection, self._target)
                 connection.pragma("journal_mode", "WAL")
-                connection.pragma("synchronous", "FULL")
+                connection.pragma("synchronous", SYNCHRONOUS)
                 connection.pragma("fullfsync", value=True)
                 connection.pragma("journal_size_limit", 256 * 1024 * 1024)
                 migrate(connection, self._target)

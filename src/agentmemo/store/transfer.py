@@ -123,7 +123,7 @@ TABLES = (
         "handle workspace collapse_key digest action_digest state revision kind severity rank reason asker run step"
         " irreversible policy fallback deadline warned lapsed_at climb climb_at due_at holder held_at hold_until"
         " extended assignee occurrences last_at decision answer execute_by uses redeemed supersedes superseded_by"
-        " created_at updated_at ended_at pruned",
+        " created_at updated_at ended_at pruned inhibited_by inhibited_rule ended_reason",
     ),
     _table("escalation_value", "id", "escalation field size codec value blob"),
     _table(
@@ -138,7 +138,8 @@ TABLES = (
     _table(
         "guarded",
         "id",
-        "workspace actor tool verdict rule version digest pattern reversible key escalation review at",
+        "workspace actor tool verdict rule version digest pattern reversible key escalation review at"
+        " objector objected_at",
     ),
     _table("execution", "run", "workspace workflow version unproven driver models progress revision"),
     _table(
@@ -168,10 +169,10 @@ TABLES = (
         "notification",
         "id",
         "workspace escalation occasion person channel address carries state attempts next_at provider shown error"
-        " created_at sent_at",
+        " created_at sent_at grouping lead",
         texts=("id",),
     ),
-    _table("answer_link", "hash", "workspace escalation notification person code misses expires_at used_at"),
+    _table("answer_link", "hash", "workspace escalation notification person code misses expires_at used_at secret"),
     _table("signal", "id", "run name author at size codec value blob"),
     _table("note", "id", "run kind key text because step at author position"),
     _table("policy", "id", "workspace kind name version current live document author comment at"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 from agentmemo.client._sync.connection import Connection
-from agentmemo.model.escalations import Escalation
+from agentmemo.model.escalations import Escalation, is_of_run
 from agentmemo.model.runs import WAITING, Budget, Run
 
 
@@ -70,7 +70,9 @@ class ScriptedPerson:
     def _answer_escalations(self) -> int:
         count = 0
         for asked in list(self.connection.inbox.list()) if self._replies else []:
-            reply = self._replies.get(asked.kind) or self._replies.get(None)
+            # What a run asks about itself is `will`'s, unless its kind is named.
+            others = None if is_of_run(asked.collapse_key) else self._replies.get(None)
+            reply = self._replies.get(asked.kind) or others
             if reply is None or any(vote.person == f"person:{self.connection.actor}" for vote in asked.votes):
                 continue
             self.answered.append(

@@ -108,7 +108,7 @@ class AsyncEscalations:
                 model.GetEscalation(escalation=made.id, wait_seconds=ANSWER_WAIT_SECONDS, after_updated=made.updated_at)
             )
         await self._plane.call(model.ReceiveAnswer(escalation=made.id))
-        return made.answer or model.Answer(decision="abort", comment="The question was withdrawn.", escalation=made.id)
+        return made.answer or model.taken_back(made.id, made.ended_reason)
 
     async def withdraw(self, id: str, reason: str) -> model.Escalation:
         """Take a question back; whoever waits for it goes on with `abort`."""

@@ -103,7 +103,7 @@ class AsyncExecutions:
         inputs: Any = None,
         *,
         key: str | None = None,
-        version: str | None = None,
+        version: str | int | None = None,
         driver: str = "caller",
         lease_seconds: float | None = None,
     ) -> model.Execution:
@@ -116,7 +116,12 @@ class AsyncExecutions:
         if driver == model.PLANE or lease_seconds is not None:
             return await self._plane.call(
                 model.StartExecution(
-                    name=name, inputs=inputs, key=key, version=version, driver=driver, lease_seconds=lease_seconds
+                    name=name,
+                    inputs=inputs,
+                    key=key,
+                    version=_version(version),
+                    driver=driver,
+                    lease_seconds=lease_seconds,
                 )
             )
         return await self.open(name, inputs, key=key, version=version, driver=model.CALLER)
@@ -170,14 +175,14 @@ class AsyncExecutions:
         self,
         workflow: str | None = None,
         *,
-        version: str | None = None,
+        version: str | int | None = None,
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> AsyncPage[model.Execution]:
         """Newest first. `state` may be `unfinished`."""
         return await self._plane.page(
-            model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
+            model.ListExecutions(workflow=workflow, version=_version(version), state=state, cursor=cursor, limit=limit)
         )
 
     async def attempts(self, execution: str | model.Execution) -> AsyncPage[model.StepAttempt]:
@@ -244,7 +249,7 @@ class AsyncExecutions:
         inputs: Any = None,
         *,
         key: str | None = None,
-        version: str | None = None,
+        version: str | int | None = None,
         driver: str = model.PLANE,
     ) -> model.Execution:
         """Begin what `drive` then does: `execute` with a key, or a version. Idempotent by key."""
@@ -255,7 +260,7 @@ class AsyncExecutions:
             name=name,
             inputs=inputs,
             key=key,
-            version=version,
+            version=_version(version),
             driver=driver,
             worker=worker,
             lease_seconds=self._plane.lease_seconds,
@@ -505,9 +510,9 @@ class AsyncExecutions:
         claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
         return await self._plane.call(request, claim=claim, as_worker=await self._plane.worker())
 
-    async def _refuse_without_models(self, name: str, version: str | None) -> None:
+    async def _refuse_without_models(self, name: str, version: str | int | None) -> None:
         """A workflow of tools alone needs no model. Raises Unavailable for any other."""
-        found = await self._plane.call(GetWorkflow(name=name, version=version))
+        found = await self._plane.call(GetWorkflow(name=name, version=_version(version)))
         if asks_models(msgspec.convert(found.document, WorkflowDocument)):
             raise no_models(name)
 
@@ -564,3 +569,7 @@ def _begin_request(execution: str, step: model.NextStep, asking: Asking | None, 
 
 def _handle(execution: str | model.Execution) -> str:
     return execution if isinstance(execution, str) else execution.id
+
+
+def _version(version: str | int | None) -> str | None:
+    return None if version is None else str(version)

@@ -116,6 +116,10 @@ class AsyncGuards:
         """One in twenty calls that rules made of precedents decided, newest first, for a person to look at."""
         return await self._plane.page(model.ListReviews(cursor=cursor, limit=limit))
 
+    async def object(self, revision: int, *, comment: str = "") -> model.GuardReview:
+        """A person's call: you would have decided otherwise than the rule did; it is suspended."""
+        return await self._plane.call(model.ObjectToReview(revision=revision, comment=comment))
+
     def wrapped(
         self,
         function: Callable[..., Any],

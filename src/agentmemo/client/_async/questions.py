@@ -11,14 +11,21 @@ from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._async.step import current
 from agentmemo.client.flow import Suspended
 from agentmemo.client.step_call import StepCall, summary_of
-from agentmemo.errors import InvalidInput, LeaseLost
+from agentmemo.errors import InvalidInput, LeaseLost, PermissionDenied
 from agentmemo.model import observations
 from agentmemo.model import runs as model
-from agentmemo.model.escalations import REASON_MAX, Answer, CreateEscalation, Escalation, SuggestedAction
-from agentmemo.model.stuck import ESCALATE, OK
+from agentmemo.model.escalations import (
+    REASON_MAX,
+    Answer,
+    CreateEscalation,
+    Escalation,
+    GetEscalation,
+    SuggestedAction,
+)
+from agentmemo.model.stuck import BLOCK, ESCALATE, OK
 from agentmemo.model.values import encode
 
-STUCK = "stuck"
+ASK, STUCK = model.QUESTION_STEPS
 LABEL_MAX = 80
 
 
@@ -28,12 +35,14 @@ class AsyncQuestions(ABC):
     _plane: AsyncPlane
     _replaying: bool
     _watches_steps: bool
+    # Something was blocked, or may have been before this process held the run.
+    _may_be_blocked: bool
 
     async def ask(self, request: CreateEscalation) -> Answer | Escalation:
         """A question at this place of the run: `agent.escalate`. On replay its answer is there, and nobody is asked."""
         step = current.get()
-        name, key = step.place_of_question() if step else ("escalate", "")
-        return await self._ask_at(name, request.key or key or self._next_occurrence("escalate"), request)
+        name, key = step.place_of_question() if step else (ASK, "")
+        return await self._ask_at(name, request.key or key or self._next_occurrence(ASK), request)
 
     async def observe(
         self,
@@ -103,24 +112,67 @@ class AsyncQuestions(ABC):
             await self._suspend(f"{made.reason} ({made.id})")
 
     async def _watched(self, call: StepCall, stored: model.Step | None) -> Any:
-        """The step's attempts, told to `observe` where the run watches its steps."""
+        """The step's attempts; where the run watches its steps they are told, and a blocked one is not made."""
         if not self._watches_steps:
             return await self._attempts(call, stored)
+        if self._may_be_blocked:
+            await self._refuse_blocked(call)
         try:
             result = await self._attempts(call, stored)
         except (Suspended, LeaseLost):
             raise
         except Exception as error:
-            await self.observe(call.name, _shown(call), error=summary_of(error))
+            await self._tell(call, error=summary_of(error))
             raise
-        await self.observe(call.name, _shown(call), _plain(result))
+        await self._tell(call, result=_plain(result))
         return result
+
+    async def _refuse_blocked(self, call: StepCall) -> None:
+        """Ask a person before a call that went in circles is made again. Raises PermissionDenied unless they agree."""
+        answer = (await self._tell(call, before=True)).answer
+        if answer is not None and not answer.approved:
+            said = ": ".join(filter(None, (answer.choice or answer.decision, answer.comment)))
+            raise PermissionDenied(
+                f"The step {call.name} is blocked: it gave the same again and again.",
+                why=f"{answer.by or 'Nobody'} was asked about it, and said: {said}",
+                next_call="Do something else; the call is free once something new has succeeded.",
+                details={"run": self.id, "step": f"{call.name}/{call.key}", "escalation": answer.escalation},
+            )
+
+    async def _tell(
+        self, call: StepCall, *, result: Any = None, error: str | None = None, before: bool = False
+    ) -> observations.Observed:
+        """Observe a step. It has a place of its own, since steps that are stored are not made, nor told, again."""
+        place = _place_of(call)
+        told = observations.ObserveCall(
+            run=self.id, step=place, before=before, tool=call.name, arguments=_shown(call), result=result, error=error
+        )
+        seen: observations.Observed = await self._call(told)
+        self._may_be_blocked = self._may_be_blocked or seen.rung == BLOCK
+        if seen.rung != ESCALATE:
+            return seen
+        answer = await self._ask_at(STUCK, place, _question(seen))
+        return msgspec.structs.replace(seen, answer=answer)
+
+    async def _hear(self, call: StepCall) -> None:
+        """Take the answer that a stored step of an earlier holder asked for, and that nobody has received."""
+        owed = self.record.waiting_for
+        if not self._watches_steps or self._replaying or not (owed or "").startswith("esc_"):
+            return
+        place = _place_of(call)
+        asked: Escalation = await self._plane.call(GetEscalation(escalation=owed or ""))
+        if any((waiter.run, waiter.step) == (self.id, f"{STUCK}/{place}") for waiter in asked.waiters):
+            await self._ask_at(STUCK, place, CreateEscalation(severity=asked.severity, reason=asked.reason))
 
     # What the run itself is.
 
     @property
     @abstractmethod
     def id(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def record(self) -> model.Run: ...
 
     @abstractmethod
     async def _call(self, request: Any) -> Any: ...
@@ -156,6 +208,10 @@ def _question(seen: observations.Observed) -> CreateEscalation:
         ],
         detail={"signal": seen.signal, "score": seen.score, "loop": seen.key},
     )
+
+
+def _place_of(call: StepCall) -> str:
+    return f"{call.name}/{call.key}"[: model.RUN_KEY_MAX]
 
 
 def _shown(call: StepCall) -> Any:

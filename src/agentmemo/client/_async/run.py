@@ -46,7 +46,7 @@ class AsyncRun(AsyncQuestions):
         self._opening = opening
         self._inline = claimed is None if inline is None else inline
         self._version = version
-        self._watches_steps = watch_steps
+        self._watches_steps, self._may_be_blocked = watch_steps, False
         self._holding: Holding | None = None
         self._token: Token[Holding | None] | None = None
         self._occurrences: dict[str, int] = {}
@@ -138,6 +138,8 @@ class AsyncRun(AsyncQuestions):
         """
         if key == "":
             raise InvalidInput("A step's key is not empty.", next_call="Leave it out to use the occurrence.")
+
+        model.check_step_name(name)
 
         def described(target: Callable[..., Any], given: tuple[Any, ...]) -> StepCall:
             kind = describe(target).returns if returns is _UNSET else returns
@@ -288,6 +290,7 @@ class AsyncRun(AsyncQuestions):
             stored = await self._stored(call)
             decided = await self._from_store(call, stored) if stored else None
             if decided is not None:
+                await self._hear(call)
                 return decode_as(encode_result(decided[0]), call.returns)
             return await self._watched(call, stored)
         finally:
@@ -550,6 +553,7 @@ class AsyncRun(AsyncQuestions):
         self._record, self._outcome = claimed.run, claimed.outcome
         self._replaying = claimed.outcome == "replay"
         self._unmet = claimed.stored_steps
+        self._may_be_blocked = self._may_be_blocked or claimed.stored_steps > 0
         if claimed.outcome not in ("replay", "waiting"):
             self._holding = Holding(self._plane, claimed.run.id, claimed.run.epoch)
             self._plane.heart().hold(claimed.run.id, claimed.run.epoch)

@@ -9,7 +9,7 @@ from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, Buffe
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound
-from agentmemo.model.runs import ANNOUNCED_EFFECTS, NAME_MAX, AddNote, SendSignal
+from agentmemo.model.runs import ANNOUNCED_EFFECTS, NAME_MAX, QUESTION_STEPS, AddNote, SendSignal
 from agentmemo.model.state import GetEntry
 
 
@@ -61,7 +61,7 @@ class AsyncStepContext:
         """
         self.check_may_ask()
         self.questions += 1
-        return f"escalate:{self.name}/{self.key}"[:NAME_MAX], str(self.questions)
+        return f"{QUESTION_STEPS[0]}:{self.name}/{self.key}"[:NAME_MAX], str(self.questions)
 
     def check_may_ask(self) -> None:
         if self.effect in ANNOUNCED_EFFECTS:

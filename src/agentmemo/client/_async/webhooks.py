@@ -14,10 +14,11 @@ class AsyncWebhooks:
         self._plane = plane
 
     async def create(self, url: str, *, agent: str | None = None, label: str = "") -> Webhook:
-        """Call this address when work is offered to the agent, and when what it handed over ended or was escalated.
+        """Call this address when work is offered to the agent, and when what it handed over or asked people has ended.
 
-        The answer's `secret` checks the messages' signatures and is shown once. For another `agent` than the caller
-        it needs handoffs:admin. Private addresses are called only by a plane with AGENTMEMO_WEBHOOK_PRIVATE_ADDRESSES.
+        Of what it handed over also when it is late. The answer's `secret` checks the messages' signatures and is shown
+        once. For another `agent` than the caller it needs handoffs:admin. Private addresses are called only by a plane
+        with AGENTMEMO_WEBHOOK_PRIVATE_ADDRESSES.
         """
         return await self._plane.call(CreateWebhook(url=url, agent=agent, label=label))
 
@@ -37,7 +38,10 @@ class AsyncWebhooks:
         cursor: str | None = None,
         limit: int = 100,
     ) -> AsyncPage[Delivery]:
-        """What was or is to be sent, newest first; `subject` is a handoff, `state` sending, delivered or failed."""
+        """What was or is to be sent, newest first, about a `subject`: a handoff or an escalation.
+
+        `state` is sending, delivered or failed.
+        """
         return await self._plane.page(
             ListDeliveries(subject=subject, webhook=webhook, state=state, cursor=cursor, limit=limit)
         )

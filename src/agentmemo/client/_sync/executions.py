@@ -104,7 +104,7 @@ class Executions:
         inputs: Any = None,
         *,
         key: str | None = None,
-        version: str | None = None,
+        version: str | int | None = None,
         driver: str = "caller",
         lease_seconds: float | None = None,
     ) -> model.Execution:
@@ -117,7 +117,12 @@ class Executions:
         if driver == model.PLANE or lease_seconds is not None:
             return self._plane.call(
                 model.StartExecution(
-                    name=name, inputs=inputs, key=key, version=version, driver=driver, lease_seconds=lease_seconds
+                    name=name,
+                    inputs=inputs,
+                    key=key,
+                    version=_version(version),
+                    driver=driver,
+                    lease_seconds=lease_seconds,
                 )
             )
         return self.open(name, inputs, key=key, version=version, driver=model.CALLER)
@@ -171,14 +176,14 @@ class Executions:
         self,
         workflow: str | None = None,
         *,
-        version: str | None = None,
+        version: str | int | None = None,
         state: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[model.Execution]:
         """Newest first. `state` may be `unfinished`."""
         return self._plane.page(
-            model.ListExecutions(workflow=workflow, version=version, state=state, cursor=cursor, limit=limit)
+            model.ListExecutions(workflow=workflow, version=_version(version), state=state, cursor=cursor, limit=limit)
         )
 
     def attempts(self, execution: str | model.Execution) -> Page[model.StepAttempt]:
@@ -243,7 +248,7 @@ class Executions:
         inputs: Any = None,
         *,
         key: str | None = None,
-        version: str | None = None,
+        version: str | int | None = None,
         driver: str = model.PLANE,
     ) -> model.Execution:
         """Begin what `drive` then does: `execute` with a key, or a version. Idempotent by key."""
@@ -254,7 +259,7 @@ class Executions:
             name=name,
             inputs=inputs,
             key=key,
-            version=version,
+            version=_version(version),
             driver=driver,
             worker=worker,
             lease_seconds=self._plane.lease_seconds,
@@ -504,9 +509,9 @@ class Executions:
         claim = Claim(run=handle, epoch=self._epochs.get(handle, 0))
         return self._plane.call(request, claim=claim, as_worker=self._plane.worker())
 
-    def _refuse_without_models(self, name: str, version: str | None) -> None:
+    def _refuse_without_models(self, name: str, version: str | int | None) -> None:
         """A workflow of tools alone needs no model. Raises Unavailable for any other."""
-        found = self._plane.call(GetWorkflow(name=name, version=version))
+        found = self._plane.call(GetWorkflow(name=name, version=_version(version)))
         if asks_models(msgspec.convert(found.document, WorkflowDocument)):
             raise no_models(name)
 
@@ -563,3 +568,7 @@ def _begin_request(execution: str, step: model.NextStep, asking: Asking | None, 
 
 def _handle(execution: str | model.Execution) -> str:
     return execution if isinstance(execution, str) else execution.id
+
+
+def _version(version: str | int | None) -> str | None:
+    return None if version is None else str(version)

@@ -117,6 +117,10 @@ class Guards:
         """One in twenty calls that rules made of precedents decided, newest first, for a person to look at."""
         return self._plane.page(model.ListReviews(cursor=cursor, limit=limit))
 
+    def object(self, revision: int, *, comment: str = "") -> model.GuardReview:
+        """A person's call: you would have decided otherwise than the rule did; it is suspended."""
+        return self._plane.call(model.ObjectToReview(revision=revision, comment=comment))
+
     def wrapped(
         self,
         function: Callable[..., Any],

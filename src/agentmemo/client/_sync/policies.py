@@ -28,7 +28,7 @@ IMPORTED_DAYS = 183.0
 
 
 class Policies:
-    """Documents by kind (route, schedule, contact, silence, severity, rules) and name. Each version stays."""
+    """Documents by kind (route, schedule, contact, silence, inhibition, severity, rules) and name, in versions."""
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane

@@ -47,7 +47,7 @@ class Run(Questions):
         self._opening = opening
         self._inline = claimed is None if inline is None else inline
         self._version = version
-        self._watches_steps = watch_steps
+        self._watches_steps, self._may_be_blocked = watch_steps, False
         self._holding: Holding | None = None
         self._token: Token[Holding | None] | None = None
         self._occurrences: dict[str, int] = {}
@@ -139,6 +139,8 @@ class Run(Questions):
         """
         if key == "":
             raise InvalidInput("A step's key is not empty.", next_call="Leave it out to use the occurrence.")
+
+        model.check_step_name(name)
 
         def described(target: Callable[..., Any], given: tuple[Any, ...]) -> StepCall:
             kind = describe(target).returns if returns is _UNSET else returns
@@ -289,6 +291,7 @@ class Run(Questions):
             stored = self._stored(call)
             decided = self._from_store(call, stored) if stored else None
             if decided is not None:
+                self._hear(call)
                 return decode_as(encode_result(decided[0]), call.returns)
             return self._watched(call, stored)
         finally:
@@ -551,6 +554,7 @@ class Run(Questions):
         self._record, self._outcome = claimed.run, claimed.outcome
         self._replaying = claimed.outcome == "replay"
         self._unmet = claimed.stored_steps
+        self._may_be_blocked = self._may_be_blocked or claimed.stored_steps > 0
         if claimed.outcome not in ("replay", "waiting"):
             self._holding = Holding(self._plane, claimed.run.id, claimed.run.epoch)
             self._plane.heart().hold(claimed.run.id, claimed.run.epoch)

@@ -10,7 +10,7 @@ from agentmemo.client._sync.buffer import GONE, Buffer, BufferedHandoffs, Buffer
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound
-from agentmemo.model.runs import ANNOUNCED_EFFECTS, NAME_MAX, AddNote, SendSignal
+from agentmemo.model.runs import ANNOUNCED_EFFECTS, NAME_MAX, QUESTION_STEPS, AddNote, SendSignal
 from agentmemo.model.state import GetEntry
 
 
@@ -62,7 +62,7 @@ class StepContext:
         """
         self.check_may_ask()
         self.questions += 1
-        return f"escalate:{self.name}/{self.key}"[:NAME_MAX], str(self.questions)
+        return f"{QUESTION_STEPS[0]}:{self.name}/{self.key}"[:NAME_MAX], str(self.questions)
 
     def check_may_ask(self) -> None:
         if self.effect in ANNOUNCED_EFFECTS:

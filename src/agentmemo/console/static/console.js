@@ -25,7 +25,7 @@
   };
   const changed = (field) =>
     field.type === "hidden" ? false
-      : field.type === "radio" ? field.checked !== field.defaultChecked
+      : field.type === "radio" || field.type === "checkbox" ? field.checked !== field.defaultChecked
       : field.tagName === "SELECT" ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((o) => o.defaultSelected))
         : field.value !== field.defaultValue;
   const inUse = (part) =>

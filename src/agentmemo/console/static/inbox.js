@@ -103,10 +103,31 @@
     }
     return `${Math.max(0, Math.floor(seconds))} s`;
   };
-  setInterval(() => {
+  // It is spoken as each of these parts of the time begins, and not while it runs.
+  const PARTS = [["Half of the time is over", 0.5], ["80 % of the time is over", 0.2], ["The time is over", 0]];
+  const spoken = document.createElement("p");
+  spoken.className = "vh";
+  spoken.setAttribute("role", "status");
+  let told = null;
+  const speak = (left, whole) => {
+    const begun = PARTS.filter(([, part]) => left <= part * whole).length;
+    if (told !== null && begun > told) {
+      spoken.textContent = `${PARTS[begun - 1][0]}${left > 0 ? `, ${words(left)} left` : ""}.`;
+    }
+    told = begun;
+  };
+  const tick = () => {
     const clock = document.querySelector("[data-left]");
     if (!clock) return;
     if (!started.has(clock)) started.set(clock, performance.now());
-    clock.textContent = words(clock.dataset.left - (performance.now() - started.get(clock)) / 1000);
-  }, 5000);
+    const left = clock.dataset.left - (performance.now() - started.get(clock)) / 1000;
+    clock.textContent = words(left);
+    speak(left, clock.dataset.whole);
+  };
+  const first = document.querySelector("[data-left]");
+  if (first) {
+    main.after(spoken);
+    speak(first.dataset.left, first.dataset.whole);
+  }
+  setInterval(tick, 5000);
 })();

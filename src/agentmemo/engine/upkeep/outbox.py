@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from agentmemo import clock, ids
 from agentmemo.engine import audit
 from agentmemo.model import webhooks as model
+from agentmemo.model.escalations import Answer
+from agentmemo.store import escalations as escalation_rows
 from agentmemo.store import handoffs as handoff_rows
 from agentmemo.store.database import Transaction
 
@@ -38,9 +40,10 @@ class _Webhook(NamedTuple):
 
 class _Message(NamedTuple):
     webhook: str
-    row: handoff_rows.HandoffRow
+    subject: str
     type: str
     text: str  # what it is about, so that nothing is told twice
+    data: dict[str, Any]
 
 
 class _Look(NamedTuple):
@@ -88,6 +91,9 @@ def _of_trail(tx: Transaction, workspace: int, hooks: list[_Webhook], after: int
     for hook in hooks:
         if hook.position < announced.get(hook.actor, 0):
             messages += _waiting(tx, workspace, hook)
+    for handle, position in tx.all("event_escalations_ended", after=after, last=last):
+        near = [hook for hook in hooks if hook.position < position]
+        messages += _ended(tx, workspace, near, handle)
     changed: dict[str, int] = dict(tx.all("event_handoffs_newest", after=after, last=last))
     if not changed:
         return messages
@@ -122,7 +128,24 @@ class _Index:
 def _all_of(tx: Transaction, workspace: int, hook: _Webhook) -> list[_Message]:
     """Everything an agent has to know now, whenever it happened."""
     told = tx.all("handoff_notices", workspace=workspace, sender=hook.actor, at=0, after=0, limit=WAITING_TOLD)
-    return _waiting(tx, workspace, hook) + [_notice(hook, handoff_rows.HandoffRow(*row)) for row in told]
+    notices = [_notice(hook, handoff_rows.HandoffRow(*row)) for row in told]
+    owed = tx.all("escalation_owed", workspace=workspace, actor=hook.actor, limit=WAITING_TOLD)
+    answers = [message for (handle,) in owed for message in _ended(tx, workspace, [hook], handle)]
+    return _waiting(tx, workspace, hook) + notices + answers
+
+
+def _ended(tx: Transaction, workspace: int, hooks: list[_Webhook], handle: str) -> list[_Message]:
+    """To those who asked it: a question has come to its end."""
+    row = escalation_rows.get(tx, workspace, handle) if hooks else None
+    if row is None or row.ended_at is None:
+        return []
+    askers = {waiter.actor for waiter in escalation_rows.waiters(tx, row.id)} | {row.asker}
+    data = _answer_data(row)
+    return [
+        _Message(hook.id, handle, model.ANSWERED, f"{handle} {row.state}", data)
+        for hook in hooks
+        if hook.actor in askers
+    ]
 
 
 def _waiting(tx: Transaction, workspace: int, hook: _Webhook) -> list[_Message]:
@@ -132,11 +155,12 @@ def _waiting(tx: Transaction, workspace: int, hook: _Webhook) -> list[_Message]:
 
 def _offer(hook: _Webhook, row: handoff_rows.HandoffRow) -> _Message:
     text = f"{row.handle} offered at {row.offered_at} to {row.address} after epoch {row.epoch}"
-    return _Message(hook.id, row, model.OFFERED, text)
+    return _Message(hook.id, row.handle, model.OFFERED, text, _handoff_data(row))
 
 
 def _notice(hook: _Webhook, row: handoff_rows.HandoffRow) -> _Message:
-    return _Message(hook.id, row, model.TOLD, f"{row.handle} {row.state} at {row.notice_at}")
+    text = f"{row.handle} {row.state} at {row.notice_at}"
+    return _Message(hook.id, row.handle, model.TOLD, text, _handoff_data(row))
 
 
 def _is_news(row: handoff_rows.HandoffRow) -> bool:
@@ -152,7 +176,7 @@ def _keep(workspace: int, look: _Look, tx: Transaction) -> None:
             webhook=message.webhook,
             message=message.text,
             type=message.type,
-            subject=message.row.handle,
+            subject=message.subject,
             body=_body(message, tx.now),
             now=tx.now,
         )
@@ -163,9 +187,13 @@ def _keep(workspace: int, look: _Look, tx: Transaction) -> None:
 
 
 def _body(message: _Message, now: int) -> str:
-    """The message names the handoff; whoever gets it reads the rest with a key of its own."""
-    row = message.row
-    data = {
+    """The message names what it is about; whoever gets it reads the rest with a key of its own."""
+    body = {"type": message.type, "timestamp": clock.iso(now), "data": message.data}
+    return msgspec.json.encode(body).decode()
+
+
+def _handoff_data(row: handoff_rows.HandoffRow) -> dict[str, Any]:
+    return {
         "handoff": row.handle,
         "to": row.address,
         "state": row.state,
@@ -175,4 +203,19 @@ def _body(message: _Message, now: int) -> str:
         "attempt": row.attempt,
         "reason": row.reason,
     }
-    return msgspec.json.encode({"type": message.type, "timestamp": clock.iso(now), "data": data}).decode()
+
+
+def _answer_data(row: escalation_rows.EscalationRow) -> dict[str, Any]:
+    """What was decided, without what people wrote: that may not be for everybody who can read along."""
+    answer = msgspec.json.decode(row.answer, type=Answer) if row.answer else None
+    return {
+        "escalation": row.handle,
+        "state": row.state,
+        "kind": row.kind,
+        "severity": row.severity,
+        "run": row.run,
+        "decision": answer.decision if answer else None,
+        "choice": answer.choice if answer else None,
+        "defaulted": answer.defaulted if answer else False,
+        "superseded_by": row.superseded_by,
+    }

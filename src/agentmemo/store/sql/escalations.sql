@@ -4,18 +4,18 @@
 SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
     step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
     hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
-    created_at, updated_at, ended_at, pruned
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation WHERE handle = :handle AND workspace = :workspace;
 
 -- name: escalation_same; by workspace, collapse_key; id first
 SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
     step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
     hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
-    created_at, updated_at, ended_at, pruned
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation WHERE workspace = :workspace AND collapse_key = :collapse_key AND ended_at IS NULL;
 
 -- name: escalation_of_waiter; by workspace, key
-SELECT e.id, e.handle, e.workspace, e.collapse_key, e.digest, e.action_digest, e.state, e.revision, e.kind, e.severity, e.rank, e.reason, e.asker, e.run, e.step, e.irreversible, e.policy, e.fallback, e.deadline, e.warned, e.lapsed_at, e.climb, e.climb_at, e.due_at, e.holder, e.held_at, e.hold_until, e.extended, e.assignee, e.occurrences, e.last_at, e.decision, e.answer, e.execute_by, e.uses, e.redeemed, e.supersedes, e.superseded_by, e.created_at, e.updated_at, e.ended_at, e.pruned
+SELECT e.id, e.handle, e.workspace, e.collapse_key, e.digest, e.action_digest, e.state, e.revision, e.kind, e.severity, e.rank, e.reason, e.asker, e.run, e.step, e.irreversible, e.policy, e.fallback, e.deadline, e.warned, e.lapsed_at, e.climb, e.climb_at, e.due_at, e.holder, e.held_at, e.hold_until, e.extended, e.assignee, e.occurrences, e.last_at, e.decision, e.answer, e.execute_by, e.uses, e.redeemed, e.supersedes, e.superseded_by, e.created_at, e.updated_at, e.ended_at, e.pruned, e.inhibited_by, e.inhibited_rule, e.ended_reason
 FROM escalation_waiter w JOIN escalation e ON e.id = w.escalation WHERE w.workspace = :workspace AND w.key = :key;
 
 -- name: escalation_handles
@@ -25,7 +25,7 @@ SELECT handle FROM escalation WHERE workspace = :workspace AND handle >= :low AN
 SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
     step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
     hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
-    created_at, updated_at, ended_at, pruned
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation
 WHERE workspace = :workspace AND id < :before AND (state = :state OR :state IS NULL) AND (run = :run OR :run IS NULL)
 ORDER BY id DESC LIMIT :limit;
@@ -34,7 +34,7 @@ ORDER BY id DESC LIMIT :limit;
 SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
     step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
     hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
-    created_at, updated_at, ended_at, pruned
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation
 WHERE workspace = :workspace AND id < :before AND (run = :run OR :run IS NULL) AND ended_at IS NOT NULL
     AND id IN (SELECT escalation FROM escalation_waiter
@@ -45,7 +45,7 @@ ORDER BY id DESC LIMIT :limit;
 SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
     step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
     hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
-    created_at, updated_at, ended_at, pruned
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation
 WHERE workspace = :workspace AND ended_at IS NULL
     AND (rank > :rank OR (rank = :rank AND (deadline > :deadline OR (deadline = :deadline AND id > :after))))
@@ -54,14 +54,14 @@ WHERE workspace = :workspace AND ended_at IS NULL
     AND (asker = :asker OR :asker IS NULL)
     AND (run = :run OR :run IS NULL)
     AND (holder = :person OR assignee = :person OR :person IS NULL)
-    AND ((hold_until > :snoozed AND extended >= 4) OR :snoozed IS NULL)
+    AND ((hold_until > :snoozed AND extended & 4 > 0) OR :snoozed IS NULL)
 ORDER BY rank, deadline, id LIMIT :limit;
 
 -- name: inbox_done
 SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
     step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
     hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
-    created_at, updated_at, ended_at, pruned
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation
 WHERE workspace = :workspace AND ended_at IS NOT NULL AND pruned = 0
     AND (ended_at < :at OR (ended_at = :at AND id < :before))
@@ -87,9 +87,33 @@ WHERE id = :id AND revision = :revision AND ended_at IS NULL;
 
 -- name: escalation_end; by id
 UPDATE escalation SET state = :state, revision = revision + 1, decision = :decision, answer = :answer,
-    execute_by = :execute_by, uses = :uses, superseded_by = :superseded_by, due_at = NULL, climb_at = NULL,
-    ended_at = :now, updated_at = :now
+    execute_by = :execute_by, uses = :uses, superseded_by = :superseded_by, ended_reason = :reason, due_at = NULL,
+    climb_at = NULL, inhibited_by = NULL, inhibited_rule = NULL, ended_at = :now, updated_at = :now
 WHERE id = :id AND revision = :revision AND ended_at IS NULL;
+
+-- What may be a reason to tell nobody of another question; the most severe first.
+-- name: escalation_sources
+SELECT e.handle, e.kind, e.severity, a.kind, a.name, r.name, e.collapse_key
+FROM escalation e JOIN actor a ON a.id = e.asker LEFT JOIN run r ON r.handle = e.run AND r.workspace = e.workspace
+WHERE e.workspace = :workspace AND e.ended_at IS NULL AND e.inhibited_by IS NULL AND e.id <> :id AND e.rank <= :rank
+    AND (e.kind = :kind OR :kind IS NULL)
+    AND (e.severity = :severity OR :severity IS NULL)
+    AND (r.name = :run OR :run IS NULL)
+ORDER BY e.rank, e.deadline, e.id LIMIT :limit;
+
+-- name: escalation_inhibit; by id
+UPDATE escalation SET inhibited_by = :by, inhibited_rule = :rule, updated_at = :now WHERE id = :id;
+
+-- name: escalation_inhibited
+SELECT id, handle FROM escalation
+WHERE workspace = :workspace AND inhibited_by IS NOT NULL AND (inhibited_by = :by OR :by IS NULL) AND ended_at IS NULL
+ORDER BY id;
+
+-- Its climb goes on at once; where somebody is on it, when they give it back.
+-- name: escalation_uninhibit; by id
+UPDATE escalation SET inhibited_by = NULL, inhibited_rule = NULL, updated_at = :now, due_at = :now,
+    climb_at = CASE state WHEN 'open' THEN :now ELSE climb_at END
+WHERE id = :id;
 
 -- name: escalation_use; by id
 UPDATE escalation SET uses = uses - 1, redeemed = :redeemed, updated_at = :now WHERE id = :id AND uses > 0;
@@ -102,7 +126,7 @@ SELECT workspace, handle FROM escalation
 WHERE due_at <= :now AND (workspace = :workspace OR :workspace IS NULL) ORDER BY due_at LIMIT :limit;
 
 -- name: escalation_count_open
-SELECT severity, count(*) FROM escalation WHERE workspace = :workspace AND ended_at IS NULL GROUP BY severity;
+SELECT rank, count(*) FROM escalation WHERE workspace = :workspace AND ended_at IS NULL GROUP BY rank;
 
 -- name: escalation_value_set; by escalation, field
 INSERT INTO escalation_value (escalation, field, size, codec, value, blob)

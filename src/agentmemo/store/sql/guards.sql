@@ -36,8 +36,15 @@ WHERE g.workspace = :workspace AND g.escalation IS NOT NULL AND g.reversible = 1
 ORDER BY e.id DESC LIMIT :limit;
 
 -- name: guarded_reviews
-SELECT id, actor, tool, verdict, rule, version, review, at FROM guarded
+SELECT id, actor, tool, verdict, rule, version, review, at, objector, objected_at FROM guarded
 WHERE workspace = :workspace AND review IS NOT NULL AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: guarded_review
+SELECT id, actor, tool, verdict, rule, version, review, at, objector, objected_at FROM guarded
+WHERE id = :id AND review IS NOT NULL;
+
+-- name: guarded_object
+UPDATE guarded SET objector = :person, objected_at = :now WHERE id = :id AND objected_at IS NULL;
 
 -- name: guarded_remove_old
 DELETE FROM guarded WHERE id IN (SELECT id FROM guarded WHERE workspace = :workspace AND at < :before LIMIT :limit);

@@ -44,6 +44,18 @@ WHERE position > :after AND position <= :last AND operation = 'handoff.announce'
 SELECT stream, max(position) FROM event
 WHERE position > :after AND position <= :last AND operation LIKE 'handoff.%' AND outcome = 'ok' GROUP BY stream;
 
+-- name: event_escalations_ended
+SELECT stream, max(position) FROM event
+WHERE position > :after AND position <= :last AND outcome = 'ok' AND operation IN ('escalation.decide',
+    'escalation.default', 'escalation.auto_decide', 'escalation.withdraw', 'escalation.supersede')
+GROUP BY stream;
+
+-- Answers that have not come to who asked.
+-- name: escalation_owed
+SELECT DISTINCT e.handle FROM escalation_waiter w JOIN escalation e ON e.id = w.escalation
+WHERE w.workspace = :workspace AND w.state IN ('ready', 'leased', 'failed') AND w.waits = 1 AND w.actor = :actor
+ORDER BY e.handle LIMIT :limit;
+
 -- name: event_handoffs
 SELECT DISTINCT stream FROM event
 WHERE position > :after AND position <= :last AND operation LIKE 'handoff.%' AND outcome = 'ok';

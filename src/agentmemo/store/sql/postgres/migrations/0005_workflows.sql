@@ -47,6 +47,6 @@ CREATE TABLE workflow_word (
 CREATE INDEX workflow_word_of ON workflow_word (workflow);
 
 -- Keys that agents were given before there were workflows, with the grants of then.
-UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","ledger:read","ledger:write","policies:read","workflows:read","workflows:write","audit:read","system:read"]}]'
+UPDATE credential SET grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","ledger:read","ledger:write","policies:read","workflows:read","workflows:write","workflows:execute","audit:read","system:read"]}]'
 WHERE kind = 'agent'
     AND grants = '[{"namespaces":["*"],"permissions":["state:*","runs:read","runs:write","handoffs:read","handoffs:write","escalations:read","escalations:write","ledger:read","ledger:write","policies:read","audit:read","system:read"]}]';
