@@ -206,7 +206,18 @@ BLOCKING = frozenset({"actor.disable", "worker.stop"})
 # Of what is sent together: what may ask for a result or an acceptance to be judged first.
 JUDGED = frozenset({"handoff.create", "handoff.complete"})
 # What is looked at and judged before its transaction.
-CONSIDERED = frozenset({"workflow.start", "workflow.resume", "workflow.submit"})
+CONSIDERED = frozenset(
+    {
+        "workflow.start",
+        "workflow.resume",
+        "workflow.submit",
+        "workflow.add_cases",
+        "workflow.keep_case",
+        "workflow.open_trial",
+        "workflow.try_case",
+        "workflow.propose",
+    }
+)
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64

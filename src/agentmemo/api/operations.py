@@ -9,6 +9,7 @@ import msgspec
 from agentmemo.model import (
     access,
     audit,
+    cases,
     escalations,
     evidence_calls,
     executions,
@@ -18,11 +19,13 @@ from agentmemo.model import (
     observations,
     policies,
     precedents,
+    repairs,
     reports,
     runs,
     savings,
     state,
     system,
+    trials,
     webhooks,
     workflow_diff,
     workflow_reports,
@@ -426,6 +429,33 @@ _WORKFLOWS = (
             summary="Hand in what a model said that was asked beside a step"),
 )  # fmt: skip
 
+_TRIALS = (
+    _change("workflow.add_cases", "POST /workflows/{name}/cases", "workflows:write", cases.AddCases, cases.CasesAdded,
+            summary="Keep cases to try a workflow on; the same case is kept once"),
+    _read("workflow.cases", "/workflows/{name}/cases", "workflows:read", cases.ListCases, Page, items=cases.Case,
+          summary="Cases of a workflow, newest first"),
+    _change("workflow.remove_case", "DELETE /workflows/{name}/cases/{case}", "workflows:move", cases.RemoveCase,
+            cases.Case, summary="Try nothing on a case any more (a person's call)"),
+    _change("workflow.keep_case", "POST /executions/{execution}/cases", "workflows:write", cases.KeepCase, cases.Case,
+            summary="Make a case of an execution that happened, or of one step of it"),
+    _read("workflow.failures", "/workflows/{name}/failures", "workflows:read", cases.ListFailures, Page,
+          items=cases.Failures, summary="What failed lately, by step and check, newest first"),
+    _change("workflow.open_trial", "POST /workflows/{name}/trials", "workflows:execute", trials.OpenTrial, trials.Trial,
+            summary="Begin a trial on cases, or go on with one"),
+    _read("workflow.trial", "/trials/{trial}", "workflows:read", trials.GetTrial, trials.Trial,
+          summary="A trial, with what it has shown so far"),
+    _read("workflow.trials", "/trials", "workflows:read", trials.ListTrials, Page, items=trials.Trial,
+          summary="Trials, newest first"),
+    _read("workflow.trial_step", "/trials/{trial}/step", "workflows:read", trials.GetTrialStep, executions.NextStep,
+          summary="The step of a case, as a model is to do it in a trial"),
+    _change("workflow.try_case", "POST /trials/{trial}/cases", "workflows:execute", trials.TryCase, trials.Trial,
+            summary="Hand in what came of a case: compared, settled and kept"),
+    _change("workflow.propose", "POST /workflows/{name}/proposals", "workflows:write", repairs.Propose,
+            workflow_versions.Workflow, summary="A draft with a few edits made to a version"),
+    _read("workflow.regressions", "/workflows/{name}/regressions", "workflows:read", repairs.GetRegressions,
+          repairs.Regressions, summary="What worked before and does not in a version"),
+)  # fmt: skip
+
 _REPORTS = (
     _read("report.attention", "/reports/attention", "escalations:read", reports.GetAttention, reports.Attention,
           summary="What asking people cost: how often, how fast, how many approved, who is asked too much"),
@@ -475,6 +505,7 @@ OPERATIONS: tuple[Operation, ...] = (
     + _WEBHOOKS
     + _POLICIES
     + _WORKFLOWS
+    + _TRIALS
     + _REPORTS
     + _AUDIT
     + _ACCESS

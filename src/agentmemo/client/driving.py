@@ -42,6 +42,7 @@ class Asking(NamedTuple):
     input_tokens: int
     max_output_tokens: int
     request: Any
+    prompt_hash: str = ""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +77,13 @@ class StepExecutor(Protocol):
 
     def prepare_opinion(self, step: model.NextStep, check: dict[str, Any], output: Any) -> Asking:
         """The same for another model's opinion on an output: {passed, detail}."""
+        ...
+
+    def prepare_design(self, kind: str, model: str | None, given: dict[str, Any]) -> Asking:
+        """The same for a designer, by default the top of the ladder: `kind` is the prompt, design or repair.
+
+        What is `given` is data to it. `prompt_hash` of the answer says which prompt it was.
+        """
         ...
 
 

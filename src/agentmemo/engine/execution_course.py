@@ -125,7 +125,10 @@ class Course:
         if found.step.kind != LLM or self.row.driver == model.CALLER:
             return []
         wanted = found.step.ladder or found.document.ladder or [Rung(model=name) for name in self.models.ladder]
-        return [rung for rung in wanted if rung.model in (*self.models.models, NO_MODEL)]
+        askable = [rung for rung in wanted if rung.model in (*self.models.models, NO_MODEL)]
+        if self.row.driver == model.TRIAL:  # by the model that is tried, where it may do the step at all
+            return [rung for rung in askable if rung.model in self.models.ladder] or askable
+        return askable
 
     def _arrive(self, found: Moment) -> bool:
         """Do what takes nobody. True where the step waits for its driver or for a person."""

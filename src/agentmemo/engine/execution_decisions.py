@@ -118,7 +118,8 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
         )
     progress = msgspec.json.encode(model.beginning(request.name, version.version)).decode()
     models = msgspec.json.encode(request.models).decode()
-    row = rows.ExecutionRow(0, handle, request.name, version.version, 0, request.driver, models, progress, 0)
+    driver = request.driver if request.trial is None else model.TRIAL
+    row = rows.ExecutionRow(0, handle, request.name, version.version, 0, driver, models, progress, 0)
     course = Course(tx, call, row, None, inputs)
     return _Found(request.name, course, None, course.advance())
 

@@ -31,7 +31,7 @@ class Scope:
         self._tx = tx
         self._call = call
         self._run = run
-        self._inputs = inputs
+        self.inputs = inputs
         self._documents = documents
         self.new: dict[str, Any] = {}
         self.new_inputs: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class Scope:
     def _inputs_of(self, progress: model.Progress, number: int) -> Any:
         path = progress.frames[number].prefix.removesuffix("/")
         if not path:
-            return self._inputs
+            return self.inputs
         if path in self.new_inputs or self._run is None:
             return self.new_inputs.get(path)
         return self._value(rows.inputs(self._tx, self._run, path))

@@ -44,6 +44,8 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     if found is not None:
         runs.check_same_inputs(tx, call, found, request.inputs)
         return _go_on(tx, call, found, request)
+    if request.trial is not None:
+        held(tx, call, request.trial)
     decision: Decision | None = call.decisions.get(request.name)
     pinned = decision.progress.frames[0].document if decision else request.version
     version, document = find(tx, call, request.name, pinned)
@@ -71,7 +73,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
         workflow=request.name,
         version=version.version,
         unproven=int(version.state != ACTIVE),
-        driver=request.driver,
+        driver=request.driver if request.trial is None else model.TRIAL,
         models=msgspec.json.encode(request.models).decode(),
         progress=msgspec.json.encode(progress).decode(),
     )
@@ -134,8 +136,9 @@ def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Exec
     used = comparisons.settle(tx, call, request)
     row = rows.get(tx, call.workspace, request.execution)
     assert row is not None and decision.attempted is not None  # noqa: S101, PT018 - both were looked at before
-    _note_attempt(tx, call, row, request, decision.attempted)
-    attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
+    if row.driver != model.TRIAL:  # a trial says itself what it has shown
+        _note_attempt(tx, call, row, request, decision.attempted)
+        attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
     _write(tx, call, run, decision)
     if not decision.made:
         steps.fail(tx, call, _fail_step(request, decision.attempted))
@@ -300,7 +303,7 @@ def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Cour
             model=request.model or "",
             input_tokens=request.input_tokens,
             max_output_tokens=request.max_output_tokens,
-            role="escalate" if climbed else "execute",
+            role="verify" if course.row.driver == model.TRIAL else "escalate" if climbed else "execute",
             workflow=course.row.workflow,
             version=course.row.version,
             run=request.execution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
 from agentmemo.model.executions import Moment
 from agentmemo.model.nearest import Nearest
+from agentmemo.model.values import encode_sorted
 from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
@@ -68,7 +70,7 @@ def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: b
         output_schema=step.output_schema,
         checks=[msgspec.to_builtins(check) for check in checks_of(found)],
         edge_cases=[f"{edge.when} -> {edge.then}" for edge in edge_cases(course, found)],
-        examples=examples(found, given, instruction),
+        examples=examples(found, given, instruction, without=_answers(course, given, instruction)),
         effect=step.effect,
         idempotency_key=f"{course.row.handle}:{found.path}" if announced else None,
         in_doubt=announced and _is_in_doubt(course, found, resumed=resumed),
@@ -111,14 +113,23 @@ def edge_cases(course: Standing, found: Moment) -> list[EdgeCase]:
     return [edge for edge in mine if edge.matches is None or course.scope.holds(course.progress, edge.matches)]
 
 
-def examples(found: Moment, given: Any, instruction: Any) -> list[dict[str, Any]]:
-    """The worked cases nearest to this one, nearest first."""
+def examples(found: Moment, given: Any, instruction: Any, *, without: Sequence[bytes] = ()) -> list[dict[str, Any]]:
+    """The worked cases nearest to this one, nearest first; none with an input of `without`, in canonical JSON."""
     mine = _examples_of(found.document, found.step.id)
     count = found.step.context.examples
     if not mine or not count:
         return []
-    near = _index(found.frame.document, found.step.id, found.document).top(text_of(given or instruction), count)
-    return [{"input": mine[number].input, "output": mine[number].output} for number in near]
+    wanted = 2 * count if without else count
+    near = _index(found.frame.document, found.step.id, found.document).top(text_of(given or instruction), wanted)
+    shown = [mine[number] for number in near if not without or encode_sorted(mine[number].input) not in without]
+    return [{"input": example.input, "output": example.output} for example in shown[:count]]
+
+
+def _answers(course: Standing, given: Any, instruction: Any) -> list[bytes]:
+    """In a trial nobody is shown the answer: the input of an example that is the case itself."""
+    if course.row.driver != model.TRIAL:
+        return []
+    return [encode_sorted(each) for each in (given, instruction, course.scope.inputs)]
 
 
 def read_answer(tx: Transaction, call: Call, step: run_rows.StepRow) -> Answer:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from agentmemo.engine import audit, promotion
+from agentmemo.engine import audit, promotion, regressions
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import Conflict, InvalidInput, InvalidTransition, PermissionDenied, Unavailable
@@ -153,6 +153,7 @@ def move(tx: Transaction, call: Call, request: model.MoveWorkflow) -> model.Work
             next_call="Ask one: agentmemo workflow promote or demote, with a person's key.",
         )  # fmt: skip
     if needs != PERSON:
+        regressions.check(tx, call, found.document)
         promotion.check(tx, call, found.document, request.to)
     return view(tx, call, transfer(tx, call, row, request.to, request.reason), found.document)
 

@@ -8,17 +8,21 @@ import msgspec
 
 from agentmemo.client.driving import Asking, CallTool, Told, Tool
 from agentmemo.errors import Error
-from agentmemo.executor import prompts
+from agentmemo.executor import designers, prompts
 from agentmemo.llm.config import Models
 from agentmemo.llm.protocol import Message, ModelReply, ModelRequest, ToolCall, input_tokens_at_most
 from agentmemo.llm.protocol import Tool as ModelTool
 from agentmemo.model.executions import ABSTAINED, ERROR, NextStep
 from agentmemo.model.prices import Usage
+from agentmemo.model.workflows import LLM
 
 # A model that calls tools is asked again with what they gave; so often at most.
 ROUNDS_MAX = 6
 TOOL_RESULT_BYTES = 8000
 OUTPUT_TOKENS = 2048
+# A whole document is longer than a step's output, and takes a large model its time.
+DESIGN_TOKENS = 8192
+DESIGN_SECONDS = 600.0
 OUTPUT, ABSTAIN = "output", "abstain"
 # How an answer is read: as a text, one of some labels, JSON, or JSON beside which a model may abstain.
 TEXT, LABELS, JSON, WRAPPED = "text", "labels", "json", "wrapped"
@@ -103,6 +107,22 @@ class ModelSteps:
             messages=(Message(role="user", content=told),), output_schema=_OPINION, max_output_tokens=output_tokens
         )
         return Asking(name, settings.model, input_tokens_at_most(request), output_tokens, Prepared(request, JSON))
+
+    def prepare_design(self, kind: str, model: str | None, given: dict[str, Any]) -> Asking:
+        """A designer, asked for a document or for edits of one: JSON in a text, which whoever asked reads."""
+        name = model or (self.ladder or self.models)[-1]
+        prompt = designers.prompt(kind)
+        step = NextStep(
+            step=kind,
+            kind=LLM,
+            attempt=1,
+            instruction=prompt,
+            input=given,
+            model=name,
+            max_output_tokens=self._models.settings(name).max_output_tokens or DESIGN_TOKENS,
+            timeout_seconds=DESIGN_SECONDS,
+        )
+        return self.prepare(step, [])._replace(prompt_hash=designers.hash_of(prompt))
 
     def close(self) -> None:
         self._models.close()

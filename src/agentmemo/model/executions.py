@@ -20,7 +20,8 @@ from agentmemo.model.workflows import Step, WorkflowDocument
 # The run of an execution has the workflow's name behind this; registered, it is any worker's that drives workflows.
 RUN_PREFIX = "workflow:"
 TASK = "workflow"
-PLANE, CALLER = "plane", "caller"
+PLANE, CALLER, TRIAL = "plane", "caller", "trial"
+# Who may be asked to drive; a trial drives what it started itself.
 DRIVERS = (PLANE, CALLER)
 PASSED, FAILED, ABSTAINED, TIMED_OUT, ERROR = "passed", "failed", "abstained", "timeout", "error"
 OUTCOMES = ("output", ABSTAINED, TIMED_OUT, ERROR)
@@ -295,7 +296,8 @@ class StartExecution(Request, kw_only=True):
 
     `driver` is who acts: `plane` (a worker with models and tools) or `caller`. Without a `worker` a caller's claim
     lasts as long as it keeps calling, and the plane's execution waits for a worker. `models` are those that the driver
-    can ask, cheapest first, for documents that name no ladder.
+    can ask, cheapest first, for documents that name no ladder. With `trial` it belongs to one: its ladder is the model
+    that is tried, and it is no evidence but what the trial makes of it.
     """
 
     name: str
@@ -306,6 +308,7 @@ class StartExecution(Request, kw_only=True):
     worker: str | None = None
     lease_seconds: float | None = None
     models: Askable = Askable()
+    trial: str | None = None
 
 
 class ResumeExecution(Request, kw_only=True):

@@ -184,6 +184,18 @@ TABLES = (
         " state_changed_at size codec value blob",
     ),
     _table("workflow_word", "workspace word workflow", "count", texts=("word",)),
+    _table(
+        "workflow_case",
+        "id",
+        "workspace workflow digest step source author created_at removed_at size codec value blob",
+    ),
+    _table("trial", "run", "workspace workflow version plan"),
+    _table(
+        "trial_case",
+        "id",
+        "run workspace workflow version step step_hash model served_model digest input_hash verdict failed_check"
+        " problems nanousd execution at",
+    ),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
 # What the databases have besides, and why no copy needs it.

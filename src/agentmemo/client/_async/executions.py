@@ -302,7 +302,10 @@ class AsyncExecutions:
         reach("execution.after_tool")
         return await self._submit(execution, step, Told(output=output), None)
 
-    async def _ask_model(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+    async def _ask_model(
+        self, execution: model.Execution, step: model.NextStep, *, parks: bool = True
+    ) -> model.Execution:
+        """Where a cap holds, a person is asked; without `parks` LimitExceeded is raised."""
         executor = self._executor()
         if executor is None or step.model is None:
             raise no_models(execution.workflow)
@@ -313,6 +316,8 @@ class AsyncExecutions:
         try:
             reservation = await self._begin(execution, step, asking)
         except LimitExceeded as error:
+            if not parks:
+                raise
             return await self._park(execution, step, "budget", f"{error.message} {error.next_call}")
         reach("execution.before_model")
         told = await self._asked(executor, asking, tools, step.timeout_seconds)

@@ -301,7 +301,8 @@ class Executions:
         reach("execution.after_tool")
         return self._submit(execution, step, Told(output=output), None)
 
-    def _ask_model(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+    def _ask_model(self, execution: model.Execution, step: model.NextStep, *, parks: bool = True) -> model.Execution:
+        """Where a cap holds, a person is asked; without `parks` LimitExceeded is raised."""
         executor = self._executor()
         if executor is None or step.model is None:
             raise no_models(execution.workflow)
@@ -312,6 +313,8 @@ class Executions:
         try:
             reservation = self._begin(execution, step, asking)
         except LimitExceeded as error:
+            if not parks:
+                raise
             return self._park(execution, step, "budget", f"{error.message} {error.next_call}")
         reach("execution.before_model")
         told = self._asked(executor, asking, tools, step.timeout_seconds)

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from agentmemo.client import skill_folders
-from agentmemo.client._sync.executions import Executions
 from agentmemo.client._sync.pages import Page
+from agentmemo.client._sync.repairs import Repairs
 from agentmemo.errors import InvalidInput
 from agentmemo.model.evidence_calls import (
     Comparison,
@@ -42,7 +42,7 @@ from agentmemo.model.workflows import Bounds, DesignedBy, EdgeCase, Example, Qua
 Version = str | int
 
 
-class Workflows(Executions):
+class Workflows(Repairs):
     """Documents by name. Each version stays as it is; its hash is its name, and evidence moves it on."""
 
     def create(

@@ -16,7 +16,7 @@ WHERE run = :run AND revision = :revision;
 -- name: execution_list
 SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
 FROM execution e JOIN run r ON r.id = e.run
-WHERE e.workspace = :workspace AND e.run < :before
+WHERE e.workspace = :workspace AND e.run < :before AND e.driver <> 'trial'
     AND (e.workflow = :workflow OR :workflow IS NULL)
     AND (e.version = :version OR :version IS NULL)
     AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))
