@@ -147,6 +147,14 @@ PROMISES = {
     "workflow.checked": Promise("A document that does not fit is refused with its path and the next call.", WORKFLOWS),
     "workflow.move": Promise("Only a person moves a version to where no evidence is asked.", WORKFLOWS),
     "workflow.evidence": Promise("Nothing becomes active without evidence, and one version is active.", WORKFLOWS),
+    "evidence.earned": Promise("A cheaper model does a step once executions have shown that it can.", WORKFLOWS),
+    "evidence.lost": Promise("A drift, or another model that is served, takes a step from a model at once.", WORKFLOWS),
+    "evidence.audit": Promise(
+        "A share of what a cheaper model does is audited for ever, and never in its way.", WORKFLOWS
+    ),
+    "evidence.claims": Promise("What an agent says of itself promotes nothing.", WORKFLOWS),
+    "evidence.person": Promise("People take a model off a step, bring it back, and judge what it did.", WORKFLOWS),
+    "evidence.explained": Promise("Which model does which step is told with its evidence.", WORKFLOWS),
     "workflow.search": Promise("Workflows are found by what is wanted, in any words of their triggers.", WORKFLOWS),
     "workflow.diff": Promise("A diff says part by part what changed, and which steps keep their evidence.", WORKFLOWS),
     "workflow.import": Promise(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
-from list_prices import CHEAP, SMART
+from list_prices import CHEAP, PRICES, SMART
 
 from agentmemo import InvalidTransition, NotFound, PermissionDenied
 from agentmemo.client.driving import Told
@@ -96,9 +97,11 @@ def run_until(agent, status, numbers):
 
 
 def operations(agent):
-    return [event.operation for event in agent.events.list(limit=1000)]
+    return [event.operation for event in agent.audit.events()]
 
 
+@promise("evidence.earned")
+@promise("evidence.explained")
 @on_both_stores
 def test_a_model_that_shows_that_it_can_does_the_step(agent, surface, active):
     models = active(rate=0.99)
@@ -116,6 +119,7 @@ def test_a_model_that_shows_that_it_can_does_the_step(agent, surface, active):
     assert models.asked_of_last(again, 500) == [CHEAP]
 
 
+@promise("evidence.earned")
 @on_both_stores
 def test_a_model_that_shows_that_it_cannot_is_given_up(agent, surface, active):
     models = active(rate=0.5)
@@ -130,6 +134,7 @@ def test_a_model_that_shows_that_it_cannot_is_given_up(agent, surface, active):
     assert models.asked_of_last(agent, 501)[0] == CHEAP
 
 
+@promise("evidence.person")
 @pytest.mark.surfaces("sync", "http")
 def test_only_people_take_a_model_off_or_bring_it_back(agent, surface, active):
     models = active()
@@ -146,6 +151,7 @@ def test_only_people_take_a_model_off_or_bring_it_back(agent, surface, active):
     assert "too rude" in agent.workflows.explain("sort")
 
 
+@promise("evidence.lost")
 @on_both_stores
 def test_a_drift_and_another_served_model_take_the_step_back(agent, surface, active):
     models = active()
@@ -175,6 +181,7 @@ def test_a_drift_and_another_served_model_take_the_step_back(agent, surface, act
     assert (anew.served, anew.status, anew.successes) == ("cheap-2", "insufficient", 1)
 
 
+@promise("evidence.audit")
 @on_both_stores
 def test_a_share_of_the_executions_is_audited_for_ever(agent, surface, active):
     plain = {"id": "sort", "instruction": SORT["instruction"], "compare": "output == other"}
@@ -196,6 +203,7 @@ def test_a_share_of_the_executions_is_audited_for_ever(agent, surface, active):
     assert agent.ledger.savings("sort").measured.pairs > 20
 
 
+@promise("evidence.audit")
 @on_both_stores
 def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active):
     models = active(audit_share=1.0)
@@ -216,6 +224,7 @@ def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active
     assert [row.state for row in agent.ledger.list(run=done.id) if row.role == "audit"] == ["void"]
 
 
+@promise("evidence.claims")
 @on_both_stores
 def test_what_an_agent_says_of_itself_promotes_nothing(agent, active):
     active()
@@ -231,6 +240,7 @@ def test_what_an_agent_says_of_itself_promotes_nothing(agent, active):
     assert "which promotes nothing" in agent.workflows.explain("sort")
 
 
+@promise("evidence.person")
 @on_both_stores
 def test_a_person_says_whether_a_step_was_right(agent, surface, active):
     active(steps=[{"id": "sort", "instruction": SORT["instruction"]}])
@@ -243,6 +253,7 @@ def test_a_person_says_whether_a_step_was_right(agent, surface, active):
     assert (of(agent, CHEAP).successes, of(agent, CHEAP).failures) == (0, 1)
 
 
+@promise("evidence.earned")
 @on_both_stores
 def test_who_gives_up_until_a_person_does_it_has_failed(agent, surface, active):
     models = active()
@@ -256,6 +267,7 @@ def test_who_gives_up_until_a_person_does_it_has_failed(agent, surface, active):
     assert of(agent, "", step="").failures == 1, "the execution did not do without help"
 
 
+@promise("workflow.evidence")
 @on_both_stores
 def test_a_version_is_promoted_by_what_its_executions_show(agent, surface):
     made(agent)
@@ -291,6 +303,7 @@ def test_a_candidate_version_is_tried_beside_the_active_one(agent, surface, acti
     assert {row.role for row in agent.ledger.list()} == {"execute", "shadow"}
 
 
+@promise("evidence.earned")
 @on_both_stores
 def test_a_trial_qualifies_at_its_end(agent, surface, active):
     models = active()
@@ -310,3 +323,20 @@ def test_a_trial_qualifies_at_its_end(agent, surface, active):
     assert models.asked_of_last(agent, 1) == [CHEAP]
     # Who tries again has half the chance to be wrong.
     assert engine.database.write(trial, lane=1).status == "unproven"
+
+
+@promise("evidence.lost")
+@on_both_stores
+def test_a_price_that_turns_the_saving_takes_the_step_back(agent, surface, active, monkeypatch):
+    models = active()
+    models.rate = 0.0
+    run(agent, [0])  # the smart one comes in, so that it is known what it takes
+    surface.connect(person="ana").workflows.reset_model("sort", "sort", CHEAP)
+    models.rate = 1.0
+    run_until(agent, "qualified", range(1, 60))
+    surface.plane.advance(3700)
+    assert of(agent, CHEAP).status == "qualified"
+    monkeypatch.setitem(PRICES, CHEAP, msgspec.structs.replace(PRICES[SMART], model=CHEAP))
+    surface.plane.advance(3700)
+    assert of(agent, CHEAP).status == "demoted"
+    assert "does not pay any more: not worth it" in of(agent, CHEAP).reasons[0]

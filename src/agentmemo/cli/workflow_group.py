@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agentmemo.cli import executions, workflow_reports, workflows
+from agentmemo.cli import executions, workflow_evidence, workflow_reports, workflows
 
 app = workflows.app
 executions.register(app)
+workflow_evidence.register(app)
 workflow_reports.register(app)

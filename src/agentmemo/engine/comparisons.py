@@ -64,7 +64,7 @@ def beside(course: Standing, found: Moment, ladder: list[Rung]) -> list[executio
         rung = (course.ladder(candidate) or ladder)[-1]
         # Where it needs what only its own version makes, it cannot be tried beside this one.
         with suppress(Unclear):
-            step = next_steps.for_driver(course, candidate, rung)
+            step = msgspec.to_builtins(next_steps.for_driver(course, candidate, rung))
             asked.append(executions.Beside(role=model.SHADOW, model=rung.model, asked=step))
     return asked
 

@@ -23,7 +23,7 @@ from agentmemo.model.ledger import LedgerRow
 from agentmemo.model.prices import Usage, cost_nanousd
 from agentmemo.model.savings import Worth, terms, worth_promoting
 from agentmemo.model.workflow_rules import NOT_EMPTY
-from agentmemo.model.workflows import NO_MODEL, EdgeCase, Rung, Step, WorkflowDocument, is_told
+from agentmemo.model.workflows import NO_MODEL, EdgeCase, Quality, Rung, Step, WorkflowDocument, is_told
 from agentmemo.store import evidence as rows
 from agentmemo.store.database import Transaction
 from agentmemo.store.evidence import EvidenceRow
@@ -229,6 +229,16 @@ def worth(tx: Transaction, call: Call, row: EvidenceRow, audited: float) -> Wort
     return worth_promoting(
         terms(smart, cheap, audited=Fraction(str(audited))), FORECAST_RUNS, escalations=escalated, observed=observed
     )
+
+
+def review_price(tx: Transaction, call: Call, number: int) -> bool:
+    """Demote what would not be promoted at today's prices. Whether it was."""
+    row = rows.by_id(tx, number)
+    pays = worth(tx, call, row, Quality().audit_share) if row.standing == QUALIFIED else None
+    if pays is None or pays.holds:
+        return False
+    rows.set_(tx, demote(tx, call, row, [f"at today's prices it does not pay any more: {pays.reason}"]))
+    return True
 
 
 def record_trial(

@@ -62,6 +62,7 @@ class OneStep:
         self.row = ExecutionRow(0, trial, document.name, version, 0, model.TRIAL, "{}", "{}", 0)
         self.progress = Progress(frames=[Frame(workflow=document.name, document=version)], rung=0, first_rung=0)
         self.scope: Scope = CaseScope(tx, call, case.input)
+        self.documents = {version: document}
         self._document = document
         self._case = case
         self._step = next(step for step in walk(document.steps) if step.id == case.step)
@@ -70,6 +71,10 @@ class OneStep:
     @property
     def moment(self) -> Moment:
         return Moment(self._step, self._document, self.progress.frames[0], self._step.id)
+
+    def document_of(self, workflow: str, version: str) -> WorkflowDocument:
+        del workflow, version
+        return self._document
 
     def ladder(self, found: Moment) -> list[Rung]:
         del found

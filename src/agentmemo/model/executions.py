@@ -275,13 +275,13 @@ class NextStep(Response, kw_only=True):
 class Beside(Response, kw_only=True):
     """A model that is asked a step as well: the stronger one (role `audit`), or a candidate's (`shadow`).
 
-    `asked` is the candidate's step; without it, the step is the same.
+    `asked` is the candidate's step, as a NextStep; without it, the step is the same.
     """
 
     role: str
     model: str
     max_output_tokens: int | None = None
-    asked: NextStep | None = None
+    asked: dict[str, Any] | None = None
 
 
 class Askable(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, forbid_unknown_fields=True):

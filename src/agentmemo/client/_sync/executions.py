@@ -331,7 +331,7 @@ class Executions:
         executor = self._executor()
         if executor is None:
             return
-        asked = beside.asked or step
+        asked = msgspec.convert(beside.asked, model.NextStep) if beside.asked else step
         asked = msgspec.structs.replace(
             asked, model=beside.model, rung=None, max_output_tokens=beside.max_output_tokens, beside=[]
         )

@@ -65,8 +65,7 @@ DELETE FROM evidence_edge WHERE evidence = :evidence;
 
 -- name: evidence_promoted
 SELECT workspace, id FROM evidence
-WHERE standing = 'qualified' AND above <> '' AND source = 'plane' AND (workspace = :workspace OR :workspace IS NULL) AND since <= :now
-ORDER BY id LIMIT :limit;
+WHERE standing = 'qualified' AND above <> '' AND source = 'plane' AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: comparison_add
 INSERT INTO comparison

@@ -30,7 +30,7 @@ CREATE TABLE evidence (
     output_tokens bigint NOT NULL
 );
 CREATE UNIQUE INDEX evidence_candidate ON evidence (workspace, subject, source, model, served);
-CREATE INDEX evidence_qualified ON evidence (workspace, id) WHERE standing = 'qualified' AND above <> '';
+CREATE INDEX evidence_qualified ON evidence (id) WHERE standing = 'qualified' AND above <> '';
 
 CREATE TABLE evidence_input (
     evidence bigint NOT NULL,
