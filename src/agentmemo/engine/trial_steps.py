@@ -83,7 +83,7 @@ class OneStep:
     def next_step(self) -> model.NextStep:
         """The step as the model is to do it. Raises InvalidInput where the case does not hold what it looks at."""
         try:
-            asked = next_steps.for_driver(self, self.moment, resumed=False)
+            asked = next_steps.for_driver(self, self.moment, self._rung)
         except Unclear as error:
             raise self._unclear(error) from None
         return msgspec.structs.replace(asked, next_call="")
