@@ -7,7 +7,7 @@ from typing import Any
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.run import asks
 from agentmemo.console.words import count
-from agentmemo.console.workflow import cost_of, look, newest_revision
+from agentmemo.console.workflow import cost_of, is_minted, look, newest_revision
 from agentmemo.model.executions import PLANE, Execution, StepAttempt
 from agentmemo.model.ledger import LedgerRow
 from agentmemo.model.runs import FINISHED, Run
@@ -40,6 +40,7 @@ async def execution(visit: Visit) -> Page:
         "attempts": len(attempts.items),
         "next": found.next_step,
         "run": run,
+        "key": run.key if run and not is_minted(run.key) else None,
         "asks": await asks(visit, run) if run else None,
         "cost": await cost_of(visit, found.id),
         "finished": found.state in FINISHED,

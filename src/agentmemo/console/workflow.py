@@ -8,16 +8,20 @@ from agentmemo.console import workflow_document, workflow_evidence
 from agentmemo.console.charts import cumulative
 from agentmemo.console.fields import fields_of, is_flat
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import count, money
+from agentmemo.console.words import count, money, preview
 from agentmemo.console.workflows import ended
 from agentmemo.errors import InvalidInput
 from agentmemo.model.executions import Execution
 from agentmemo.model.savings import Savings
+from agentmemo.model.trials import Trial
 from agentmemo.model.workflow_reports import ExecutionCount
 from agentmemo.model.workflow_versions import Workflow, next_states
 from agentmemo.model.workflows import RETIRED, TRANSITIONS, WorkflowDocument
 
 VERSIONS = 50
+TRIALS = 5
+CASES = 100
+BAR = 100.0
 EXECUTIONS = 20
 MOVES = {
     "draft": "Back to draft",
@@ -49,6 +53,7 @@ async def workflow(visit: Visit) -> Page:
         "rates": await workflow_evidence.rates(visit, found, document),
         "savings": await savings_panel(visit, name),
         "moves": moves(found) if visit.may("workflows:move") else [],
+        "trials": await trials(visit, name),
         "start": start_form(document) if visit.may("workflows:execute") and found.state != RETIRED else None,
         "newest": newest,
         "live": newest > 0,
@@ -98,11 +103,41 @@ def version_row(found: Workflow, counts: list[ExecutionCount]) -> dict[str, Any]
     return {"workflow": found, "executions": mine["all"], "success": mine["success"], "completed": mine["completed"]}
 
 
+async def trials(visit: Visit, name: str) -> dict[str, Any]:
+    """The newest trials with how far they are, and on how many cases the next could be."""
+    flows = visit.connection.workflows
+    cases = await flows.cases(name, limit=CASES)
+    newest = (await flows.trials(name, limit=TRIALS)).items
+    return {
+        "cases": len(cases.items),
+        "cases_more": cases.cursor is not None,
+        "newest": [trial(each) for each in newest],
+    }
+
+
+def trial(found: Trial) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "version": found.version,
+        "state": found.state,
+        "planned": found.planned,
+        "done": found.done,
+        "percent": BAR * found.done / found.planned if found.planned else BAR,
+        "nanousd": found.cost_nanousd,
+        "unpriced": found.unpriced,
+        "tried": [
+            {"step": each.step, "model": each.model, "decision": each.decision, "text": each.text}
+            for each in found.tried
+        ],
+    }
+
+
 async def execution_row(visit: Visit, found: Execution) -> dict[str, Any]:
     run = await visit.connection.runs.get(found.id) if visit.may("runs:read") else None
     return {
         "id": found.id,
-        "key": run.key if run and run.key != found.id else None,
+        "key": run.key if run and not is_minted(run.key) else None,
+        "inputs": preview(run.inputs) if run and run.inputs else "",
         "version": found.version,
         "state": found.state,
         "look": look(found),
@@ -114,6 +149,11 @@ async def execution_row(visit: Visit, found: Execution) -> dict[str, Any]:
         "finished_at": run.finished_at if run else None,
         "cost": await cost_of(visit, found.id),
     }
+
+
+def is_minted(key: str | None) -> bool:
+    """Whether the plane gave the run its key, as nobody else had."""
+    return key is None or key.startswith("run_")
 
 
 def look(found: Execution) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from agentmemo.clock import SECOND
 from agentmemo.console.frame import Page, Visit
-from agentmemo.console.words import count, sentence
+from agentmemo.console.words import count, number_word, sentence
 from agentmemo.errors import InvalidInput
 from agentmemo.model.workflow_reports import ExecutionCount
 from agentmemo.model.workflow_versions import Workflow, check_state
@@ -107,4 +107,4 @@ def headline(found: list[Workflow], *, text: str | None, state: str | None, more
         return f"The first {len(found)} workflows."
     proven = sum(not each.unproven for each in found)
     said = sentence(count(len(found), f"{state} workflow" if state else "workflow"))
-    return f"{said}." if state else f"{said}, {count(proven, 'is', 'are')} proven."
+    return f"{said}." if state else f"{said}, {number_word(proven) if proven else 'none'} proven."
