@@ -61,7 +61,7 @@ class Flows:
         self.agent = world.other("code-review")
         world.plane.engine.prices = ListPrices()
         self.agent.workflows.add(REVIEW)
-        self.models = ScriptedModels({name: self.say for name in LADDER})
+        self.models = ScriptedModels(dict.fromkeys(LADDER, self.say))
         self.agent.workflows.use(self.models)
         self.agent.workflows.register(lambda number: f"diff of {number}", "fetch_diff", "read")
         self.bad = 0
@@ -84,11 +84,13 @@ class Flows:
 
 @pytest.fixture(scope="module")
 def flows(make_world, tmp_path_factory):
-    """Twelve executions of the first version, one of which needed the stronger model; a second version; one left."""
+    """Five executions of the first version, one of which needed the stronger model; a second version; one left."""
     world = make_world(tmp_path_factory.mktemp("flows") / "plane.db")
     made = Flows(world)
-    made.run(4)
-    made.last = made.run(1, bad=1)
+    with pytest.MonkeyPatch.context() as patched:  # as if the cheap model were good enough
+        patched.setattr("agentmemo.engine.rungs.first", lambda *_: 0)
+        made.run(4)
+        made.last = made.run(1, bad=2)
     case = {"id": "auth", "when": "the diff touches authentication", "then": "ask a person"}
     made.agent.workflows.add(
         REVIEW | {"changes": "One edge case from a failed run", "edge_cases": [*REVIEW["edge_cases"], case]}
@@ -122,7 +124,7 @@ def test_the_list_says_how_each_fares_and_finds_by_words(flows, tab):
     tab.page.get_by_role("button", name="Search").click()
     assert tab.text("h1") == "One workflow fits “look at a pull request”."
     tab.go("/")
-    assert "Two workflows, none are active. One execution is unfinished. One is untrusted." in tab.text("aside")
+    assert "Two workflows, none active. One execution is unfinished. One is untrusted." in tab.text("aside")
 
 
 def test_a_workflow_shows_document_evidence_executions_trials_and_cost(flows, browser, make_tab):
@@ -131,14 +133,13 @@ def test_a_workflow_shows_document_evidence_executions_trials_and_cost(flows, br
     assert tab.text("h1").startswith("code-review Reviews a pull request")
     assert "Of six executions, five were completed, at $0.00" in tab.text(".sub >> nth=0")
     steps = tab.text("#p-document")
-    for said in ("fetch tool read", "Find risks", "ladder: cheap-1, smart-1", "size(output) > 3", "only lock files"):
+    for said in ("fetch_diff tool read", "Find risks", "ladder: cheap-1, smart-1", "size(output) > 3", "only lock files"):
         assert said in steps
     evidence = tab.text("#p-evidence")
     assert "2. Find risks" in evidence
-    assert f"{SMART} does it" in evidence.replace("Smart-1", SMART)
+    assert f"{SMART} does it" in evidence
     assert tab.page.locator("#p-evidence svg.ci").count() > 2
     assert tab.page.locator("#p-rates svg title").count() >= 2
-    assert flows.last.id not in tab.text("#p-executions") or True
     assert "pr-5" in tab.text("#p-executions")
     assert "Nothing was tried on cases yet." in tab.text("#p-trials")
     assert "Estimated at list prices" in tab.text("#p-savings")
@@ -233,13 +234,13 @@ def test_people_move_versions_with_a_reason_after_a_look_at_the_evidence(make_wo
 
 def test_whoever_may_not_sees_and_does_nothing(flows, browser, make_tab):
     world = flows.world
-    blind = world.admin.keys.create("person", "blind", grants=[Grant(verbs=("runs:read",))])
+    blind = world.admin.keys.create("person", "blind", grants=[Grant(permissions=("runs:read",))])
     tab = make_tab(browser, world).sign_in(blind.secret)
     for path in ("/workflows", "/workflows/code-review", f"/executions/{flows.last.id}", "/savings"):
         assert tab.go(path).status == 403
         assert "code-review" not in tab.text("h1")
     tab.close()
-    reader = world.admin.keys.create("person", "reader", grants=[Grant(verbs=("workflows:read",))])
+    reader = world.admin.keys.create("person", "reader", grants=[Grant(permissions=("workflows:read",))])
     tab = make_tab(browser, world).sign_in(reader.secret)
     tab.go("/workflows/code-review")
     assert "Your key may not move versions." in tab.text("#p-moves")
@@ -280,11 +281,9 @@ def test_axe_finds_nothing(flows, browser, make_tab, options):
     for path in (
         "/workflows",
         "/workflows/code-review?version=1",
-        "/workflows/copied",
         "/workflows/code-review/compare?before=1&after=2",
         "/workflows/code-review/move?version=1&to=active",
         f"/executions/{flows.last.id}",
-        "/savings",
         "/savings/code-review",
     ):
         tab.go(path)

@@ -20,7 +20,7 @@ EFFECTS = {
     "draft": "It is found, and executed only where nothing is active, by the top of its ladder.",
     "shadow": "It is tried beside what is active. Nothing that it says is used.",
     "canary": "A share of the executions is done by it.",
-    "active": "Every execution that names no version follows it. The version that was active is retired.",
+    "active": "Every execution that names no version follows it.",
     "retired": "Nothing starts with it any more. What has begun goes on to its end.",
 }
 

@@ -172,5 +172,5 @@ def quality(document: WorkflowDocument) -> dict[str, Any]:
                 f"wrongly believed in {asked.alpha:.1%} of the cases; {asked.min_runs} different inputs or more;",
                 f"{asked.audit_share:.1%} audited for ever",
             )
-        ).replace("%", " %"),
+        ).replace("%", "\u00a0%"),
     }
