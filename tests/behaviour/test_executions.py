@@ -420,3 +420,20 @@ def test_what_is_retired_is_executed_only_by_name(agent, plane):
     with pytest.raises(InvalidTransition, match="retired"):
         agent.workflows.start("review", {"number": 7})
     assert agent.workflows.start("review", {"number": 7}, version=1).next_step.step == "fetch"
+
+
+@promise("execution.steps")
+def test_steps_in_plain_words_see_the_inputs_and_what_came_before(agent):
+    agent.workflows.create(
+        name="code-review",
+        steps="1. Fetch PR diff\n2. Review it",
+        edge_cases="- If PR > 1000 lines, split it",
+        designed_by="opus-4",
+    )
+    seen = []
+    with_models(agent, {"haiku": lambda step: seen.append(step.input) or f"did {step.instruction}"})
+    assert agent.workflows.execute("code-review", pr_number=123).result == "did Review it"
+    assert seen == [
+        {"inputs": {"pr_number": 123}},
+        {"inputs": {"pr_number": 123}, "outputs": {"fetch_pr_diff": "did Fetch PR diff"}},
+    ]

@@ -10,8 +10,8 @@ from agentmemo.client.driving import Told
 from agentmemo.testing import Crashed
 from agentmemo.testing.models import ScriptedModels
 
-# What is one implementation behind every door is shown on one door of each store.
-pytestmark = pytest.mark.surfaces("sync", "http")
+# One implementation stands behind every door; what crosses a door is shown on more of them.
+pytestmark = pytest.mark.surfaces("sync")
 LABELS = ["card", "transfer", "other"]
 ROUTE = {
     "steps": [
@@ -28,7 +28,8 @@ ROUTE = {
 PAY = {
     "steps": [
         {"id": "price", "kind": "tool", "tool": "price_of", "input": {"item": "$inputs.item"}, "effect": "read"},
-        {"id": "decide", "instruction": "Buy {$inputs.item} at {$steps.price.output}?", "output_schema": {"type": "boolean"}},
+        {"id": "decide", "instruction": "Buy {$inputs.item} at {$steps.price.output}?",
+         "output_schema": {"type": "boolean"}},
         {"id": "pay", "kind": "tool", "tool": "pay", "effect": "write", "when": "steps.decide.output",
          "input": {"item": "$inputs.item", "amount": "$steps.price.output"}},
     ],
@@ -57,7 +58,7 @@ def wrong_after(count, right="card"):
     return lambda _: right if next(left, None) is not None else "other"
 
 
-@pytest.mark.surfaces("async", "http async")
+@pytest.mark.surfaces("http async")
 def test_a_case_is_kept_once(agent, plane):
     made(agent)
     added = agent.workflows.add_cases("route", cases(2))
@@ -90,19 +91,17 @@ def test_a_case_that_cannot_be_tried_is_refused(surface, agent, case, what):
         agent.workflows.add_cases("route", [case])
 
 
-@pytest.mark.surfaces("sync")
 def test_a_case_that_shows_nothing_is_refused(surface, agent):
     made(agent, {"steps": "Say hello"}, "say")
     with pytest.raises(InvalidInput, match="nothing says what is right"):
         agent.workflows.add_cases("say", [{"input": {}, "step": "say_hello"}])
 
 
-@pytest.mark.surfaces("sync")
 def test_the_examples_of_a_document_are_cases_and_no_case_is_shown_its_own(agent):
     examples = [{"input": {"text": f"lost card {n}"}, "output": "card"} for n in range(4)]
     made(agent, ROUTE | {"examples": examples})
     agent.workflows.add_cases("route")
-    agent.workflows.add_cases("route", cases(1) + [{"step": "route", "input": {"inputs": {"text": "lost card 1"}}}])
+    agent.workflows.add_cases("route", [*cases(1), {"step": "route", "input": {"inputs": {"text": "lost card 1"}}}])
     seen = []
     with_models(agent, small=lambda step: seen.append((step.input, step.examples)) or "card")
     agent.workflows.trial("route", models=["small"])
@@ -122,7 +121,7 @@ def test_the_cheapest_that_is_good_enough_is_found_and_what_is_dearer_is_not_tri
     none, small, _ = trial.tried
     assert (none.n, none.abstained, none.failures) == (30, 30, 0)
     assert (small.n, small.successes) == (30, 30)
-    assert small.low == pytest.approx((0.05 / 3) ** (1 / 30))
+    assert small.low == pytest.approx((0.05 / 2) ** (1 / 30))
     assert "30 of 30 right" in small.text
     assert {name for name, _ in models.asked} == {"small"}
     assert (trial.state, trial.next, trial.done) == ("completed", None, 60)
@@ -142,7 +141,6 @@ def test_a_model_that_cannot_pass_any_more_is_given_up(agent):
     assert (small.failed[0].case, small.cost_nanousd, small.unpriced) == (small.failed[0].case, 0, small.n)
 
 
-@pytest.mark.surfaces("sync")
 def test_too_few_cases_are_all_tried_and_show_nothing(agent):
     made(agent)
     with_models(agent, small=wrong_after(2))
@@ -161,7 +159,7 @@ def test_the_same_trial_is_paid_once(agent):
     assert (other.id != first.id, len(models.asked)) == (True, 6)
 
 
-@pytest.mark.surfaces("sync", "async", "http", "http async")
+@pytest.mark.surfaces("http", "async")
 def test_a_trial_that_was_killed_goes_on_and_pays_for_nothing_twice(surface, agent, plane):
     made(agent)
     agent.workflows.add_cases("route", cases(6))
@@ -203,7 +201,6 @@ def test_a_cap_stops_a_trial_and_it_goes_on_once_it_is_lifted(agent, plane):
     assert trial.unpriced == 0
 
 
-@pytest.mark.surfaces("sync")
 def test_a_model_that_abstains_has_not_failed(agent):
     made(agent)
     gives_up = Told(outcome="abstained", reason="unclear", served_model="small", input_tokens=1, output_tokens=1)
@@ -213,24 +210,34 @@ def test_a_model_that_abstains_has_not_failed(agent):
     assert (small.n, small.abstained, small.failures, small.decision) == (16, 1, 0, "qualified")
 
 
-def bought(agent, item="pen"):
-    agent.workflows.register(lambda item: 7, "price_of", "read")
-    agent.workflows.register(lambda item, amount: f"{item} for {amount}", "pay", "write")
-    return agent.workflows.execute("pay", item=item)
+def register(agent, *prices):
+    """Tools that read prices and pay; returns what was paid for."""
+    left, paid = iter(prices), []
+
+    def price_of(item: str) -> int:
+        return next(left, len(item) + 4)
+
+    def pay(item: str, amount: int) -> str:
+        paid.append(item)
+        return f"{item} for {amount}"
+
+    agent.workflows.register(price_of, None, "read")
+    agent.workflows.register(pay, None, "write")
+    return paid
 
 
+@pytest.mark.surfaces("http async")
 def test_a_successful_execution_becomes_a_case_and_what_writes_is_compared_and_never_done(agent):
     made(agent, PAY, "pay")
     with_models(agent, small=lambda _: True, large=lambda _: True)
-    done = bought(agent)
+    register(agent)
+    done = agent.workflows.execute("pay", item="pen")
     case = agent.workflows.keep_case(done)
     assert (case.source, case.expected) == (f"success:{done.id}", {"bought": True, "receipt": "pen for 7"})
     assert [(each.tool, each.input, each.output) for each in case.effects] == [
         ("pay", {"item": "pen", "amount": 7}, "pen for 7")
     ]
-    paid, prices = [], iter([7, 8])
-    agent.workflows.register(lambda item, amount: paid.append(item), "pay", "write")
-    agent.workflows.register(lambda item: next(prices), "price_of", "read")
+    paid = register(agent, 7, 8)
     trial = agent.workflows.trial("pay", thorough=True)
     small, large = trial.tried
     assert (small.successes, large.successes, paid) == (1, 0, [])
@@ -239,11 +246,9 @@ def test_a_successful_execution_becomes_a_case_and_what_writes_is_compared_and_n
     assert {row.role for row in agent.ledger.list(workflow="pay")} == {"execute", "verify"}
 
 
-@pytest.mark.surfaces("sync")
 def test_where_a_person_would_be_asked_the_case_has_failed(agent):
     made(agent, PAY, "pay")
-    agent.workflows.register(lambda item: 7, "price_of", "read")
-    agent.workflows.register(lambda item, amount: "done", "pay", "write")
+    register(agent)
     with_models(agent, small=lambda _: "perhaps")
     given = [{"input": {"item": "pen"}, "expected": {"bought": False, "receipt": None}}]
     (small,) = agent.workflows.trial("pay", given, models=["small"]).tried
@@ -251,7 +256,6 @@ def test_where_a_person_would_be_asked_the_case_has_failed(agent):
     assert "did not come to its end" in small.failed[0].problems[0]
 
 
-@pytest.mark.surfaces("sync")
 def test_a_tool_that_writes_is_not_performed_whatever_the_document_calls_it(surface, agent):
     steps = [{"id": "pay", "kind": "tool", "tool": "pay", "effect": "read"}]
     made(agent, {"steps": steps, "ladder": ["small"]}, "sly")
@@ -263,7 +267,6 @@ def test_a_tool_that_writes_is_not_performed_whatever_the_document_calls_it(surf
     assert paid == []
 
 
-@pytest.mark.surfaces("sync")
 def test_what_cannot_be_tried_is_said_beforehand(surface, agent):
     made(agent)
     with_models(agent, small=lambda _: "card")

@@ -133,7 +133,13 @@ def test_a_workflow_shows_document_evidence_executions_trials_and_cost(flows, br
     assert tab.text("h1").startswith("code-review Reviews a pull request")
     assert "Of six executions, five were completed, at $0.00" in tab.text(".sub >> nth=0")
     steps = tab.text("#p-document")
-    for said in ("fetch_diff tool read", "Find risks", "ladder: cheap-1, smart-1", "size(output) > 3", "only lock files"):
+    for said in (
+        "fetch_diff tool read",
+        "Find risks",
+        "ladder: cheap-1, smart-1",
+        "size(output) > 3",
+        "only lock files",
+    ):
         assert said in steps
     evidence = tab.text("#p-evidence")
     assert "2. Find risks" in evidence

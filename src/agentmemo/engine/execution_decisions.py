@@ -154,7 +154,8 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
     _check_submission(course, found, request)
     before = msgspec.structs.replace(course.progress)
     tried = look(course, found, request.model)
-    asked = encode_sorted(course.scope.resolve(course.progress, [found.step.instruction, found.step.input]))
+    instruction = course.scope.resolve(course.progress, found.step.instruction)
+    asked = encode_sorted([instruction, course.scope.given(course.progress, found)])
     if request.outcome == "output":
         judgement = course.accept(found, request.result.original, request.checks)
         verdict = model.FAILED if judgement.problems else model.PASSED

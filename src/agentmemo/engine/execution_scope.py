@@ -12,7 +12,7 @@ from agentmemo.model import executions as model
 from agentmemo.model.values import decode
 from agentmemo.model.workflow_expressions import Scope as View
 from agentmemo.model.workflow_expressions import resolve
-from agentmemo.model.workflows import ITEMS_MAX, Rung, WorkflowDocument
+from agentmemo.model.workflows import ITEMS_MAX, LLM, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import executions as rows
 from agentmemo.store.blobs import Packed
@@ -67,6 +67,19 @@ class Scope:
                 found["item"] = self.items(progress, number)[frame.index]
             found.setdefault("index", frame.index)
         return found
+
+    def given(self, progress: model.Progress, found: model.Moment) -> Any:
+        """What a step works on: its input; for a model that has none said, the inputs and all outputs so far.
+
+        Raises Unclear.
+        """
+        if found.step.input is not None or found.step.kind != LLM:
+            return self.resolve(progress, found.step.input)
+        earlier = model.steps_of(progress, self._documents, len(progress.frames) - 1)[: found.frame.at]
+        seen = self.variables(progress, " ".join(["item", *(step.id for step in earlier)]))
+        outputs = {name: step["output"] for name, step in seen["steps"].items() if step["output"] is not None}
+        parts = {"inputs": seen["inputs"], "outputs": outputs, "item": seen.get("item")}
+        return {name: part for name, part in parts.items() if part not in (None, {})} or None
 
     def items(self, progress: model.Progress, depth: int) -> list[Any]:
         """What the `foreach` around the frame at that depth goes through. Raises Unclear for what is no short list."""

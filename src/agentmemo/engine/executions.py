@@ -39,8 +39,8 @@ WORKER_ATTEMPTS_MAX = 20
 
 def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.Execution:
     """Begin one, or go on with the one of this key. Idempotent by key."""
-    name, key = model.RUN_PREFIX + request.name, request.key or ids.mint("run", tx.now)
-    found = run_rows.find(tx, call.workspace, name, key) if request.key is not None else None
+    name, key = model.RUN_PREFIX + request.name, request.key
+    found = run_rows.find(tx, call.workspace, name, key) if key is not None else None
     if found is not None:
         runs.check_same_inputs(tx, call, found, request.inputs)
         return _go_on(tx, call, found, request)
@@ -84,7 +84,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     if decision.made or decision.ending:
         _write(tx, _under(call, run.id, row.epoch), row, decision)
     reach("execution.after_start")
-    return _view(tx, call, run.id, decision.next_step, request.lease_seconds)
+    return _view(tx, call, run.id, decision.next_step, _lease_seconds(call, request))
 
 
 def resume(tx: Transaction, call: Call, request: model.ResumeExecution) -> model.Execution:
@@ -193,7 +193,7 @@ def _go_on(
     worker = _worker(tx, call, request)
     if worker is None:
         return _view(tx, call, found.handle)
-    lease = request.lease_seconds or call.engine.settings.lease_seconds
+    lease = _lease_seconds(call, request)
     if found.state != run_model.RUNNING or not _is_held_by(found, call, worker):
         claimed = runs.reopen(tx, call, found, worker, lease)
         if claimed.outcome == "waiting":
@@ -241,6 +241,8 @@ def _note_course(tx: Transaction, call: Call, run: run_rows.RunRow, decision: De
         return
     row = rows.get(tx, call.workspace, run.handle)
     assert row is not None  # noqa: S101 - it was just written
+    if row.driver == model.TRIAL:
+        return
     for found, ladder in decision.supplied:
         attempt_evidence.note_supplied(tx, call, row, found, ladder)
     if decision.ending is not None and ended:
@@ -258,6 +260,12 @@ def _worker(tx: Transaction, call: Call, request: model.StartExecution | model.R
         row = rows.get(tx, call.workspace, request.execution)
         driver = row.driver if row else model.CALLER
     return liveness.unattended(tx, call, request.lease_seconds) if driver == model.CALLER else None
+
+
+def _lease_seconds(call: Call, request: model.StartExecution | model.ResumeExecution) -> float:
+    settings = call.engine.settings
+    usual = settings.lease_seconds if request.worker is not None else settings.unattended_lease_seconds
+    return request.lease_seconds or usual
 
 
 def _as_holder(tx: Transaction, call: Call, handle: str) -> Call:

@@ -55,7 +55,7 @@ def shown(output: Any) -> str:
 def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: bool = False) -> model.NextStep:
     """A tool to be called or an instruction to be followed. Raises Unclear where an expression stands for nothing."""
     step, progress = found.step, course.progress
-    given = course.scope.resolve(progress, step.input)
+    given = course.scope.given(progress, found)
     instruction = course.scope.resolve(progress, step.instruction or "")
     announced = step.effect in run_model.ANNOUNCED_EFFECTS
     return model.NextStep(

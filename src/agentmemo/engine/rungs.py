@@ -6,7 +6,7 @@ from agentmemo.engine import evidence
 from agentmemo.engine.execution_scope import Standing
 from agentmemo.model.evidence import audit_share_now, audited, in_share, step_standard
 from agentmemo.model.evidence_calls import DEMOTED, QUALIFIED, REJECTED, TESTING
-from agentmemo.model.executions import Moment
+from agentmemo.model.executions import TRIAL, Moment
 from agentmemo.model.workflows import ACTIVE, CANARY, SHADOW, Rung
 from agentmemo.store import workflows as workflow_rows
 from agentmemo.store.evidence import EvidenceRow
@@ -15,8 +15,11 @@ _UNASKED = ("write", "irreversible")
 
 
 def begin(course: Standing, found: Moment, ladder: list[Rung]) -> None:
-    """Choose the rung of a step that is reached, and who is asked beside it."""
+    """Choose the rung of a step that is reached, and who is asked beside it. A trial asks the model that it tries."""
     progress = course.progress
+    if course.row.driver == TRIAL:
+        progress.rung = progress.first_rung = len(ladder) - 1
+        return
     progress.rung = progress.first_rung = first(course, found, ladder)
     progress.audit = _auditor(course, found, ladder, progress.rung)
     progress.shadow = _shadow(course, found)

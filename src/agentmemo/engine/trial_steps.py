@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentmemo.engine import next_steps
+from agentmemo.engine import evidence, next_steps
 from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import Scope, Unclear
 from agentmemo.engine.output_checks import HARD, judge
@@ -92,6 +92,14 @@ class OneStep:
         """Raises InvalidInput where the case does not hold what the step's instruction and input look at."""
         try:
             self.scope.resolve(self.progress, [self._step.instruction, self._step.input])
+        except Unclear as error:
+            raise self._unclear(error) from None
+
+    def edge_cases(self) -> list[str]:
+        """The keys of those that this case meets, of which a machine can say so."""
+        try:
+            cases = evidence.recognised(self._step, self._document)
+            return [evidence.edge_key(each) for each in cases if self.scope.holds(self.progress, each.matches or "")]
         except Unclear as error:
             raise self._unclear(error) from None
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentmemo.engine import audit, cases, ledger, runs, trial_evidence
+from agentmemo.engine import audit, cases, evidence, ledger, runs, trial_evidence
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
 from agentmemo.engine.execution_course import document as document_by_version
@@ -30,6 +30,7 @@ from agentmemo.model.trials import Outcome, Plan, Unit
 from agentmemo.model.values import encode_sorted
 from agentmemo.model.workflows import NO_MODEL, Step, WorkflowDocument, walk
 from agentmemo.store import cases as rows
+from agentmemo.store import evidence as evidence_rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.blobs import NOTHING
 from agentmemo.store.database import Transaction
@@ -49,12 +50,21 @@ class Opening(NamedTuple):
     key: str
 
 
+class Subject(NamedTuple):
+    """What is tried: a step of a version, or the whole of it."""
+
+    document: WorkflowDocument
+    version: str
+    step: Step | None
+
+
 class Tried(NamedTuple):
     """What came of a case, judged before the transaction."""
 
     unit: Unit
     input_hash: str
     verdict: Verdict
+    edge_cases: list[str]
 
 
 def consider_opening(call: Call, request: model.OpenTrial) -> None:
@@ -106,7 +116,7 @@ def try_case(tx: Transaction, call: Call, request: model.TryCase) -> model.Trial
     tried: Tried | None = call.decisions[request.trial]
     if tried is None or _is_tried(tx, trial, tried.unit, request.case):
         return view(tx, call, trial)  # it was told before
-    cost = _settled(tx, call, request)
+    cost, called = _settled(tx, call, request)
     tx.write(
         "trial_case_add",
         run=trial.run,
@@ -116,12 +126,13 @@ def try_case(tx: Transaction, call: Call, request: model.TryCase) -> model.Trial
         step=tried.unit.step or WHOLE,
         step_hash=tried.unit.step_hash,
         model=request.model,
-        served_model=request.served_model,
+        served_model=request.served_model or called or request.model,
         digest=request.case,
         input_hash=tried.input_hash,
         verdict=tried.verdict.verdict,
         failed_check=tried.verdict.failed_check,
         problems=msgspec.json.encode(tried.verdict.problems[: executions.PROBLEMS_SHOWN]).decode(),
+        edge_cases=msgspec.json.encode(tried.edge_cases).decode(),
         nanousd=cost,
         execution=request.execution,
         now=tx.now,
@@ -149,6 +160,7 @@ def outcomes_of(tx: Transaction, run: int) -> list[Outcome]:
             row.verdict,
             _texts.decode(row.problems),
             row.nanousd,
+            tuple(_texts.decode(row.edge_cases)),
         )
         for row in rows.tried(tx, run)
     ]
@@ -197,11 +209,11 @@ def _opening(tx: Transaction, call: Call, request: model.OpenTrial) -> Opening:
     tried: list[Step | None] = [each for each in walk(document.steps) if each.id in grouped]
     units: list[Unit] = []
     for each in [*tried, *([None] if None in grouped else [])]:
-        units += _units(request, document, found.row.version, each, sorted(grouped[each.id if each else None]))
-    plan = Plan(
-        units=units, alpha=document.quality.alpha, min_runs=document.quality.min_runs, thorough=request.thorough
-    )
-    key = request.key or hashlib.sha256(encode_sorted([found.row.version, plan])).hexdigest()[:KEY_SHOWN]
+        mine = sorted(grouped[each.id if each else None])
+        units += _units(request, Subject(document, found.row.version, each), mine, _trials_of(tx, call, document, each))
+    plan = Plan(units=units, min_runs=document.quality.min_runs, thorough=request.thorough)
+    same = [found.row.version, request.thorough, [[unit.step, unit.model, unit.cases] for unit in units]]
+    key = request.key or hashlib.sha256(encode_sorted(same)).hexdigest()[:KEY_SHOWN]
     return Opening(found.row.version, plan, key)
 
 
@@ -226,20 +238,12 @@ def _cases(
     return found
 
 
-def _units(
-    request: model.OpenTrial, document: WorkflowDocument, version: str, tried: Step | None, found: list[str]
-) -> list[Unit]:
-    """One per model, cheapest first."""
-    here = request.models_here
-    askable = [*here.models, NO_MODEL]
-    ladder = [rung.model for rung in rungs_of(tried, document, askable)] or here.ladder
+def _units(request: model.OpenTrial, subject: Subject, found: list[str], trials: dict[str, int]) -> list[Unit]:
+    """One per model, cheapest first. The n-th trial of the same has half the alpha of the one before."""
+    document, version, tried = subject
+    ladder = _ladder(request, document, tried)
     models = list(dict.fromkeys(ladder if request.models is None else request.models))
-    unknown = [name for name in models if name not in askable]
-    if unknown or not models:
-        raise InvalidInput(
-            f"There is no model {unknown[0]!r} here." if unknown else f"No model is there to try {document.name} with.",
-            next_call=f"Name some of: {', '.join(askable)}; more are configured in models.toml.",
-        )
+    _check_models(request, models, document)
     planned = len(found) if request.planned is None else request.planned
     if not 0 < planned <= len(found):
         raise InvalidInput(
@@ -247,6 +251,7 @@ def _units(
             next_call="Plan fewer, or add cases: workflows.add_cases.",
         )
     quality = document.quality
+    edges = [evidence.edge_key(edge) for edge in evidence.recognised(tried, document)] if tried else []
     return [
         Unit(
             step=tried.id if tried else None,
@@ -254,10 +259,38 @@ def _units(
             model=name,
             cases=found[:planned],
             bar=quality.step_bar if tried else quality.run_bar,
-            candidates=len(models),
+            alpha=quality.alpha / 2 ** trials.get(name if tried else WHOLE, 0),
+            candidates=max(1, len(ladder) - 1, len(models) - 1),
+            edge_cases=edges,
+            above=ladder[-1] if ladder else "",
         )
         for name in models
     ]
+
+
+def _ladder(request: model.OpenTrial, document: WorkflowDocument, tried: Step | None) -> list[str]:
+    """The ladder of what is tried, as far as it can be asked here."""
+    here = request.models_here
+    return [rung.model for rung in rungs_of(tried, document, [*here.models, NO_MODEL])] or here.ladder
+
+
+def _check_models(request: model.OpenTrial, models: list[str], document: WorkflowDocument) -> None:
+    askable = [*request.models_here.models, NO_MODEL]
+    unknown = [name for name in models if name not in askable]
+    if unknown or not models:
+        raise InvalidInput(
+            f"There is no model {unknown[0]!r} here." if unknown else f"No model is there to try {document.name} with.",
+            next_call=f"Name some of: {', '.join(askable)}; more are configured in models.toml.",
+        )
+
+
+def _trials_of(tx: Transaction, call: Call, document: WorkflowDocument, tried: Step | None) -> dict[str, int]:
+    """By model, how many trials of it there were."""
+    subject = workflows.step_hash(tried, document.edge_cases) if tried else workflows.version_of(document)
+    found: dict[str, int] = {}
+    for row in evidence_rows.of_subject(tx, call.workspace, subject):
+        found[row.model] = max(found.get(row.model, 0), row.trials)
+    return found
 
 
 def _begin(tx: Transaction, call: Call, request: model.OpenTrial, opening: Opening, name: str) -> model.Trial:
@@ -298,14 +331,17 @@ def _judged(tx: Transaction, call: Call, request: model.TryCase) -> Tried | None
         return None
     run_model.check_choice(request.outcome, executions.OUTCOMES, "outcome")
     case = cases.content_of(tx, call, cases.existing(tx, call, trial.workflow, request.case))
+    edge_cases: list[str] = []
     if unit.step is None:
         verdict = _whole_verdict(tx, call, trial, request, case)
-    elif request.outcome != "output":
-        verdict = Verdict(request.outcome, request.outcome, [request.reason or request.outcome])
     else:
         one = _one_step(tx, call, trial, request.case, request.model)
-        verdict = one.judge(request.result.original, request.checks)
-    return Tried(unit, case_model.input_hash_of(case), verdict)
+        edge_cases = one.edge_cases()
+        if request.outcome == "output":
+            verdict = one.judge(request.result.original, request.checks)
+        else:
+            verdict = Verdict(request.outcome, request.outcome, [request.reason or request.outcome])
+    return Tried(unit, case_model.input_hash_of(case), verdict, edge_cases)
 
 
 def _whole_verdict(tx: Transaction, call: Call, trial: rows.TrialRow, request: model.TryCase, case: NewCase) -> Verdict:
@@ -330,15 +366,15 @@ def _whole_verdict(tx: Transaction, call: Call, trial: rows.TrialRow, request: m
     return Verdict(executions.PASSED, None, [])
 
 
-def _settled(tx: Transaction, call: Call, request: model.TryCase) -> int | None:
-    """What the case cost; None where a price is missing."""
+def _settled(tx: Transaction, call: Call, request: model.TryCase) -> tuple[int | None, str | None]:
+    """What the case cost, None where a price is missing; and what the model is called by its provider."""
     if request.execution is not None:
-        return rows.cost(tx, call.workspace, request.execution)
+        return rows.cost(tx, call.workspace, request.execution), None
     if request.reservation is None:
-        return 0
+        return 0, None
     if not request.billed:
         ledger.void(tx, call, ledger_model.VoidUsage(id=request.reservation, reason=request.reason))
-        return 0
+        return 0, None
     settled = ledger.settle(
         tx,
         call,
@@ -350,7 +386,7 @@ def _settled(tx: Transaction, call: Call, request: model.TryCase) -> int | None:
             provider_nanousd=request.provider_nanousd,
         ),
     )
-    return settled.counted_nanousd
+    return settled.counted_nanousd, settled.model
 
 
 def _end_if_over(tx: Transaction, call: Call, trial: rows.TrialRow, run: run_rows.RunRow) -> None:
@@ -359,7 +395,7 @@ def _end_if_over(tx: Transaction, call: Call, trial: rows.TrialRow, run: run_row
     if model.due(found) is not None:
         return
     document = document_by_version(tx, call, trial.workflow, trial.version)
-    trial_evidence.hand_on(tx, call, trial, document, plan, found)
+    trial_evidence.hand_on(tx, call, trial, document, found)
     end_run(tx, call, run, run_model.COMPLETED, percent=100.0)
 
 

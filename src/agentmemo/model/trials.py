@@ -30,21 +30,26 @@ DOLLAR_NANOUSD = 1_000_000_000
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One model on the cases of one step; without `step`, on those of the whole workflow. `bar` is what is asked."""
+    """One model on the cases of one step; without `step`, on those of the whole workflow. `bar` is what is asked.
+
+    `candidates` share its `alpha`. `edge_cases` are those that have to be met, `above` is the top of the ladder.
+    """
 
     step: str | None
     step_hash: str
     model: str
     cases: list[str]
     bar: float
+    alpha: float
     candidates: int = 1
+    edge_cases: list[str] = []
+    above: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is tried, in this order. `thorough` tries all of it, whatever comes out."""
 
     units: list[Unit]
-    alpha: float
     min_runs: int
     thorough: bool = False
 
@@ -181,6 +186,7 @@ class Outcome(NamedTuple):
     verdict: str
     problems: list[str]
     nanousd: int | None
+    edge_cases: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -244,8 +250,7 @@ def due(found: Sequence[Standing]) -> tuple[Unit, str] | None:
 def report(plan: Plan, standing: Standing) -> Tried:
     """What a model showed, with the bound and in words."""
     unit, counted = standing.unit, standing.successes + standing.failures
-    alpha = evidence.alpha_each(plan.alpha, unit.candidates)
-    low = clopper_pearson_lower(standing.successes, counted, alpha) if counted else 0.0
+    low = clopper_pearson_lower(standing.successes, counted, unit.alpha / unit.candidates) if counted else 0.0
     known = [outcome.nanousd for outcome in standing.outcomes if outcome.nanousd is not None]
     failed = [FailedCase(case=each.case, problems=each.problems) for each in standing.outcomes if not each.passed]
     return Tried(
@@ -274,22 +279,24 @@ def _standing(plan: Plan, unit: Unit, outcomes: list[Outcome]) -> Standing:
         if outcome.verdict != ABSTAINED:
             counts[outcome.input_hash][not outcome.passed] += 1
     left = len(unit.cases) - _abstained(outcomes)
-    is_over = len(outcomes) == len(unit.cases) or (not plan.thorough and _is_lost(plan, unit, outcomes))
+    is_over = len(outcomes) == len(unit.cases) or (not plan.thorough and _is_lost(unit, outcomes))
     if not is_over:
         return Standing(unit, outcomes, TESTING, is_over=False)
     if not counts:
         return Standing(unit, outcomes, INSUFFICIENT, is_over=True)
     shown = Evidence(
-        inputs={key: Counts(*pair) for key, pair in counts.items()}, planned=left, candidates=unit.candidates
+        inputs={key: Counts(*pair) for key, pair in counts.items()},
+        edge_cases={key: sum(key in outcome.edge_cases for outcome in outcomes) for key in unit.edge_cases},
+        planned=left,
+        candidates=unit.candidates,
     )
-    standard = Standard(bar=unit.bar, alpha=plan.alpha, min_runs=plan.min_runs)
+    standard = Standard(bar=unit.bar, alpha=unit.alpha, min_runs=plan.min_runs)
     return Standing(unit, outcomes, evidence.judge(shown, standard).status, is_over=True)
 
 
-def _is_lost(plan: Plan, unit: Unit, outcomes: list[Outcome]) -> bool:
+def _is_lost(unit: Unit, outcomes: list[Outcome]) -> bool:
     """Whether it has failed too often to pass, whatever came of the rest. Too few cases decide nothing either way."""
-    alpha = evidence.alpha_each(plan.alpha, unit.candidates)
-    allowed = failures_allowed(len(unit.cases), unit.bar, alpha)
+    allowed = failures_allowed(len(unit.cases), unit.bar, unit.alpha / unit.candidates)
     failures = sum(outcome.verdict not in (PASSED, ABSTAINED) for outcome in outcomes)
     return allowed is not None and failures > allowed
 
@@ -314,8 +321,8 @@ def _in_words(plan: Plan, standing: Standing, low: float) -> str:
     if standing.decision == "rejected":
         return said + "not good enough"
     if standing.decision == INSUFFICIENT:
-        return said + f"too few different inputs, {plan.min_runs} or more are asked"
-    needed = runs_needed(unit.bar, evidence.alpha_each(plan.alpha, unit.candidates), failures)
+        return said + f"too few different inputs ({plan.min_runs} are asked), or edge cases that were hardly met"
+    needed = runs_needed(unit.bar, unit.alpha / unit.candidates, failures)
     return said + f"not shown; {needed} cases with {failures} failures would"
 
 

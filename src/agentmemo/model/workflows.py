@@ -167,11 +167,11 @@ class Case(Document):
 class Step(Document):
     """One thing to be done. Which fields a kind needs is checked by `model/workflow_rules.py`.
 
-    tool: calls `tool` with `input`. llm: a model follows `instruction`; `tools` (of effect none or read) may be used on
-    the way. assert: its checks must hold. branch: goes on at one of `cases`, else at the next step. foreach: `steps`
-    for each of `items`, giving the list of the last one's outputs. workflow: another document, pinned to a version
-    when it is reached. human: a person is asked `instruction`. `compare` says (CEL) whether an `output` that is audited
-    is as good as `other`, the stronger model's.
+    tool: calls `tool` with `input`. llm: a model follows `instruction` on its `input`, without one on the inputs and
+    all outputs so far; `tools` (of effect none or read) may be used on the way. assert: its checks must hold. branch:
+    goes on at one of `cases`, else at the next step. foreach: `steps` for each of `items`, giving the list of the last
+    one's outputs. workflow: another document, pinned to a version when it is reached. human: a person is asked
+    `instruction`. `compare` says (CEL) whether an `output` that is audited is as good as `other`, the stronger model's.
     """
 
     id: StepId

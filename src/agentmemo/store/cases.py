@@ -45,7 +45,7 @@ class TrialRow(NamedTuple):
 
 
 class TriedRow(NamedTuple):
-    """What came of one case. `step` is empty for the whole workflow."""
+    """What came of one case. `step` is empty for the whole workflow; `problems` and `edge_cases` are JSON."""
 
     id: int
     step: str
@@ -57,6 +57,7 @@ class TriedRow(NamedTuple):
     verdict: str
     failed_check: str | None
     problems: str
+    edge_cases: str
     nanousd: int | None
     execution: str | None
     at: int

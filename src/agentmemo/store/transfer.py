@@ -208,7 +208,7 @@ TABLES = (
         "trial_case",
         "id",
         "run workspace workflow version step step_hash model served_model digest input_hash verdict failed_check"
-        " problems nanousd execution at",
+        " problems edge_cases nanousd execution at",
     ),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )

@@ -37,21 +37,21 @@ ORDER BY t.run DESC LIMIT :limit;
 
 -- name: trial_case_add
 INSERT INTO trial_case (run, workspace, workflow, version, step, step_hash, model, served_model, digest, input_hash,
-    verdict, failed_check, problems, nanousd, execution, at)
+    verdict, failed_check, problems, edge_cases, nanousd, execution, at)
 VALUES (:run, :workspace, :workflow, :version, :step, :step_hash, :model, :served_model, :digest, :input_hash,
-    :verdict, :failed_check, :problems, :nanousd, :execution, :now);
+    :verdict, :failed_check, :problems, :edge_cases, :nanousd, :execution, :now);
 
 -- name: trial_case_find
 SELECT id FROM trial_case WHERE run = :run AND step = :step AND model = :model AND digest = :digest;
 
 -- name: trial_case_list
-SELECT id, step, step_hash, model, served_model, digest, input_hash, verdict, failed_check, problems, nanousd, execution,
-    at
+SELECT id, step, step_hash, model, served_model, digest, input_hash, verdict, failed_check, problems, edge_cases,
+    nanousd, execution, at
 FROM trial_case WHERE run = :run ORDER BY id;
 
 -- name: trial_case_of_version
-SELECT id, step, step_hash, model, served_model, digest, input_hash, verdict, failed_check, problems, nanousd, execution,
-    at
+SELECT id, step, step_hash, model, served_model, digest, input_hash, verdict, failed_check, problems, edge_cases,
+    nanousd, execution, at
 FROM trial_case WHERE workspace = :workspace AND workflow = :workflow AND version = :version ORDER BY id;
 
 -- name: trial_cost

@@ -45,6 +45,7 @@ CREATE TABLE trial_case (
     verdict text NOT NULL,
     failed_check text,
     problems text NOT NULL,
+    edge_cases text NOT NULL,
     nanousd bigint,
     execution text COLLATE "C",
     at bigint NOT NULL,

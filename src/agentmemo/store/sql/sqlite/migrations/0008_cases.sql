@@ -45,6 +45,7 @@ CREATE TABLE trial_case (
     verdict TEXT NOT NULL,
     failed_check TEXT,
     problems TEXT NOT NULL,
+    edge_cases TEXT NOT NULL,
     nanousd INTEGER,
     execution TEXT,
     at INTEGER NOT NULL,
