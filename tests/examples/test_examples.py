@@ -293,6 +293,15 @@ def test_workers_on_one_database_finish_what_a_killed_one_began(shell, postgres_
         assert agent.audit.verify().intact
 
 
+def test_workflow_repair(shell):
+    lines = shell.run("workflow_repair.py")
+    assert lines[0].startswith("route by small: 30 of 60 right")
+    assert lines[1] == "the designer sees: 30 failures of route, check expected"
+    assert lines[2] == "Greetings were nobody's."
+    assert lines[4].startswith("route by small: 60 of 60 right")
+    assert lines[5] == "nothing that worked before fails in it; replayed on 60 cases"
+
+
 def test_ledger(shell):
     lines = shell.run("ledger.py")
     assert lines[0].endswith(" nano-dollars")

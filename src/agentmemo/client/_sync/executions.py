@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ from agentmemo.client.driving import (
     unknown_tool,
     usage_of,
 )
-from agentmemo.client.given import as_actions
+from agentmemo.client.given import as_actions, microseconds
 from agentmemo.client.step_call import summary_of
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, StepFailed, TimedOut
@@ -51,6 +52,12 @@ from agentmemo.model.runs import (
     ResumeRun,
 )
 from agentmemo.model.wire import Request, as_request
+from agentmemo.model.workflow_reports import (
+    CountExecutions,
+    ExecutionCounts,
+    GetRates,
+    PassRates,
+)
 from agentmemo.model.workflow_versions import GetWorkflow
 from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL, WorkflowDocument
 
@@ -194,6 +201,28 @@ class Executions:
         """What became of each attempt at its steps, in their order."""
         return self._plane.page(model.ListAttempts(execution=_handle(execution)))
 
+    def counts(self, workflow: str | None = None, *, since: datetime.datetime | int | None = None) -> ExecutionCounts:
+        """How many executions there were of each version, and how they ended."""
+        return self._plane.call(CountExecutions(workflow=workflow, since=microseconds(since)))
+
+    def rates(
+        self,
+        name: str,
+        *,
+        version: str | int | None = None,
+        since: datetime.datetime | int | None = None,
+        parts: int = 8,
+    ) -> PassRates:
+        """What passed at each step by each model, in equal parts of the time from `since` or the first attempt on."""
+        return self._plane.call(
+            GetRates(
+                name=name,
+                version=None if version is None else str(version),
+                since=microseconds(since),
+                parts=parts,
+            )
+        )
+
     def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
         """Do its steps with the models and tools of this connection until it has ended.
 
@@ -307,7 +336,7 @@ class Executions:
     def _ask_beside(self, execution: model.Execution, owed: list[tuple[model.NextStep, model.Beside]]) -> None:
         """Ask the models that are to be compared, once the execution needs nothing more: it is never theirs to fail."""
         for step, beside in owed:
-            with suppress(Error):
+            with suppress(Exception):
                 self._ask_one_beside(execution, step, beside)
 
     def _ask_one_beside(self, execution: model.Execution, step: model.NextStep, beside: model.Beside) -> None:
