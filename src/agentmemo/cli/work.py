@@ -282,11 +282,12 @@ def _checked(function: Function, name: str) -> Function:
     return function
 
 
-def register_tool(plane: Connection, said: str) -> None:
-    """A function as a tool of steps: MODULE:FUNCTION, or MODULE:FUNCTION:EFFECT."""
+def register_tool(plane: Connection, said: str) -> str:
+    """A function as a tool of steps, MODULE:FUNCTION or MODULE:FUNCTION:EFFECT. Returns its name."""
     place, _, effect = said.rpartition(":") if said.count(":") > 1 else (said, "", EFFECTS[0])
     function = load(place)
     plane.workflows.register(function, function.__name__, effect)
+    return str(function.__name__)
 
 
 def is_async(function: Function) -> bool:

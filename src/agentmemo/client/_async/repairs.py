@@ -76,7 +76,7 @@ class AsyncRepairs(AsyncTrials):
         all. Raises StepFailed where none fits, Unavailable without a model.
         """
         called = name or designing.name_of(goal)
-        allowed = {each: self._tool(each) for each in tools}
+        allowed = {each: await self._tool(each) for each in tools}
         shown = [msgspec.to_builtins(example) for example in examples]
         given: dict[str, Any] = {"goal": goal, "name": called, "examples": shown}
         given["tools"] = designing.shown_tools(allowed.values())
@@ -103,7 +103,7 @@ class AsyncRepairs(AsyncTrials):
         """Have a designer mend what fails: a few edits as a new draft, replayed on what failed and on what had worked.
 
         Shown are the `limit` newest clusters of failures; the designer is the top of the ladder, or the model named.
-        The draft is replayed by the top of the ladder too, or by `models`, on every case that is kept. What worked
+        The draft is replayed by each model of its ladder, or by `models`, on every case that is kept. What worked
         before and fails now is in `regressions`; while it does, evidence does not move the draft on. Raises
         InvalidInput where nothing failed, or nothing can be replayed; StepFailed where the designer's edits do not fit.
         """
@@ -119,8 +119,7 @@ class AsyncRepairs(AsyncTrials):
         wanted = None if version is None else str(version)
         parent: Workflow = await self._plane.call(GetWorkflow(name=name, version=wanted))
         draft, edits, spent = await self._proposed(parent, failures, designer)
-        tried_by = models if models is not None else self._models().ladder[-1:]
-        trial = await self.trial(name, version=draft.version, models=tried_by, thorough=True)
+        trial = await self.trial(name, version=draft.version, models=models, thorough=True)
         return Repaired(
             workflow=draft,
             edits=edits,

@@ -104,7 +104,7 @@ class Repairs(Trials):
         """Have a designer mend what fails: a few edits as a new draft, replayed on what failed and on what had worked.
 
         Shown are the `limit` newest clusters of failures; the designer is the top of the ladder, or the model named.
-        The draft is replayed by the top of the ladder too, or by `models`, on every case that is kept. What worked
+        The draft is replayed by each model of its ladder, or by `models`, on every case that is kept. What worked
         before and fails now is in `regressions`; while it does, evidence does not move the draft on. Raises
         InvalidInput where nothing failed, or nothing can be replayed; StepFailed where the designer's edits do not fit.
         """
@@ -120,8 +120,7 @@ class Repairs(Trials):
         wanted = None if version is None else str(version)
         parent: Workflow = self._plane.call(GetWorkflow(name=name, version=wanted))
         draft, edits, spent = self._proposed(parent, failures, designer)
-        tried_by = models if models is not None else self._models().ladder[-1:]
-        trial = self.trial(name, version=draft.version, models=tried_by, thorough=True)
+        trial = self.trial(name, version=draft.version, models=models, thorough=True)
         return Repaired(
             workflow=draft,
             edits=edits,
