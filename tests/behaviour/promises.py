@@ -154,6 +154,7 @@ PROMISES = {
     ),
     "evidence.claims": Promise("What an agent says of itself promotes nothing.", WORKFLOWS),
     "evidence.person": Promise("People take a model off a step, bring it back, and judge what it did.", WORKFLOWS),
+    "evidence.beside": Promise("A version in shadow is tried on the inputs of the active one.", WORKFLOWS),
     "evidence.explained": Promise("Which model does which step is told with its evidence.", WORKFLOWS),
     "workflow.search": Promise("Workflows are found by what is wanted, in any words of their triggers.", WORKFLOWS),
     "workflow.diff": Promise("A diff says part by part what changed, and which steps keep their evidence.", WORKFLOWS),

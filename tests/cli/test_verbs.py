@@ -229,6 +229,8 @@ SAMPLES = {
     "workflow trials": [],
     "workflow propose": ["review", "edits.json"],
     "workflow regressions": ["review"],
+    "workflow counts": [],
+    "workflow rates": ["review"],
     "workflow evidence": ["review"],
     "workflow explain": ["review"],
     "workflow demote-model": ["review", "say", "small"],

@@ -107,6 +107,8 @@ VERBS: dict[str, str] = {
     "workflow.trials": "workflow trials",
     "workflow.propose": "workflow propose",
     "workflow.regressions": "workflow regressions",
+    "workflow.counts": "workflow counts",
+    "workflow.rates": "workflow rates",
     "workflow.evidence": "workflow evidence",
     "workflow.explain": "workflow explain",
     "workflow.demote_model": "workflow demote-model",

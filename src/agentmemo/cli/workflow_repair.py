@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from agentmemo.cli.executions import register_tool
 from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Json, Limit, flag
 from agentmemo.cli.output import stamp
 from agentmemo.cli.values import read_value
+from agentmemo.cli.work import register_tool
 from agentmemo.client.workflow_files import document_in
 from agentmemo.errors import InvalidInput
 from agentmemo.model.repairs import Regressions

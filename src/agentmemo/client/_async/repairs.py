@@ -76,7 +76,7 @@ class AsyncRepairs(AsyncTrials):
         all. Raises StepFailed where none fits, Unavailable without a model.
         """
         called = name or designing.name_of(goal)
-        allowed = {each: self._tool(each) for each in tools}
+        allowed = {each: await self._tool(each) for each in tools}
         shown = [msgspec.to_builtins(example) for example in examples]
         given: dict[str, Any] = {"goal": goal, "name": called, "examples": shown}
         given["tools"] = designing.shown_tools(allowed.values())

@@ -133,7 +133,7 @@ class AsyncTrials(AsyncExecutions):
         executor = self._executor()
         if executor is None:
             raise no_models(trial.workflow)
-        tools = [self._tool(name) for name in step.tools]
+        tools = [await self._tool(name, step) for name in step.tools]
         asking = executor.prepare(step, tools)
         use = ReserveUsage(
             id=ids.mint("use", self._plane.clock.now_us()),
@@ -205,7 +205,7 @@ class AsyncTrials(AsyncExecutions):
                 reason = "; ".join(step.problems) if step else ""
                 await self._stop(execution, reason or "a person would be asked")
                 return reason or "a person would be asked"
-            if step.kind == TOOL and self._writes(step):
+            if step.kind == TOOL and await self._writes(step):
                 execution = await self._held_back(execution, step, due)
             elif step.kind == LLM:
                 execution = await self._ask_model(execution, step, parks=False)
@@ -225,11 +225,11 @@ class AsyncTrials(AsyncExecutions):
         self._let_go(execution.id)
         await self._plane.call(CancelRun(run=execution.id, reason=f"in a trial: {reason}"), claim=claim)
 
-    def _writes(self, step: executions.NextStep) -> bool:
+    async def _writes(self, step: executions.NextStep) -> bool:
         """Whether a step would change something. Raises InvalidInput where the document says no, and the tool yes."""
         if step.effect in ANNOUNCED_EFFECTS:
             return True
-        tool = self._tool(step.tool or "")
+        tool = await self._tool(step.tool or "", step)
         if tool.effect in ANNOUNCED_EFFECTS:
             raise InvalidInput(
                 f"Step {step.step} calls {tool.name} as {step.effect}, and the tool is registered as {tool.effect}.",

@@ -130,7 +130,7 @@ class Trials(Executions):
         executor = self._executor()
         if executor is None:
             raise no_models(trial.workflow)
-        tools = [self._tool(name) for name in step.tools]
+        tools = [self._tool(name, step) for name in step.tools]
         asking = executor.prepare(step, tools)
         use = ReserveUsage(
             id=ids.mint("use", self._plane.clock.now_us()),
@@ -222,7 +222,7 @@ class Trials(Executions):
         """Whether a step would change something. Raises InvalidInput where the document says no, and the tool yes."""
         if step.effect in ANNOUNCED_EFFECTS:
             return True
-        tool = self._tool(step.tool or "")
+        tool = self._tool(step.tool or "", step)
         if tool.effect in ANNOUNCED_EFFECTS:
             raise InvalidInput(
                 f"Step {step.step} calls {tool.name} as {step.effect}, and the tool is registered as {tool.effect}.",
