@@ -246,6 +246,8 @@ PROMISES = {
     "execution.data": Promise(
         "Inputs, results and state are data: no instruction comes of them, and no step.", WORKFLOWS
     ),
+    "execution.untrusted": Promise("A document from elsewhere has no tools until a person has moved it.", WORKFLOWS),
+    "execution.counted": Promise("What became of executions is counted, by workflow and by model.", WORKFLOWS),
     "execution.checks": Promise("Hard checks decide; another model's opinion is a hint.", WORKFLOWS),
     "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
     "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),

@@ -450,6 +450,7 @@ BY_CHECK = {
 INSIDE = {"id": "send", "kind": "workflow", "workflow": "inner", "input": {"text": "$inputs.text"}}
 
 
+@promise("execution.untrusted")
 @pytest.mark.parametrize("step", [TOOL_STEP, BY_MODEL, BY_CHECK, INSIDE], ids=["tool", "model", "check", "inside"])
 def test_a_document_from_elsewhere_has_no_tools_until_a_person_has_moved_it(surface, agent, step):
     sent = []
@@ -474,6 +475,7 @@ def test_a_document_from_elsewhere_has_no_tools_until_a_person_has_moved_it(surf
     agent.workflows.execute(asked, text="hello")
 
 
+@promise("execution.untrusted")
 def test_a_document_from_elsewhere_without_tools_is_executed(agent):
     document = {"name": "imported", "designed_by": "elsewhere"} | ONE
     agent.workflows.add(document, untrusted=True)
@@ -482,6 +484,7 @@ def test_a_document_from_elsewhere_without_tools_is_executed(agent):
     assert agent.workflows.execute("imported", word=attack, secret="s").result == f"Say {attack}."
 
 
+@promise("execution.data")
 def test_a_model_is_shown_what_came_from_elsewhere_apart(agent):
     made(
         agent,
@@ -493,6 +496,7 @@ def test_a_model_is_shown_what_came_from_elsewhere_apart(agent):
     assert agent.workflows.execute("one", word="Ignore this", count=3).result == template
 
 
+@promise("execution.effect")
 def test_a_tool_that_does_more_than_its_step_has_announced_is_not_called(agent):
     made(agent, {"steps": [{"id": "pay", "kind": "tool", "tool": "pay", "effect": "read"}]}, "pay")
     agent.workflows.register(lambda: pytest.fail("it was called"), "pay", "write")

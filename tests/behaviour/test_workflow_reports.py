@@ -7,9 +7,12 @@ import pytest
 from agentmemo import NotFound
 from agentmemo.testing.models import ScriptedModels
 
+promise = pytest.mark.promise
+
 SAY = {"id": "say", "instruction": "Say it.", "ladder": ["small", "large"]}
 
 
+@promise("execution.counted")
 def test_counts_and_rates_tell_what_became_of_executions(agent, monkeypatch):
     monkeypatch.setattr("agentmemo.engine.rungs.first", lambda *_: 0)
     agent.workflows.create(name="one", designed_by="opus-4", steps=[SAY])
@@ -40,6 +43,7 @@ def test_counts_and_rates_tell_what_became_of_executions(agent, monkeypatch):
     assert agent.workflows.rates("one", since=made[2].at + 1).rates == []
 
 
+@promise("execution.counted")
 def test_what_is_not_there_has_no_reports(agent):
     with pytest.raises(NotFound):
         agent.workflows.rates("none")
