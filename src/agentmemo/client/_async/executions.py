@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -31,7 +30,7 @@ from agentmemo.client.driving import (
     unknown_tool,
     usage_of,
 )
-from agentmemo.client.given import as_actions, microseconds
+from agentmemo.client.given import as_actions
 from agentmemo.client.step_call import summary_of
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, StepFailed, TimedOut
@@ -51,12 +50,6 @@ from agentmemo.model.runs import (
     ResumeRun,
 )
 from agentmemo.model.wire import Request, as_request
-from agentmemo.model.workflow_reports import (
-    CountExecutions,
-    ExecutionCounts,
-    GetRates,
-    PassRates,
-)
 from agentmemo.model.workflow_versions import GetWorkflow
 from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL, WorkflowDocument
 
@@ -199,30 +192,6 @@ class AsyncExecutions:
     async def attempts(self, execution: str | model.Execution) -> AsyncPage[model.StepAttempt]:
         """What became of each attempt at its steps, in their order."""
         return await self._plane.page(model.ListAttempts(execution=_handle(execution)))
-
-    async def counts(
-        self, workflow: str | None = None, *, since: datetime.datetime | int | None = None
-    ) -> ExecutionCounts:
-        """How many executions there were of each version, and how they ended."""
-        return await self._plane.call(CountExecutions(workflow=workflow, since=microseconds(since)))
-
-    async def rates(
-        self,
-        name: str,
-        *,
-        version: str | int | None = None,
-        since: datetime.datetime | int | None = None,
-        parts: int = 8,
-    ) -> PassRates:
-        """What passed at each step by each model, in equal parts of the time from `since` or the first attempt on."""
-        return await self._plane.call(
-            GetRates(
-                name=name,
-                version=None if version is None else str(version),
-                since=microseconds(since),
-                parts=parts,
-            )
-        )
 
     async def drive(self, execution: model.Execution, *, wait: bool = True) -> model.Execution:
         """Do its steps with the models and tools of this connection until it has ended.
