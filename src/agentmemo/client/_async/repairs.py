@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,16 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.client import designing
-from agentmemo.client._async.trials import AsyncTrials
+from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.designing import DESIGN, REFUSALS, REPAIR, TRIES, Designed
-from agentmemo.client.driving import usage_of
+from agentmemo.client.driving import Asking, StepExecutor, Told, Tool, usage_of
 from agentmemo.errors import Error, InvalidInput, StepFailed
-from agentmemo.model.cases import Failures
+from agentmemo.model import executions
+from agentmemo.model.cases import Case, Failures, NewCase
 from agentmemo.model.ledger import LedgerRow, ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.repairs import GetRegressions, Propose, Regressions, Repaired
+from agentmemo.model.trials import Trial
 from agentmemo.model.workflow_edits import Edit
 from agentmemo.model.workflow_versions import CreateWorkflow, GetWorkflow, Workflow
 from agentmemo.model.workflows import DesignedBy, Example
@@ -23,8 +27,10 @@ from agentmemo.model.workflows import DesignedBy, Example
 DESIGN_SECONDS = 600.0
 
 
-class AsyncRepairs(AsyncTrials):
+class AsyncRepairs(ABC):
     """The part of `agent.workflows` that designs and repairs."""
+
+    _plane: AsyncPlane
 
     async def propose(
         self,
@@ -233,6 +239,45 @@ class AsyncRepairs(AsyncTrials):
             f"The designer did not {kind} it in {TRIES} tries: {error.message}",
             next_call="Try another model, or write it yourself: workflows.create, workflows.propose.",
         )
+
+    # What executing and trying do.
+
+    @abstractmethod
+    async def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told: ...
+
+    @abstractmethod
+    def _executor(self) -> StepExecutor | None: ...
+
+    @abstractmethod
+    async def _tool(self, name: str, step: executions.NextStep | None = None) -> Tool: ...
+
+    @abstractmethod
+    async def cases(
+        self, name: str, *, step: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> AsyncPage[Case]: ...
+
+    @abstractmethod
+    async def failures(
+        self, name: str, *, version: str | int | None = None, limit: int = 20
+    ) -> AsyncPage[Failures]: ...
+
+    @abstractmethod
+    async def keep_case(
+        self, execution: str | executions.Execution, *, step: str | None = None, expected: Any = None
+    ) -> Case: ...
+
+    @abstractmethod
+    async def trial(
+        self,
+        name: str,
+        cases: Sequence[NewCase | dict[str, Any]] | None = None,
+        *,
+        version: str | int | None = None,
+        models: Sequence[str] | None = None,
+        planned: int | None = None,
+        key: str | None = None,
+        thorough: bool = False,
+    ) -> Trial: ...
 
 
 def _sum(spent: Sequence[int | None]) -> int | None:

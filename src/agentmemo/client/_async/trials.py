@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from agentmemo import ids
-from agentmemo.client._async.executions import AsyncExecutions
 from agentmemo.client._async.pages import AsyncPage
-from agentmemo.client.driving import Told, agreed, no_models, usage_of
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client.driving import Asking, StepExecutor, Told, Tool, agreed, no_models, usage_of
 from agentmemo.errors import InvalidInput
 from agentmemo.model import cases as case_model
 from agentmemo.model import executions, trials
@@ -19,13 +20,17 @@ from agentmemo.model.cases import Case, CasesAdded, Failures, NewCase
 from agentmemo.model.ledger import ReserveUsage
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, FINISHED, RUNNING, CancelRun
 from agentmemo.model.trials import Due, Trial
+from agentmemo.model.wire import Request
 from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL
 
 GivenCases = Sequence[NewCase | dict[str, Any]]
 
 
-class AsyncTrials(AsyncExecutions):
+class AsyncTrials(ABC):
     """The part of `agent.workflows` that tries."""
+
+    _plane: AsyncPlane
+    _epochs: dict[str, int]
 
     async def add_cases(self, name: str, cases: GivenCases | None = None) -> CasesAdded:
         """Keep cases: `{"input": ..., "expected": ...}`, with `step` for those of one step; the same is kept once.
@@ -237,3 +242,47 @@ class AsyncTrials(AsyncExecutions):
                 next_call=f"Say so in the document: effect {tool.effect!r} of that step.",
             )
         return False
+
+    # What executing does.
+
+    @abstractmethod
+    async def _ask_model(
+        self, execution: executions.Execution, step: executions.NextStep, *, parks: bool = True
+    ) -> executions.Execution: ...
+
+    @abstractmethod
+    async def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told: ...
+
+    @abstractmethod
+    async def _checked_by_tool(
+        self, step: executions.NextStep, check: dict[str, Any], output: Any
+    ) -> executions.ReportedCheck: ...
+
+    @abstractmethod
+    def _executor(self) -> StepExecutor | None: ...
+
+    @abstractmethod
+    async def _give_back(self, handle: str, error: BaseException) -> None: ...
+
+    @abstractmethod
+    def _let_go(self, handle: str) -> None: ...
+
+    @abstractmethod
+    def _met(self, execution: executions.Execution) -> executions.Execution: ...
+
+    @abstractmethod
+    def _models(self) -> executions.Askable: ...
+
+    @abstractmethod
+    async def _move(self, execution: executions.Execution) -> executions.Execution: ...
+
+    @abstractmethod
+    async def _submit(
+        self, execution: executions.Execution, step: executions.NextStep, told: Told, reservation: str | None
+    ) -> executions.Execution: ...
+
+    @abstractmethod
+    async def _tool(self, name: str, step: executions.NextStep | None = None) -> Tool: ...
+
+    @abstractmethod
+    async def _under_claim(self, handle: str, request: Request) -> Any: ...

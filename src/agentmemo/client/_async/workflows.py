@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from agentmemo.client import skill_folders
+from agentmemo.client._async.executions import AsyncExecutions
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.repairs import AsyncRepairs
+from agentmemo.client._async.trials import AsyncTrials
 from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput
 from agentmemo.model.evidence_calls import (
@@ -44,7 +46,7 @@ from agentmemo.model.workflows import Bounds, DesignedBy, EdgeCase, Example, Qua
 Version = str | int
 
 
-class AsyncWorkflows(AsyncRepairs):
+class AsyncWorkflows(AsyncExecutions, AsyncTrials, AsyncRepairs):
     """Documents by name. Each version stays as it is; its hash is its name, and evidence moves it on."""
 
     async def create(

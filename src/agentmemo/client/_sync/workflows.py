@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from agentmemo.client import skill_folders
+from agentmemo.client._sync.executions import Executions
 from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.repairs import Repairs
+from agentmemo.client._sync.trials import Trials
 from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput
 from agentmemo.model.evidence_calls import (
@@ -45,7 +47,7 @@ from agentmemo.model.workflows import Bounds, DesignedBy, EdgeCase, Example, Qua
 Version = str | int
 
 
-class Workflows(Repairs):
+class Workflows(Executions, Trials, Repairs):
     """Documents by name. Each version stays as it is; its hash is its name, and evidence moves it on."""
 
     def create(
