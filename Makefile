@@ -1,6 +1,6 @@
 # One command to start (`make up`), one to check (`make check`), one to test (`make test`).
 .DEFAULT_GOAL := help
-.PHONY: help up test torture check bench demo relay docs lock clean
+.PHONY: help up test torture check bench bench-downgrade demo relay docs lock clean
 
 VENV  := .venv
 BENCH := .venv-bench
@@ -27,7 +27,7 @@ define say
 endef
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.run ## Start AgentMemo here (DATABASE=postgresql://... for a shared one; ARGS="--port 8000" are handed on)
 	$(call say,starting; stop it with Ctrl-C)
@@ -68,6 +68,9 @@ check: $(VENV)/.dev ## Format, lint, types, layers, generated code
 
 bench: $(BENCH)/.bench ## Measure against the peers, in one run
 	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+bench-downgrade: $(VENV)/.models ## Measure how far a workflow's cheapest rungs go, with a small model on this machine
+	@$(BIN)/python benchmarks/downgrade.py
 
 docs: $(VENV)/.dev ## Write the reference pages anew
 	@$(BIN)/python scripts/generate_reference.py

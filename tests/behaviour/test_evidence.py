@@ -16,10 +16,15 @@ from agentmemo.model.evidence_process import promotes
 from agentmemo.testing.models import ScriptedModels
 
 promise = pytest.mark.promise
-# One way to call is enough for what the plane decides by itself; both stores keep it.
+# One way to call is enough for what the plane decides by itself, and one store for what is no question of storing.
 on_both_stores = pytest.mark.surfaces("sync")
 
-QUALITY = {"step_bar": 0.90, "run_bar": 0.90, "canary_share": 1.0, "audit_share": 0.0}
+
+def on_one_store(test):
+    return pytest.mark.parametrize("plane", ["sqlite"], indirect=True)(on_both_stores(test))
+
+
+QUALITY = {"step_bar": 0.80, "run_bar": 0.80, "canary_share": 1.0, "audit_share": 0.0}
 RIGHT = 'inputs.n % 2 == 0 ? "even" : "odd"'
 SORT = {
     "id": "sort",
@@ -55,9 +60,14 @@ class Sorters(ScriptedModels):
         return [model for model, _ in self.asked[before:]]
 
 
-def made(agent, steps=(SORT,), **quality):
+def made(agent, steps=(SORT,), budget=None, **quality):
     return agent.workflows.create(
-        name="sort", designed_by="opus", ladder=[CHEAP, SMART], steps=list(steps), quality=QUALITY | quality
+        name="sort",
+        designed_by="opus",
+        ladder=[CHEAP, SMART],
+        steps=list(steps),
+        budget=budget,
+        quality=QUALITY | quality,
     )
 
 
@@ -104,7 +114,7 @@ def operations(agent):
 @promise("evidence.explained")
 @on_both_stores
 def test_a_model_that_shows_that_it_can_does_the_step(agent, surface, active):
-    models = active(rate=0.99)
+    models = active(rate=0.99, step_bar=0.90)
     taken = run_until(agent, "qualified", range(1, 120))
     found = of(agent, CHEAP)
     assert (found.successes + found.failures, found.served, found.inputs) == (taken, CHEAP, taken)
@@ -120,7 +130,7 @@ def test_a_model_that_shows_that_it_can_does_the_step(agent, surface, active):
 
 
 @promise("evidence.earned")
-@on_both_stores
+@on_one_store
 def test_a_model_that_shows_that_it_cannot_is_given_up(agent, surface, active):
     models = active(rate=0.5)
     taken = run_until(agent, "rejected", range(1, 60))
@@ -152,7 +162,7 @@ def test_only_people_take_a_model_off_or_bring_it_back(agent, surface, active):
 
 
 @promise("evidence.lost")
-@on_both_stores
+@on_one_store
 def test_a_drift_and_another_served_model_take_the_step_back(agent, surface, active):
     models = active()
     run_until(agent, "qualified", range(60))
@@ -190,8 +200,9 @@ def test_a_share_of_the_executions_is_audited_for_ever(agent, surface, active):
     assert models.asked[:2] == [(CHEAP, "sort"), (SMART, "sort")], "where no check can tell, the top does it too"
     assert (of(agent, CHEAP).successes, of(agent, SMART)) == (10, None)
     run_until(agent, "qualified", range(10, 60))
+    before = of(agent, CHEAP).audits
     assert models.asked_of_last(agent, 60) == [CHEAP, SMART]
-    assert of(agent, CHEAP).audits == 1
+    assert of(agent, CHEAP).audits == before + 1
     models.rate = 0.0
     for number in range(100, 130):
         if models.asked_of_last(agent, number) == [SMART]:
@@ -204,9 +215,9 @@ def test_a_share_of_the_executions_is_audited_for_ever(agent, surface, active):
 
 
 @promise("evidence.audit")
-@on_both_stores
-def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active):
-    models = active(audit_share=1.0)
+@on_one_store
+def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active, monkeypatch):
+    models = active(audit_share=1.0, budget={"run_nanousd": 10_000_000})
     ask = models.ask
 
     def fails(asking, call_tool):
@@ -215,33 +226,36 @@ def test_an_audit_never_fails_an_execution_and_stays_under_its_cap(agent, active
         return ask(asking, call_tool)
 
     models.ask = fails
-    with pytest.raises(RuntimeError):
-        agent.workflows.execute("sort", n=1)
+    assert agent.workflows.execute("sort", n=1).result == "odd"
     models.ask = ask
     models._scripts[SMART] = lambda _: Told(outcome="error", reason="down", billed=False)
     done = agent.workflows.execute("sort", n=2)
     assert (done.state, done.result) == ("completed", "even")
     assert [row.state for row in agent.ledger.list(run=done.id) if row.role == "audit"] == ["void"]
+    price = msgspec.structs.replace(PRICES[SMART].rates, output=10**12)
+    monkeypatch.setitem(PRICES, SMART, msgspec.structs.replace(PRICES[SMART], rates=price))
+    done = agent.workflows.execute("sort", n=3)
+    assert (done.state, [row.role for row in agent.ledger.list(run=done.id)]) == ("completed", ["execute"])
 
 
 @promise("evidence.claims")
-@on_both_stores
+@on_one_store
 def test_what_an_agent_says_of_itself_promotes_nothing(agent, active):
     active()
-    for number in range(60):
+    for number in range(30):
         started = agent.workflows.start("sort", {"n": number})
         right = "odd" if number % 2 else "even"
         agent.workflows.submit(started, "sort", right, model_name=CHEAP)
     assert of(agent, CHEAP) is None
     claimed = of(agent, CHEAP, source="caller")
-    assert (claimed.successes, claimed.status) == (60, "qualified")
+    assert (claimed.successes, claimed.status) == (30, "qualified")
     assert "evidence.promote" not in operations(agent)
     assert agent.workflows.evidence("sort").choices[0].model == SMART
     assert "which promotes nothing" in agent.workflows.explain("sort")
 
 
 @promise("evidence.person")
-@on_both_stores
+@on_one_store
 def test_a_person_says_whether_a_step_was_right(agent, surface, active):
     active(steps=[{"id": "sort", "instruction": SORT["instruction"]}])
     done = agent.workflows.execute("sort", n=1)
@@ -254,7 +268,7 @@ def test_a_person_says_whether_a_step_was_right(agent, surface, active):
 
 
 @promise("evidence.earned")
-@on_both_stores
+@on_one_store
 def test_who_gives_up_until_a_person_does_it_has_failed(agent, surface, active):
     models = active()
     gives_up = lambda _: Told(outcome="abstained", reason="unsure")  # noqa: E731
@@ -268,7 +282,7 @@ def test_who_gives_up_until_a_person_does_it_has_failed(agent, surface, active):
 
 
 @promise("workflow.evidence")
-@on_both_stores
+@on_one_store
 def test_a_version_is_promoted_by_what_its_executions_show(agent, surface):
     made(agent)
     ana = surface.connect(person="ana")
@@ -277,20 +291,21 @@ def test_a_version_is_promoted_by_what_its_executions_show(agent, surface):
     with pytest.raises(InvalidTransition) as error:
         ana.workflows.promote("sort", 1)
     assert error.value.details["missing"] == [
-        "executions: 20 more distinct inputs, 43 more successes without a failure",
+        "executions: 20 more distinct inputs, 20 more successes without a failure",
         "step sort: no model has been tried at it",
     ]
-    run(agent, range(42))
-    with pytest.raises(InvalidTransition, match="1 more successes without a failure; 42 of 42"):
+    run(agent, range(19))
+    with pytest.raises(InvalidTransition, match="1 more successes without a failure; 19 of 19"):
         ana.workflows.promote("sort", 1)
     assert "To become active it needs" in agent.workflows.explain("sort")
-    run(agent, [42])
+    run(agent, [19])
     assert {model for model, _ in models.asked} == {SMART}, "a draft is done by the top of its ladder"
     assert ana.workflows.promote("sort", 1, "canary").state == "canary"
     assert ana.workflows.promote("sort", 1).state == "active"
     assert models.asked_of_last(agent, 100) == [CHEAP], "now the cheap one gets its chance"
 
 
+@promise("evidence.beside")
 @on_both_stores
 def test_a_candidate_version_is_tried_beside_the_active_one(agent, surface, active):
     models = active(canary_share=0.0)
@@ -326,7 +341,7 @@ def test_a_trial_qualifies_at_its_end(agent, surface, active):
 
 
 @promise("evidence.lost")
-@on_both_stores
+@on_one_store
 def test_a_price_that_turns_the_saving_takes_the_step_back(agent, surface, active, monkeypatch):
     models = active()
     models.rate = 0.0

@@ -13,7 +13,11 @@ from agentmemo.executor import designers
 from agentmemo.model.workflows import WorkflowDocument, step_hash
 from agentmemo.testing.models import ScriptedModels
 
+promise = pytest.mark.promise
+
 pytestmark = pytest.mark.surfaces("sync")
+# The engine is the same on every store; what the stores do differently is shown on both.
+on_sqlite = pytest.mark.parametrize("plane", ["sqlite"], indirect=True)
 TRIAGE = {
     "steps": [
         {"id": "clean", "instruction": "Clean up {$inputs.text}", "checks": [
@@ -69,6 +73,7 @@ def hashes(workflow):
     return {step.id: step_hash(step, document.edge_cases) for step in document.steps}
 
 
+@promise("repair.failures")
 @pytest.mark.surfaces("http async")
 def test_failures_come_in_clusters_by_step_and_check(agent, plane):
     _, bad = failed_once(agent, plane)
@@ -83,6 +88,7 @@ def test_failures_come_in_clusters_by_step_and_check(agent, plane):
     assert (case.step, case.source, case.input["steps"]) == ("route", f"failure:{bad.id}", {"clean": "bonjour"})
 
 
+@promise("repair.edits")
 @pytest.mark.surfaces("http async")
 def test_a_repair_is_a_draft_of_a_few_edits_replayed_on_what_failed_and_what_had_worked(agent, plane):
     good, bad = failed_once(agent, plane)
@@ -112,6 +118,8 @@ def test_a_repair_is_a_draft_of_a_few_edits_replayed_on_what_failed_and_what_had
     assert good.state == "completed"
 
 
+@promise("repair.regressions")
+@on_sqlite
 def test_what_worked_before_and_fails_now_stands_against_a_draft_until_it_is_mended(agent, plane):
     failed_once(agent, plane)
     parent = agent.workflows.get("triage")
@@ -136,6 +144,8 @@ def test_what_worked_before_and_fails_now_stands_against_a_draft_until_it_is_men
     assert agent.workflows.regressions("triage", version=parent.version).found == []
 
 
+@promise("repair.designer")
+@on_sqlite
 def test_edits_that_do_not_fit_are_shown_to_the_designer_and_given_up_after_three(agent, plane):
     failed_once(agent, plane)
     shown = []
@@ -160,6 +170,8 @@ def test_edits_that_do_not_fit_are_shown_to_the_designer_and_given_up_after_thre
     assert len(agent.workflows.versions("triage").items) == versions
 
 
+@promise("repair.tools")
+@on_sqlite
 def test_a_designer_gains_no_tool_and_takes_no_check_away_whatever_a_failure_says(agent, plane):
     """The text of a failure asks for a tool; a designer that obeys it is refused, each time."""
     failed_once(agent, plane)
@@ -186,6 +198,8 @@ def test_a_designer_gains_no_tool_and_takes_no_check_away_whatever_a_failure_say
     assert agent.workflows.propose("triage", [asks[0]], tools=["send_mail"]).state == "draft"
 
 
+@promise("repair.failures")
+@on_sqlite
 def test_without_failures_or_cases_or_a_model_there_is_nothing_to_repair(agent):
     made(agent)
     with pytest.raises(InvalidInput, match="has failed lately"):
@@ -211,6 +225,8 @@ ANSWER = {
 }
 
 
+@promise("repair.designer")
+@on_sqlite
 @pytest.mark.surfaces("http async")
 def test_a_designer_writes_the_first_draft(agent):
     examples = [{"input": {"text": "lost card"}, "output": "card"}]
@@ -237,6 +253,8 @@ def delete(path: str) -> str:
     return path
 
 
+@promise("repair.tools")
+@on_sqlite
 def test_a_design_has_only_the_tools_that_its_caller_names(agent):
     """The goal asks for more; what obeys it is shown what is wrong, and refused in the end."""
     agent.workflows.register(fetch_diff, None, "read")

@@ -10,8 +10,12 @@ from agentmemo.client.driving import Told
 from agentmemo.testing import Crashed
 from agentmemo.testing.models import ScriptedModels
 
+promise = pytest.mark.promise
+
 # One implementation stands behind every door; what crosses a door is shown on more of them.
 pytestmark = pytest.mark.surfaces("sync")
+# The engine is the same on every store; what the stores do differently is shown on both.
+on_sqlite = pytest.mark.parametrize("plane", ["sqlite"], indirect=True)
 LABELS = ["card", "transfer", "other"]
 ROUTE = {
     "steps": [
@@ -58,6 +62,7 @@ def wrong_after(count, right="card"):
     return lambda _: right if next(left, None) is not None else "other"
 
 
+@promise("case.kept")
 @pytest.mark.surfaces("http async")
 def test_a_case_is_kept_once(agent, plane):
     made(agent)
@@ -74,6 +79,8 @@ def test_a_case_is_kept_once(agent, plane):
     assert agent.workflows.add_cases("route", cases(3)).added == 1
 
 
+@promise("case.kept")
+@on_sqlite
 @pytest.mark.surfaces("sync")
 @pytest.mark.parametrize(
     ("case", "what"),
@@ -91,12 +98,16 @@ def test_a_case_that_cannot_be_tried_is_refused(surface, agent, case, what):
         agent.workflows.add_cases("route", [case])
 
 
+@promise("case.kept")
+@on_sqlite
 def test_a_case_that_shows_nothing_is_refused(surface, agent):
     made(agent, {"steps": "Say hello"}, "say")
     with pytest.raises(InvalidInput, match="nothing says what is right"):
         agent.workflows.add_cases("say", [{"input": {}, "step": "say_hello"}])
 
 
+@promise("case.own")
+@on_sqlite
 def test_the_examples_of_a_document_are_cases_and_no_case_is_shown_its_own(agent):
     examples = [{"input": {"text": f"lost card {n}"}, "output": "card"} for n in range(4)]
     made(agent, ROUTE | {"examples": examples})
@@ -109,6 +120,8 @@ def test_the_examples_of_a_document_are_cases_and_no_case_is_shown_its_own(agent
     assert sorted(shown["lost card 1"]) == ["lost card 0", "lost card 2", "lost card 3"]
 
 
+@promise("trial.cheapest")
+@on_sqlite
 def test_the_cheapest_that_is_good_enough_is_found_and_what_is_dearer_is_not_tried(agent):
     made(agent)
     models = with_models(agent, small=lambda _: "card", large=lambda _: "card")
@@ -129,6 +142,8 @@ def test_the_cheapest_that_is_good_enough_is_found_and_what_is_dearer_is_not_tri
     assert listed == agent.workflows.get_trial(trial.id)
 
 
+@promise("trial.cheapest")
+@on_sqlite
 def test_a_model_that_cannot_pass_any_more_is_given_up(agent):
     made(agent)
     models = with_models(agent, small=lambda _: "other", large=wrong_after(30))
@@ -141,6 +156,8 @@ def test_a_model_that_cannot_pass_any_more_is_given_up(agent):
     assert (small.failed[0].case, small.cost_nanousd, small.unpriced) == (small.failed[0].case, 0, small.n)
 
 
+@promise("trial.planned")
+@on_sqlite
 def test_too_few_cases_are_all_tried_and_show_nothing(agent):
     made(agent)
     with_models(agent, small=wrong_after(2))
@@ -149,6 +166,8 @@ def test_too_few_cases_are_all_tried_and_show_nothing(agent):
     assert "cases with 1 failures would" in small.text
 
 
+@promise("trial.once")
+@on_sqlite
 def test_the_same_trial_is_paid_once(agent):
     made(agent)
     models = with_models(agent, small=lambda _: "card")
@@ -159,6 +178,7 @@ def test_the_same_trial_is_paid_once(agent):
     assert (other.id != first.id, len(models.asked)) == (True, 6)
 
 
+@promise("trial.once")
 @pytest.mark.surfaces("http", "async")
 def test_a_trial_that_was_killed_goes_on_and_pays_for_nothing_twice(surface, agent, plane):
     made(agent)
@@ -187,6 +207,8 @@ def test_a_trial_that_was_killed_goes_on_and_pays_for_nothing_twice(surface, age
     assert {(row.role, row.workflow, row.step) for row in rows} == {("verify", "route", "route")}
 
 
+@promise("trial.once")
+@on_sqlite
 def test_a_cap_stops_a_trial_and_it_goes_on_once_it_is_lifted(agent, plane):
     made(agent, ROUTE | {"ladder": [CHEAP]})
     models = with_models(agent, **{CHEAP: lambda _: "card"})
@@ -201,6 +223,8 @@ def test_a_cap_stops_a_trial_and_it_goes_on_once_it_is_lifted(agent, plane):
     assert trial.unpriced == 0
 
 
+@promise("trial.planned")
+@on_sqlite
 def test_a_model_that_abstains_has_not_failed(agent):
     made(agent)
     gives_up = Told(outcome="abstained", reason="unclear", served_model="small", input_tokens=1, output_tokens=1)
@@ -226,6 +250,7 @@ def register(agent, *prices):
     return paid
 
 
+@promise("trial.effects")
 @pytest.mark.surfaces("http async")
 def test_a_successful_execution_becomes_a_case_and_what_writes_is_compared_and_never_done(agent):
     made(agent, PAY, "pay")
@@ -246,6 +271,8 @@ def test_a_successful_execution_becomes_a_case_and_what_writes_is_compared_and_n
     assert {row.role for row in agent.ledger.list(workflow="pay")} == {"execute", "verify"}
 
 
+@promise("trial.planned")
+@on_sqlite
 def test_where_a_person_would_be_asked_the_case_has_failed(agent):
     made(agent, PAY, "pay")
     register(agent)
@@ -256,6 +283,8 @@ def test_where_a_person_would_be_asked_the_case_has_failed(agent):
     assert "did not come to its end" in small.failed[0].problems[0]
 
 
+@promise("trial.effects")
+@on_sqlite
 def test_a_tool_that_writes_is_not_performed_whatever_the_document_calls_it(surface, agent):
     steps = [{"id": "pay", "kind": "tool", "tool": "pay", "effect": "read"}]
     made(agent, {"steps": steps, "ladder": ["small"]}, "sly")
@@ -267,6 +296,8 @@ def test_a_tool_that_writes_is_not_performed_whatever_the_document_calls_it(surf
     assert paid == []
 
 
+@promise("trial.planned")
+@on_sqlite
 def test_what_cannot_be_tried_is_said_beforehand(surface, agent):
     made(agent)
     with_models(agent, small=lambda _: "card")

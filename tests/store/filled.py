@@ -183,6 +183,15 @@ def fill_workflows(agent, person):
     execution = agent.workflows.start("large", {"words": WORDS}, key="filled")
     agent.workflows.submit(execution, execution.next_step.step, "")
     fill_evidence(agent, person)
+    fill_trials(agent)
+
+
+def fill_trials(agent):
+    """A case in its row, one in a blob; a trial on them."""
+    step = {"id": "say", "instruction": "Say it", "output_schema": {"enum": [WORDS, "no"]}}
+    agent.workflows.create(name="tried", steps=[step], designed_by="opus-4")
+    given = [{"step": "say", "input": {"inputs": {"text": text}}, "expected": WORDS} for text in (WORDS, LARGE)]
+    agent.workflows.trial("tried", given, models=["none"])
 
 
 SORT = {"id": "sort", "instruction": "Sort {$inputs.n}", "output_schema": {"const": WORDS}}
@@ -256,6 +265,9 @@ def view_workspace(agent):
         "workflow versions": list(agent.workflows.versions("small")) if agent.workflows.list().items else [],
         "evidence": [agent.workflows.evidence(each.name) for each in agent.workflows.list()],
         "executions": [agent.workflows.execution(each.id) for each in agent.workflows.executions()],
+        "cases": list(agent.workflows.cases("tried")) if agent.workflows.list().items else [],
+        "failures": list(agent.workflows.failures("tried")) if agent.workflows.list().items else [],
+        "trials": list(agent.workflows.trials()),
         "workflows found": list(agent.workflows.search("do it")),
         "precedents": list(agent.guards.precedents()),
         "reviews": list(agent.guards.reviews()),

@@ -28,6 +28,7 @@ from agentmemo.model import (
     trials,
     webhooks,
     workflow_diff,
+    workflow_reports,
     workflow_versions,
 )
 from agentmemo.model.pages import Page
@@ -148,6 +149,14 @@ _EXECUTIONS = (
     _read(
         "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
         items=executions.Execution, summary="Executions, newest first",
+    ),
+    _read(
+        "workflow.counts", "/workflow-counts", "workflows:read", workflow_reports.CountExecutions,
+        workflow_reports.ExecutionCounts, summary="How many executions there were of each version, and how they ended",
+    ),
+    _read(
+        "workflow.rates", "/workflows/{name}/rates", "workflows:read", workflow_reports.GetRates,
+        workflow_reports.PassRates, summary="What passed at each step by each model, over time",
     ),
 )  # fmt: skip
 

@@ -102,7 +102,7 @@ def _cells(row: StepEvidence) -> tuple[str, ...]:
         row.status,
         f"{row.successes}/{row.successes + row.failures}",
         str(row.abstained),
-        f"{row.verdict.low:.2f}-{row.verdict.high:.2f}",
+        f"{row.low:.2f}-{row.high:.2f}",
         f"{row.verdict.e_value:.3g}",
         stamp(row.since),
         "; ".join(row.reasons),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import msgspec
 
 from agentmemo.engine import comparisons, evidence
+from agentmemo.engine.attempts import Attempted, Tried
 from agentmemo.engine.call import Call
 from agentmemo.engine.evidence import Asked, Candidate, Seen
 from agentmemo.engine.execution_scope import Standing
@@ -15,25 +14,10 @@ from agentmemo.model.evidence import run_standard
 from agentmemo.model.evidence_calls import CALLER, PLANE
 from agentmemo.model.executions import Moment
 from agentmemo.model.ledger import VOID, LedgerRow
-from agentmemo.model.workflows import LLM, NO_MODEL, Quality, Rung, Step
+from agentmemo.model.workflows import LLM, NO_MODEL, Quality, Rung
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
-
-
-class Tried(NamedTuple):
-    """What is known of an attempt at an llm step before it is judged. `fresh`: the first on its rung.
-
-    A second one has seen what was wrong with the first, which makes it another question: it counts for nothing.
-    """
-
-    model: str
-    asked: Asked
-    fresh: bool
-    edge_cases: tuple[str, ...]
-    audit: str
-    shadow: str
-    frames: str
 
 
 def look(course: Standing, found: Moment, stated: str | None) -> Tried | None:
@@ -57,22 +41,6 @@ def look(course: Standing, found: Moment, stated: str | None) -> Tried | None:
         shadow=progress.shadow if is_first else "",
         frames=msgspec.json.encode(progress.frames).decode(),
     )
-
-
-class Attempted(NamedTuple):
-    """What became of an attempt at a step, as evidence."""
-
-    path: str
-    step: Step
-    step_hash: str
-    number: int
-    rung: int | None
-    first_rung: int | None
-    verdict: str
-    problems: list[str]
-    checks: list[Any]
-    input_hash: str
-    tried: Tried | None
 
 
 def note_attempt(

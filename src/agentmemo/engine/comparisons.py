@@ -6,12 +6,13 @@ It is compared with what was kept, counts as evidence, and never moves an execut
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from agentmemo import ids
 from agentmemo.engine import audit, escalations, evidence, ledger, next_steps
+from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import Asked, Candidate, Seen
 from agentmemo.engine.execution_scope import Standing, Unclear
@@ -29,9 +30,6 @@ from agentmemo.model.workflows import LLM, Rung, Step, step_hash, walk
 from agentmemo.store import evidence as rows
 from agentmemo.store import executions as execution_rows
 from agentmemo.store.database import Transaction
-
-if TYPE_CHECKING:
-    from agentmemo.engine.attempt_evidence import Attempted
 
 # Of what nothing but a person can compare, people are shown so much.
 PERSON_SHARE = 0.2
@@ -152,9 +150,10 @@ def compare(tx: Transaction, call: Call, request: model.CompareStep) -> model.Co
     settle(tx, call, request)
     _end(tx, call, row, compared.verdict, compared.reason, request.execution)
     if compared.verdict in (model.SAME, model.DIFFERENT):
-        seen = Seen(compared.verdict == model.SAME, row.input_hash, by="audit")
+        same = compared.verdict == model.SAME
+        seen = Seen(same, row.input_hash, by="audit", overturns=not same)
         if row.role == model.SHADOW:
-            seen = seen._replace(by="check")
+            seen = Seen(same, row.input_hash)
         evidence.observe(tx, call, compared.candidate, compared.asked, seen)
     elif any(compared.texts) and in_share(f"{row.run}\0{row.path}", "person", PERSON_SHARE):
         _ask_people(tx, call, request, compared)
@@ -216,7 +215,9 @@ def judge_step(tx: Transaction, call: Call, request: model.JudgeStep) -> model.C
     subject = {"kind": "execution", "id": request.execution, "step": request.step, "verdict": verdict}
     audit.record(tx, call, "workflow.judge", subject, stream=request.execution, reason=request.reason)
     candidate = Candidate(about.subject, about.model, about.served, about.workflow, about.step)
-    evidence.observe(tx, call, candidate, asked, Seen(request.right, kept.input_hash, by="person"))
+    evidence.observe(
+        tx, call, candidate, asked, Seen(request.right, kept.input_hash, by="person", overturns=not request.right)
+    )
     made = rows.comparison(tx, run.run, request.step, model.PERSON)
     assert made is not None  # noqa: S101 - it was just written
     return _view(request.execution, made)

@@ -57,12 +57,16 @@ class Asked(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One thing that was seen. `by` says who judged: a hard check, an audit or a person."""
+    """One thing that was seen. `by` says who judged: a hard check, an audit or a person.
+
+    `overturns` says that a check had passed what now counts as a failure.
+    """
 
     passed: bool
     input_hash: str
     edge_cases: tuple[str, ...] = ()
     by: Literal["check", "audit", "person"] = "check"
+    overturns: bool = False
 
 
 class TrialCase(NamedTuple):
@@ -112,12 +116,12 @@ def chance(call: Call, execution: str) -> str:
 def observe(tx: Transaction, call: Call, candidate: Candidate, asked: Asked, seen: Seen) -> EvidenceRow:
     """Count it, and decide anew."""
     row = met(tx, call, candidate, asked)
-    row = row._replace(successes=row.successes + seen.passed, failures=row.failures + (not seen.passed))
-    if seen.by != "check" and row.standing == TESTING and asked.telling:
-        # The check has counted it already, so this only puts it right.
-        row = row if seen.passed else _correct(tx, row, seen)
-    elif row.standing == TESTING:
-        row = _count(tx, row, seen)
+    if seen.by != "check" and asked.telling:
+        # A check has counted it already, so this only puts it right.
+        row = _overturned(tx, row, seen) if seen.overturns else row
+    else:
+        row = row._replace(successes=row.successes + seen.passed, failures=row.failures + (not seen.passed))
+        row = _count(tx, row, seen) if row.standing == TESTING else row
     if row.standing == QUALIFIED:
         row = _watched(tx, call, row, asked, seen)
     elif row.standing == TESTING and row.source == PLANE:
@@ -315,17 +319,14 @@ def _count(tx: Transaction, row: EvidenceRow, seen: Seen) -> EvidenceRow:
     )
 
 
-def _correct(tx: Transaction, row: EvidenceRow, seen: Seen) -> EvidenceRow:
+def _overturned(tx: Transaction, row: EvidenceRow, seen: Seen) -> EvidenceRow:
     """A success that a better judge calls a failure."""
+    row = row._replace(successes=row.successes - 1, failures=row.failures + 1)
     known = tx.one("evidence_input_get", evidence=row.id, input_hash=seen.input_hash)
-    if known is None or not known[0]:
+    if row.standing != TESTING or known is None or not known[0]:
         return row
     tx.write("evidence_input_add", evidence=row.id, input_hash=seen.input_hash, successes=-1, failures=1)
-    return row._replace(
-        successes=row.successes - 1,
-        tested_successes=row.tested_successes - 1,
-        tested_failures=row.tested_failures + 1,
-    )
+    return row._replace(tested_successes=row.tested_successes - 1, tested_failures=row.tested_failures + 1)
 
 
 def _watched(tx: Transaction, call: Call, row: EvidenceRow, asked: Asked, seen: Seen) -> EvidenceRow:
@@ -366,7 +367,8 @@ def _tell(tx: Transaction, call: Call, row: EvidenceRow, reasons: Sequence[str])
         "The next model up the ladder does the step; to test it anew, reset it: "
         f"agentmemo workflow reset-model {row.workflow} {row.step} {row.model}."
         if row.model
-        else f"It stays where it is; a person may take it back: agentmemo workflow demote {row.workflow}."
+        else "It stays where it is; a person may take it back: "
+        f"agentmemo workflow demote {row.workflow} {row.subject[:12]}."
     )
     escalations.raise_for(
         tx,

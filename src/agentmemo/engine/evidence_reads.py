@@ -13,6 +13,7 @@ from agentmemo.engine.comparisons import check_person
 from agentmemo.engine.evidence import Asked
 from agentmemo.model import evidence_calls as model
 from agentmemo.model.evidence import audit_share_now, judge, run_standard, run_success, step_standard
+from agentmemo.model.evidence_bounds import jeffreys_interval
 from agentmemo.model.workflows import ACTIVE, CANARY, LLM, Rung, Step, WorkflowDocument, step_hash, walk
 from agentmemo.store import evidence as rows
 from agentmemo.store.database import Transaction
@@ -86,6 +87,7 @@ def _shown(tx: Transaction, row: EvidenceRow, step: str, asked: Asked) -> model.
     reasons = msgspec.json.decode(row.reasons, type=list[str])
     is_open = row.standing == model.TESTING
     audits = evidence.watch_of(row).audits
+    shown = jeffreys_interval(row.successes, row.successes + row.failures)
     return model.StepEvidence(
         step=step,
         step_hash=row.subject,
@@ -99,6 +101,8 @@ def _shown(tx: Transaction, row: EvidenceRow, step: str, asked: Asked) -> model.
         failures=row.failures,
         abstained=row.abstained,
         inputs=row.inputs,
+        low=shown.low,
+        high=shown.high,
         verdict=verdict,
         in_a_row=_in_a_row(tx, row),
         audits=audits.successes + audits.failures,
@@ -186,14 +190,16 @@ def _of_model(row: model.StepEvidence) -> str:
         who = f"{who}, as agents say of themselves, which promotes nothing"
     elif row.source == model.TRIAL:
         who = f"{who}, in {row.trials} trials"
-    change = f" What would change it: {', '.join(row.verdict.needs)}." if row.verdict.needs else ""
-    return f"- {who}: {_figures(row)}.{change}"
+    change = ", ".join(row.verdict.needs)
+    if change and row.status != model.QUALIFIED:
+        change = f"what would change it: {change}"
+    return f"- {who}: {_figures(row)}{f'; {change}' if change else ''}."
 
 
 def _figures(row: model.StepEvidence) -> str:
     said = [
         f"{row.status}, {row.successes} of {row.successes + row.failures} succeeded",
-        f"95% interval {row.verdict.low:.3f} to {row.verdict.high:.3f}, e-value {row.verdict.e_value:.3g}",
+        f"95% interval {row.low:.3f} to {row.high:.3f}, e-value {row.verdict.e_value:.3g}",
     ]
     if row.abstained:
         said.append(f"{row.abstained} times it gave up")

@@ -9,7 +9,8 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.engine import comparisons
-from agentmemo.engine.attempt_evidence import Attempted, look
+from agentmemo.engine.attempt_evidence import look
+from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import chance
 from agentmemo.engine.execution_course import Course, Ending, Made, current

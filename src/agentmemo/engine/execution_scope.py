@@ -11,7 +11,7 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model import executions as model
 from agentmemo.model.values import decode
 from agentmemo.model.workflow_expressions import Scope as View
-from agentmemo.model.workflow_expressions import resolve
+from agentmemo.model.workflow_expressions import resolve, split
 from agentmemo.model.workflows import ITEMS_MAX, LLM, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import executions as rows
@@ -39,8 +39,14 @@ class Scope:
     def resolve(self, progress: model.Progress, given: Any, depth: int | None = None) -> Any:
         """The expressions in a value, or in a text, as what they stand for. Raises Unclear."""
         try:
-            seen = self.variables(progress, text_of(given), depth)
-            return resolve(given, View(seen["inputs"], seen["steps"], seen.get("item"), seen.get("index")))
+            return resolve(given, self._view(progress, text_of(given), depth))
+        except InvalidInput as error:
+            raise Unclear(error.message) from None
+
+    def split(self, progress: model.Progress, text: str) -> tuple[str, dict[str, Any]]:
+        """A text without what comes from elsewhere, and that by its expression. Raises Unclear."""
+        try:
+            return split(text, self._view(progress, text))
         except InvalidInput as error:
             raise Unclear(error.message) from None
 
@@ -95,6 +101,10 @@ class Scope:
         if path in self.new or self._run is None:
             return self.new.get(path)
         return self._value(rows.output(self._tx, self._run, path))
+
+    def _view(self, progress: model.Progress, mention: str, depth: int | None = None) -> View:
+        seen = self.variables(progress, mention, depth)
+        return View(seen["inputs"], seen["steps"], seen.get("item"), seen.get("index"))
 
     def _inputs_of(self, progress: model.Progress, number: int) -> Any:
         path = progress.frames[number].prefix.removesuffix("/")

@@ -11,7 +11,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.crashpoints import reach
 from agentmemo.engine import attempt_evidence, audit, comparisons, ledger, liveness, runs, steps
-from agentmemo.engine.attempt_evidence import Attempted
+from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
 from agentmemo.engine.execution_course import Course, Made, current

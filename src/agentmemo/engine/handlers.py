@@ -43,6 +43,7 @@ from agentmemo.engine import (
     waits,
     webhooks,
     workers,
+    workflow_reports,
     workflows,
 )
 from agentmemo.model import escalations as escalation_model
@@ -98,6 +99,8 @@ HANDLERS: dict[str, Handler] = {
     "workflow.execution": executions.get,
     "workflow.executions": executions.list_,
     "workflow.attempts": executions.attempts,
+    "workflow.counts": workflow_reports.counts,
+    "workflow.rates": workflow_reports.rates,
     "briefing.get": briefing.get,
     "handoff.create": handoff_create.create,
     "handoff.get": handoff_reads.get,

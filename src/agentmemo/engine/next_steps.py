@@ -10,6 +10,7 @@ import msgspec
 from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import Standing, text_of
 from agentmemo.engine.output_checks import checks_of
+from agentmemo.engine.workflows import is_untrusted
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
@@ -22,6 +23,7 @@ from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
 
 INDEXES_KEPT = 32
+LIKENESS_DIGITS = 4
 _progress = msgspec.json.Decoder(model.Progress)
 _models = msgspec.json.Decoder(model.Askable)
 _WAYS_OUT = (
@@ -57,6 +59,8 @@ def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: b
     step, progress = found.step, course.progress
     given = course.scope.given(progress, found)
     instruction = course.scope.resolve(progress, step.instruction or "")
+    # Only models need it apart: whoever else does a step knows an instruction from what it speaks of.
+    template, values = course.scope.split(progress, step.instruction or "") if rung else ("", {})
     announced = step.effect in run_model.ANNOUNCED_EFFECTS
     return model.NextStep(
         step=found.path,
@@ -64,6 +68,8 @@ def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: b
         attempt=progress.attempt + 1,
         title=step.title,
         instruction=str(instruction),
+        template=template,
+        values=values,
         input=given,
         tool=step.tool,
         tools=list(step.tools or found.document.tools) if step.kind != TOOL else [],
@@ -71,6 +77,7 @@ def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: b
         checks=[msgspec.to_builtins(check) for check in checks_of(found)],
         edge_cases=[f"{edge.when} -> {edge.then}" for edge in edge_cases(course, found)],
         examples=examples(found, given, instruction, without=_answers(course, given, instruction)),
+        likeness=rung.likeness if rung else 0.0,
         effect=step.effect,
         idempotency_key=f"{course.row.handle}:{found.path}" if announced else None,
         in_doubt=announced and _is_in_doubt(course, found, resumed=resumed),
@@ -82,6 +89,7 @@ def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: b
         problems=progress.problems,
         last=progress.last,
         timeout_seconds=step.timeout_seconds,
+        untrusted=is_untrusted(course.tx, course.call, found.frame.workflow, found.frame.document),
         next_call=f"Do it, then workflows.submit('{course.row.handle}', '{found.path}', output).",
     )
 
@@ -121,8 +129,11 @@ def examples(found: Moment, given: Any, instruction: Any, *, without: Sequence[b
         return []
     wanted = 2 * count if without else count
     near = _index(found.frame.document, found.step.id, found.document).top(text_of(given or instruction), wanted)
-    shown = [mine[number] for number in near if not without or encode_sorted(mine[number].input) not in without]
-    return [{"input": example.input, "output": example.output} for example in shown[:count]]
+    shown = [(mine[place], likeness) for place, likeness in near if encode_sorted(mine[place].input) not in without]
+    return [
+        {"input": example.input, "output": example.output, "likeness": round(likeness, LIKENESS_DIGITS)}
+        for example, likeness in shown[:count]
+    ]
 
 
 def _answers(course: Standing, given: Any, instruction: Any) -> list[bytes]:

@@ -62,7 +62,10 @@ class Past:
         moment, progress = self.at(path)
         step = moment.step
         told = [edge.matches for edge in moment.document.edge_cases if edge.step in (None, step.id)]
-        mentioned = [step.instruction, step.input, told, [check.expression for check in step.checks]]
+        mentioned: list[Any] = [step.instruction, step.input, told, [check.expression for check in step.checks]]
+        if step.input is None:  # it sees all that came before it
+            earlier = model.steps_of(progress, self.course.documents, len(progress.frames) - 1)[: moment.frame.at]
+            mentioned += ["item", *(each.id for each in earlier)]
         found = self.course.scope.variables(progress, text_of(mentioned))
         steps = {name: output["output"] for name, output in found["steps"].items()}
         return {**found, "steps": steps}

@@ -41,6 +41,14 @@ class CaseScope(Scope):
         del progress, mention, depth
         return dict(self._seen)
 
+    def given(self, progress: Progress, found: Moment) -> Any:
+        """What the step works on: without an input of its own, all that the case holds."""
+        if found.step.input is not None:
+            return self.resolve(progress, found.step.input)
+        outputs = {name: step["output"] for name, step in self._seen["steps"].items()}
+        parts = {"inputs": self._seen["inputs"], "outputs": outputs, "item": self._seen.get("item")}
+        return {name: part for name, part in parts.items() if part not in (None, {})} or None
+
 
 class OneStep:
     """Stands at the step of a case, as an execution would by one model, once."""

@@ -168,6 +168,11 @@ def find(tx: Transaction, call: Call, name: str, version: str | None = None) -> 
     return Found(row, document_of(tx, call, row))
 
 
+def is_untrusted(tx: Transaction, call: Call, name: str, version: str) -> bool:
+    """Whether a version, by its whole hash, came from elsewhere and no person has moved it yet."""
+    return any(row.untrusted for row in rows.by_hash(tx, _workflow(tx, call, name).id, version))
+
+
 def document_of(tx: Transaction, call: Call, row: rows.VersionRow) -> WorkflowDocument:
     content = blobs.unpack(tx, call.workspace, row.codec, row.value, row.blob)
     return msgspec.json.decode(content, type=WorkflowDocument)

@@ -40,9 +40,10 @@ class StepEvidence(Response, kw_only=True):
     """One model at one step; of the whole version where `step` is empty.
 
     `status`, `since` and `reasons` are what was decided, `verdict` the figures behind it. `successes`, `failures` and
-    `abstained` are all there were. `source` is `plane`, `trial` (a planned replay), or `caller`: what an agent said
-    that it did, which promotes nothing. `in_a_row` is how often it does the same input right four times running, None
-    where no input was met so often. `served` is what answered under the model's name.
+    `abstained` are all there were, `low` and `high` their 95 % interval, for display. `source` is `plane`, `trial` (a
+    planned replay), or `caller`: what an agent said that it did, which promotes nothing. `in_a_row` is how often it
+    does the same input right four times running, None where no input was met so often. `served` is what answered under
+    the model's name.
     """
 
     step: str
@@ -57,6 +58,8 @@ class StepEvidence(Response, kw_only=True):
     failures: int
     abstained: int
     inputs: int
+    low: float
+    high: float
     verdict: Verdict
     in_a_row: float | None = None
     audits: int = 0

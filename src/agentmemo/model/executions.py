@@ -240,8 +240,11 @@ class NextStep(Response, kw_only=True):
     `step` is its path. For a tool: call `tool` with `input`, and where there is `idempotency_key`, hand it on. For a
     model: follow `instruction` with `input`, minding `edge_cases`, as in `examples`; `problems` say what was wrong with
     the `last` attempt. `checks` are what the output is held to. For a person: ask `question`, as the step (`step`,
-    `attempt`) of this run. With `in_doubt` an earlier attempt may have had its effect already. `beside` is what models
-    are asked too, once the step is handed in: to be compared, and of no effect on the execution.
+    `attempt`) of this run. With `in_doubt` an earlier attempt may have had its effect already. An `untrusted` step is
+    of a workflow from elsewhere that no person has moved on: whoever drives it gives it no tools. `template` is the
+    instruction with what came from elsewhere left out, which is in `values`; a model is shown these two instead.
+    `beside` is what models are asked too, once the step is handed in: to be compared, without effect on the execution.
+    Each of `examples` has its `likeness` to this case; the rung without a model asks for `likeness` of them.
     """
 
     step: str
@@ -249,6 +252,8 @@ class NextStep(Response, kw_only=True):
     attempt: int
     title: str = ""
     instruction: str = ""
+    template: str = ""
+    values: dict[str, Any] = {}
     input: Any = None
     tool: str | None = None
     tools: list[str] = []
@@ -256,6 +261,7 @@ class NextStep(Response, kw_only=True):
     checks: list[dict[str, Any]] = []
     edge_cases: list[str] = []
     examples: list[dict[str, Any]] = []
+    likeness: float = 0.0
     effect: str = EFFECTS[0]
     idempotency_key: str | None = None
     in_doubt: bool = False
@@ -268,6 +274,7 @@ class NextStep(Response, kw_only=True):
     last: str = ""
     timeout_seconds: float = 300.0
     question: dict[str, Any] | None = None
+    untrusted: bool = False
     next_call: str = ""
     beside: list[Beside] = []
 

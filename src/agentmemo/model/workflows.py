@@ -70,9 +70,14 @@ class DesignedBy(Document):
 
 
 class Rung(Document):
-    """One way to have a step done, cheapest first in a ladder. `model` is a configured name, or `none`."""
+    """One way to have a step done, cheapest first in a ladder. `model` is a configured name, or `none`.
+
+    `none` asks no model: the nearest examples answer, where all of them agree and their mean likeness to the case is at
+    least `likeness`. Agreement alone lets through what is like none of them.
+    """
 
     model: Annotated[str, Meta(min_length=1, max_length=128)]
+    likeness: Share = 0.45
     max_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 

@@ -17,11 +17,14 @@ from agentmemo.client.driving import (
     StepExecutor,
     Told,
     Tool,
+    ToolSource,
     agreed,
     arguments_for,
     asks_models,
     calls_for_model,
+    check_effect,
     no_models,
+    no_tools_for,
     opinion_of,
     tool_of,
     unknown_tool,
@@ -54,6 +57,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 WAIT_SECONDS = 30.0
 # What no worker can do is not tried again at once: a tool or a model may be missing everywhere.
 AGAIN_SECONDS = 10.0
+# A tool's program has its own, shorter time to start in.
+FIND_SECONDS = 600.0
 
 
 class AsyncExecutions:
@@ -64,6 +69,8 @@ class AsyncExecutions:
         self._tools: dict[str, Tool] = {}
         self._load: Callable[[], StepExecutor | None] | None = None
         self._asks: StepExecutor | None = None
+        self._load_tools: Callable[[], ToolSource | None] | None = None
+        self._more_tools: ToolSource | None = None
         # By execution that is held here: the epoch of its claim.
         self._epochs: dict[str, int] = {}
 
@@ -73,6 +80,10 @@ class AsyncExecutions:
             self._asks, self._load = None, executor
         else:
             self._asks, self._load = executor, None
+
+    def use_tools(self, source: Callable[[], ToolSource | None]) -> None:
+        """Where tools are looked for that are no functions here; made when one is needed first, closed with this."""
+        self._load_tools = source
 
     def register(self, function: F, name: str | None, effect: str) -> F:
         """A function as a tool that steps may call by name."""
@@ -255,7 +266,8 @@ class AsyncExecutions:
         raise InvalidInput(f"A step of kind {step.kind!r} cannot be done here.", next_call="Upgrade agentmemo.")
 
     async def _call_tool(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
-        tool = self._tool(step.tool or "")
+        tool = await self._tool(step.tool or "", step)
+        check_effect(tool, step.effect)
         arguments = arguments_for(tool, step.input, step.idempotency_key)
         announced = step.effect in ANNOUNCED_EFFECTS
         if announced:
@@ -280,7 +292,7 @@ class AsyncExecutions:
             raise no_models(execution.workflow)
         if step.model == NO_MODEL:
             return await self._submit(execution, step, agreed(step), None)
-        tools = [self._tool(name) for name in step.tools]
+        tools = [await self._tool(name, step) for name in step.tools]
         asking = executor.prepare(step, tools)
         try:
             reservation = await self._begin(execution, step, asking)
@@ -296,7 +308,7 @@ class AsyncExecutions:
     async def _ask_beside(self, execution: model.Execution, owed: list[tuple[model.NextStep, model.Beside]]) -> None:
         """Ask the models that are to be compared, once the execution needs nothing more: it is never theirs to fail."""
         for step, beside in owed:
-            with suppress(Error):
+            with suppress(Exception):
                 await self._ask_one_beside(execution, step, beside)
 
     async def _ask_one_beside(self, execution: model.Execution, step: model.NextStep, beside: model.Beside) -> None:
@@ -310,7 +322,7 @@ class AsyncExecutions:
         if beside.model == NO_MODEL:
             told, reservation = agreed(asked), None
         else:
-            tools = [self._tool(name) for name in asked.tools]
+            tools = [await self._tool(name, asked) for name in asked.tools]
             asking = executor.prepare(asked, tools)
             request = _begin_request(execution.id, asked, asking, beside.role)
             reservation = (await self._plane.call(request)).reservation
@@ -417,7 +429,8 @@ class AsyncExecutions:
 
     async def _checked_by_tool(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
         """A check that fails to run did not pass."""
-        tool = self._tool(check.get("tool", ""))
+        tool = await self._tool(check.get("tool", ""), step)
+        check_effect(tool, "read")
         try:
             arguments = arguments_for(tool, {"output": output, "input": step.input}, None)
             said = await self._plane.flow.run_function(tool.function, (), arguments, step.timeout_seconds)
@@ -516,11 +529,28 @@ class AsyncExecutions:
             self._asks, self._load = self._load(), None
         return self._asks
 
-    def _tool(self, name: str) -> Tool:
-        tool = self._tools.get(name)
-        if tool is None:
-            raise unknown_tool(name, sorted(self._tools))
-        return tool
+    async def _tool(self, name: str, step: model.NextStep | None = None) -> Tool:
+        """A function from here, or a tool of a configured program; none at all for what no person has looked at."""
+        if step is not None and step.untrusted:
+            raise no_tools_for(step.step, name)
+        if name in self._tools:
+            return self._tools[name]
+        source = self._source()
+        found = await self._plane.flow.run_function(source.find, (name,), {}, FIND_SECONDS) if source else None
+        if found is None:
+            raise unknown_tool(name, sorted([*self._tools, *(source.names() if source else ())]))
+        return found
+
+    def _source(self) -> ToolSource | None:
+        if self._more_tools is None and self._load_tools is not None:
+            self._more_tools, self._load_tools = self._load_tools(), None
+        return self._more_tools
+
+    async def close_tools(self) -> None:
+        """End what was started for tools; the connection does it when it is closed."""
+        source, self._more_tools = self._more_tools, None
+        if source is not None:
+            await self._plane.flow.run_function(source.close, (), {}, FIND_SECONDS)
 
 
 def _has_passed(step: model.NextStep, execution: model.Execution) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,16 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.client import designing
-from agentmemo.client._async.trials import AsyncTrials
+from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.designing import DESIGN, REFUSALS, REPAIR, TRIES, Designed
-from agentmemo.client.driving import usage_of
+from agentmemo.client.driving import Asking, StepExecutor, Told, Tool, usage_of
 from agentmemo.errors import Error, InvalidInput, StepFailed
-from agentmemo.model.cases import Failures
+from agentmemo.model import executions
+from agentmemo.model.cases import Case, Failures, NewCase
 from agentmemo.model.ledger import LedgerRow, ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.repairs import GetRegressions, Propose, Regressions, Repaired
+from agentmemo.model.trials import Trial
 from agentmemo.model.workflow_edits import Edit
 from agentmemo.model.workflow_versions import CreateWorkflow, GetWorkflow, Workflow
 from agentmemo.model.workflows import DesignedBy, Example
@@ -23,8 +27,10 @@ from agentmemo.model.workflows import DesignedBy, Example
 DESIGN_SECONDS = 600.0
 
 
-class AsyncRepairs(AsyncTrials):
+class AsyncRepairs(ABC):
     """The part of `agent.workflows` that designs and repairs."""
+
+    _plane: AsyncPlane
 
     async def propose(
         self,
@@ -76,7 +82,7 @@ class AsyncRepairs(AsyncTrials):
         all. Raises StepFailed where none fits, Unavailable without a model.
         """
         called = name or designing.name_of(goal)
-        allowed = {each: self._tool(each) for each in tools}
+        allowed = {each: await self._tool(each) for each in tools}
         shown = [msgspec.to_builtins(example) for example in examples]
         given: dict[str, Any] = {"goal": goal, "name": called, "examples": shown}
         given["tools"] = designing.shown_tools(allowed.values())
@@ -103,7 +109,7 @@ class AsyncRepairs(AsyncTrials):
         """Have a designer mend what fails: a few edits as a new draft, replayed on what failed and on what had worked.
 
         Shown are the `limit` newest clusters of failures; the designer is the top of the ladder, or the model named.
-        The draft is replayed by the top of the ladder too, or by `models`, on every case that is kept. What worked
+        The draft is replayed by each model of its ladder, or by `models`, on every case that is kept. What worked
         before and fails now is in `regressions`; while it does, evidence does not move the draft on. Raises
         InvalidInput where nothing failed, or nothing can be replayed; StepFailed where the designer's edits do not fit.
         """
@@ -119,8 +125,7 @@ class AsyncRepairs(AsyncTrials):
         wanted = None if version is None else str(version)
         parent: Workflow = await self._plane.call(GetWorkflow(name=name, version=wanted))
         draft, edits, spent = await self._proposed(parent, failures, designer)
-        tried_by = models if models is not None else self._models().ladder[-1:]
-        trial = await self.trial(name, version=draft.version, models=tried_by, thorough=True)
+        trial = await self.trial(name, version=draft.version, models=models, thorough=True)
         return Repaired(
             workflow=draft,
             edits=edits,
@@ -234,6 +239,45 @@ class AsyncRepairs(AsyncTrials):
             f"The designer did not {kind} it in {TRIES} tries: {error.message}",
             next_call="Try another model, or write it yourself: workflows.create, workflows.propose.",
         )
+
+    # What executing and trying do.
+
+    @abstractmethod
+    async def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told: ...
+
+    @abstractmethod
+    def _executor(self) -> StepExecutor | None: ...
+
+    @abstractmethod
+    async def _tool(self, name: str, step: executions.NextStep | None = None) -> Tool: ...
+
+    @abstractmethod
+    async def cases(
+        self, name: str, *, step: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> AsyncPage[Case]: ...
+
+    @abstractmethod
+    async def failures(
+        self, name: str, *, version: str | int | None = None, limit: int = 20
+    ) -> AsyncPage[Failures]: ...
+
+    @abstractmethod
+    async def keep_case(
+        self, execution: str | executions.Execution, *, step: str | None = None, expected: Any = None
+    ) -> Case: ...
+
+    @abstractmethod
+    async def trial(
+        self,
+        name: str,
+        cases: Sequence[NewCase | dict[str, Any]] | None = None,
+        *,
+        version: str | int | None = None,
+        models: Sequence[str] | None = None,
+        planned: int | None = None,
+        key: str | None = None,
+        thorough: bool = False,
+    ) -> Trial: ...
 
 
 def _sum(spent: Sequence[int | None]) -> int | None:

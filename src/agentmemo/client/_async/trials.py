@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from agentmemo import ids
-from agentmemo.client._async.executions import AsyncExecutions
 from agentmemo.client._async.pages import AsyncPage
-from agentmemo.client.driving import Told, agreed, no_models, usage_of
+from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client.driving import Asking, StepExecutor, Told, Tool, agreed, no_models, usage_of
 from agentmemo.errors import InvalidInput
 from agentmemo.model import cases as case_model
 from agentmemo.model import executions, trials
@@ -19,13 +20,17 @@ from agentmemo.model.cases import Case, CasesAdded, Failures, NewCase
 from agentmemo.model.ledger import ReserveUsage
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, FINISHED, RUNNING, CancelRun
 from agentmemo.model.trials import Due, Trial
+from agentmemo.model.wire import Request
 from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL
 
 GivenCases = Sequence[NewCase | dict[str, Any]]
 
 
-class AsyncTrials(AsyncExecutions):
+class AsyncTrials(ABC):
     """The part of `agent.workflows` that tries."""
+
+    _plane: AsyncPlane
+    _epochs: dict[str, int]
 
     async def add_cases(self, name: str, cases: GivenCases | None = None) -> CasesAdded:
         """Keep cases: `{"input": ..., "expected": ...}`, with `step` for those of one step; the same is kept once.
@@ -133,7 +138,7 @@ class AsyncTrials(AsyncExecutions):
         executor = self._executor()
         if executor is None:
             raise no_models(trial.workflow)
-        tools = [self._tool(name) for name in step.tools]
+        tools = [await self._tool(name, step) for name in step.tools]
         asking = executor.prepare(step, tools)
         use = ReserveUsage(
             id=ids.mint("use", self._plane.clock.now_us()),
@@ -205,7 +210,7 @@ class AsyncTrials(AsyncExecutions):
                 reason = "; ".join(step.problems) if step else ""
                 await self._stop(execution, reason or "a person would be asked")
                 return reason or "a person would be asked"
-            if step.kind == TOOL and self._writes(step):
+            if step.kind == TOOL and await self._writes(step):
                 execution = await self._held_back(execution, step, due)
             elif step.kind == LLM:
                 execution = await self._ask_model(execution, step, parks=False)
@@ -225,11 +230,11 @@ class AsyncTrials(AsyncExecutions):
         self._let_go(execution.id)
         await self._plane.call(CancelRun(run=execution.id, reason=f"in a trial: {reason}"), claim=claim)
 
-    def _writes(self, step: executions.NextStep) -> bool:
+    async def _writes(self, step: executions.NextStep) -> bool:
         """Whether a step would change something. Raises InvalidInput where the document says no, and the tool yes."""
         if step.effect in ANNOUNCED_EFFECTS:
             return True
-        tool = self._tool(step.tool or "")
+        tool = await self._tool(step.tool or "", step)
         if tool.effect in ANNOUNCED_EFFECTS:
             raise InvalidInput(
                 f"Step {step.step} calls {tool.name} as {step.effect}, and the tool is registered as {tool.effect}.",
@@ -237,3 +242,47 @@ class AsyncTrials(AsyncExecutions):
                 next_call=f"Say so in the document: effect {tool.effect!r} of that step.",
             )
         return False
+
+    # What executing does.
+
+    @abstractmethod
+    async def _ask_model(
+        self, execution: executions.Execution, step: executions.NextStep, *, parks: bool = True
+    ) -> executions.Execution: ...
+
+    @abstractmethod
+    async def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told: ...
+
+    @abstractmethod
+    async def _checked_by_tool(
+        self, step: executions.NextStep, check: dict[str, Any], output: Any
+    ) -> executions.ReportedCheck: ...
+
+    @abstractmethod
+    def _executor(self) -> StepExecutor | None: ...
+
+    @abstractmethod
+    async def _give_back(self, handle: str, error: BaseException) -> None: ...
+
+    @abstractmethod
+    def _let_go(self, handle: str) -> None: ...
+
+    @abstractmethod
+    def _met(self, execution: executions.Execution) -> executions.Execution: ...
+
+    @abstractmethod
+    def _models(self) -> executions.Askable: ...
+
+    @abstractmethod
+    async def _move(self, execution: executions.Execution) -> executions.Execution: ...
+
+    @abstractmethod
+    async def _submit(
+        self, execution: executions.Execution, step: executions.NextStep, told: Told, reservation: str | None
+    ) -> executions.Execution: ...
+
+    @abstractmethod
+    async def _tool(self, name: str, step: executions.NextStep | None = None) -> Tool: ...
+
+    @abstractmethod
+    async def _under_claim(self, handle: str, request: Request) -> Any: ...

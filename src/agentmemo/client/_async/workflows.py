@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import msgspec
 
 from agentmemo.client import skill_folders
+from agentmemo.client._async.executions import AsyncExecutions
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.repairs import AsyncRepairs
+from agentmemo.client._async.trials import AsyncTrials
+from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput
 from agentmemo.model.evidence_calls import (
     Comparison,
@@ -24,6 +28,7 @@ from agentmemo.model.evidence_calls import (
 )
 from agentmemo.model.executions import Execution
 from agentmemo.model.workflow_diff import WorkflowDiff
+from agentmemo.model.workflow_reports import CountExecutions, ExecutionCounts, GetRates, PassRates
 from agentmemo.model.workflow_versions import (
     Candidate,
     CreateWorkflow,
@@ -41,7 +46,7 @@ from agentmemo.model.workflows import Bounds, DesignedBy, EdgeCase, Example, Qua
 Version = str | int
 
 
-class AsyncWorkflows(AsyncRepairs):
+class AsyncWorkflows(AsyncExecutions, AsyncTrials, AsyncRepairs):
     """Documents by name. Each version stays as it is; its hash is its name, and evidence moves it on."""
 
     async def create(
@@ -120,6 +125,30 @@ class AsyncWorkflows(AsyncRepairs):
     async def diff(self, name: str, before: Version, after: Version) -> WorkflowDiff:
         """What is different, part by part and in words, and which steps keep their evidence."""
         return await self._plane.call(DiffWorkflow(name=name, before=str(before), after=str(after)))
+
+    async def counts(
+        self, workflow: str | None = None, *, since: datetime.datetime | int | None = None
+    ) -> ExecutionCounts:
+        """How many executions there were of each version, and how they ended."""
+        return await self._plane.call(CountExecutions(workflow=workflow, since=microseconds(since)))
+
+    async def rates(
+        self,
+        name: str,
+        *,
+        version: Version | None = None,
+        since: datetime.datetime | int | None = None,
+        parts: int = 8,
+    ) -> PassRates:
+        """What passed at each step by each model, in equal parts of the time from `since` or the first attempt on."""
+        return await self._plane.call(
+            GetRates(
+                name=name,
+                version=_version(version),
+                since=microseconds(since),
+                parts=parts,
+            )
+        )
 
     async def promote(self, name: str, version: Version, to: str = "active", *, reason: str = "") -> Workflow:
         """Move a version on: draft, shadow, canary, active. Raises Conflict where evidence is missing.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,16 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.client import designing
-from agentmemo.client._sync.trials import Trials
+from agentmemo.client._sync.pages import Page
+from agentmemo.client._sync.plane import Plane
 from agentmemo.client.designing import DESIGN, REFUSALS, REPAIR, TRIES, Designed
-from agentmemo.client.driving import usage_of
+from agentmemo.client.driving import Asking, StepExecutor, Told, Tool, usage_of
 from agentmemo.errors import Error, InvalidInput, StepFailed
-from agentmemo.model.cases import Failures
+from agentmemo.model import executions
+from agentmemo.model.cases import Case, Failures, NewCase
 from agentmemo.model.ledger import LedgerRow, ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.repairs import GetRegressions, Propose, Regressions, Repaired
+from agentmemo.model.trials import Trial
 from agentmemo.model.workflow_edits import Edit
 from agentmemo.model.workflow_versions import CreateWorkflow, GetWorkflow, Workflow
 from agentmemo.model.workflows import DesignedBy, Example
@@ -24,8 +28,10 @@ from agentmemo.model.workflows import DesignedBy, Example
 DESIGN_SECONDS = 600.0
 
 
-class Repairs(Trials):
+class Repairs(ABC):
     """The part of `agent.workflows` that designs and repairs."""
+
+    _plane: Plane
 
     def propose(
         self,
@@ -104,7 +110,7 @@ class Repairs(Trials):
         """Have a designer mend what fails: a few edits as a new draft, replayed on what failed and on what had worked.
 
         Shown are the `limit` newest clusters of failures; the designer is the top of the ladder, or the model named.
-        The draft is replayed by the top of the ladder too, or by `models`, on every case that is kept. What worked
+        The draft is replayed by each model of its ladder, or by `models`, on every case that is kept. What worked
         before and fails now is in `regressions`; while it does, evidence does not move the draft on. Raises
         InvalidInput where nothing failed, or nothing can be replayed; StepFailed where the designer's edits do not fit.
         """
@@ -120,8 +126,7 @@ class Repairs(Trials):
         wanted = None if version is None else str(version)
         parent: Workflow = self._plane.call(GetWorkflow(name=name, version=wanted))
         draft, edits, spent = self._proposed(parent, failures, designer)
-        tried_by = models if models is not None else self._models().ladder[-1:]
-        trial = self.trial(name, version=draft.version, models=tried_by, thorough=True)
+        trial = self.trial(name, version=draft.version, models=models, thorough=True)
         return Repaired(
             workflow=draft,
             edits=edits,
@@ -233,6 +238,43 @@ class Repairs(Trials):
             f"The designer did not {kind} it in {TRIES} tries: {error.message}",
             next_call="Try another model, or write it yourself: workflows.create, workflows.propose.",
         )
+
+    # What executing and trying do.
+
+    @abstractmethod
+    def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told: ...
+
+    @abstractmethod
+    def _executor(self) -> StepExecutor | None: ...
+
+    @abstractmethod
+    def _tool(self, name: str, step: executions.NextStep | None = None) -> Tool: ...
+
+    @abstractmethod
+    def cases(
+        self, name: str, *, step: str | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[Case]: ...
+
+    @abstractmethod
+    def failures(self, name: str, *, version: str | int | None = None, limit: int = 20) -> Page[Failures]: ...
+
+    @abstractmethod
+    def keep_case(
+        self, execution: str | executions.Execution, *, step: str | None = None, expected: Any = None
+    ) -> Case: ...
+
+    @abstractmethod
+    def trial(
+        self,
+        name: str,
+        cases: Sequence[NewCase | dict[str, Any]] | None = None,
+        *,
+        version: str | int | None = None,
+        models: Sequence[str] | None = None,
+        planned: int | None = None,
+        key: str | None = None,
+        thorough: bool = False,
+    ) -> Trial: ...
 
 
 def _sum(spent: Sequence[int | None]) -> int | None:

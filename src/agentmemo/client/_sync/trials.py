@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from agentmemo import ids
-from agentmemo.client._sync.executions import Executions
 from agentmemo.client._sync.pages import Page
-from agentmemo.client.driving import Told, agreed, no_models, usage_of
+from agentmemo.client._sync.plane import Plane
+from agentmemo.client.driving import Asking, StepExecutor, Told, Tool, agreed, no_models, usage_of
 from agentmemo.errors import InvalidInput
 from agentmemo.model import cases as case_model
 from agentmemo.model import executions, trials
@@ -20,13 +21,17 @@ from agentmemo.model.cases import Case, CasesAdded, Failures, NewCase
 from agentmemo.model.ledger import ReserveUsage
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, FINISHED, RUNNING, CancelRun
 from agentmemo.model.trials import Due, Trial
+from agentmemo.model.wire import Request
 from agentmemo.model.workflows import HUMAN, LLM, NO_MODEL, TOOL
 
 GivenCases = Sequence[NewCase | dict[str, Any]]
 
 
-class Trials(Executions):
+class Trials(ABC):
     """The part of `agent.workflows` that tries."""
+
+    _plane: Plane
+    _epochs: dict[str, int]
 
     def add_cases(self, name: str, cases: GivenCases | None = None) -> CasesAdded:
         """Keep cases: `{"input": ..., "expected": ...}`, with `step` for those of one step; the same is kept once.
@@ -130,7 +135,7 @@ class Trials(Executions):
         executor = self._executor()
         if executor is None:
             raise no_models(trial.workflow)
-        tools = [self._tool(name) for name in step.tools]
+        tools = [self._tool(name, step) for name in step.tools]
         asking = executor.prepare(step, tools)
         use = ReserveUsage(
             id=ids.mint("use", self._plane.clock.now_us()),
@@ -222,7 +227,7 @@ class Trials(Executions):
         """Whether a step would change something. Raises InvalidInput where the document says no, and the tool yes."""
         if step.effect in ANNOUNCED_EFFECTS:
             return True
-        tool = self._tool(step.tool or "")
+        tool = self._tool(step.tool or "", step)
         if tool.effect in ANNOUNCED_EFFECTS:
             raise InvalidInput(
                 f"Step {step.step} calls {tool.name} as {step.effect}, and the tool is registered as {tool.effect}.",
@@ -230,3 +235,47 @@ class Trials(Executions):
                 next_call=f"Say so in the document: effect {tool.effect!r} of that step.",
             )
         return False
+
+    # What executing does.
+
+    @abstractmethod
+    def _ask_model(
+        self, execution: executions.Execution, step: executions.NextStep, *, parks: bool = True
+    ) -> executions.Execution: ...
+
+    @abstractmethod
+    def _asked(self, executor: StepExecutor, asking: Asking, tools: list[Tool], seconds: float) -> Told: ...
+
+    @abstractmethod
+    def _checked_by_tool(
+        self, step: executions.NextStep, check: dict[str, Any], output: Any
+    ) -> executions.ReportedCheck: ...
+
+    @abstractmethod
+    def _executor(self) -> StepExecutor | None: ...
+
+    @abstractmethod
+    def _give_back(self, handle: str, error: BaseException) -> None: ...
+
+    @abstractmethod
+    def _let_go(self, handle: str) -> None: ...
+
+    @abstractmethod
+    def _met(self, execution: executions.Execution) -> executions.Execution: ...
+
+    @abstractmethod
+    def _models(self) -> executions.Askable: ...
+
+    @abstractmethod
+    def _move(self, execution: executions.Execution) -> executions.Execution: ...
+
+    @abstractmethod
+    def _submit(
+        self, execution: executions.Execution, step: executions.NextStep, told: Told, reservation: str | None
+    ) -> executions.Execution: ...
+
+    @abstractmethod
+    def _tool(self, name: str, step: executions.NextStep | None = None) -> Tool: ...
+
+    @abstractmethod
+    def _under_claim(self, handle: str, request: Request) -> Any: ...

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import msgspec
 
 from agentmemo.client import skill_folders
+from agentmemo.client._sync.executions import Executions
 from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.repairs import Repairs
+from agentmemo.client._sync.trials import Trials
+from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput
 from agentmemo.model.evidence_calls import (
     Comparison,
@@ -25,6 +29,7 @@ from agentmemo.model.evidence_calls import (
 )
 from agentmemo.model.executions import Execution
 from agentmemo.model.workflow_diff import WorkflowDiff
+from agentmemo.model.workflow_reports import CountExecutions, ExecutionCounts, GetRates, PassRates
 from agentmemo.model.workflow_versions import (
     Candidate,
     CreateWorkflow,
@@ -42,7 +47,7 @@ from agentmemo.model.workflows import Bounds, DesignedBy, EdgeCase, Example, Qua
 Version = str | int
 
 
-class Workflows(Repairs):
+class Workflows(Executions, Trials, Repairs):
     """Documents by name. Each version stays as it is; its hash is its name, and evidence moves it on."""
 
     def create(
@@ -119,6 +124,28 @@ class Workflows(Repairs):
     def diff(self, name: str, before: Version, after: Version) -> WorkflowDiff:
         """What is different, part by part and in words, and which steps keep their evidence."""
         return self._plane.call(DiffWorkflow(name=name, before=str(before), after=str(after)))
+
+    def counts(self, workflow: str | None = None, *, since: datetime.datetime | int | None = None) -> ExecutionCounts:
+        """How many executions there were of each version, and how they ended."""
+        return self._plane.call(CountExecutions(workflow=workflow, since=microseconds(since)))
+
+    def rates(
+        self,
+        name: str,
+        *,
+        version: Version | None = None,
+        since: datetime.datetime | int | None = None,
+        parts: int = 8,
+    ) -> PassRates:
+        """What passed at each step by each model, in equal parts of the time from `since` or the first attempt on."""
+        return self._plane.call(
+            GetRates(
+                name=name,
+                version=_version(version),
+                since=microseconds(since),
+                parts=parts,
+            )
+        )
 
     def promote(self, name: str, version: Version, to: str = "active", *, reason: str = "") -> Workflow:
         """Move a version on: draft, shadow, canary, active. Raises Conflict where evidence is missing.

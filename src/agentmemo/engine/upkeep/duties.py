@@ -273,6 +273,7 @@ def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
             "run_remove_signals",
             "run_remove_notes",
             "watch_remove",
+            "comparison_remove",
         ):
             tx.write(query, run=run.id)
         tx.write("ledger_spent_remove_run", workspace=call.workspace, scope=f"run:{handle}")

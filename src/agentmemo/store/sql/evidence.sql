@@ -81,6 +81,9 @@ FROM comparison WHERE run = :run AND path = :path AND role = :role;
 -- name: comparison_end; by id
 UPDATE comparison SET verdict = :verdict, reason = :reason, at = :at WHERE id = :id AND verdict = 'due';
 
+-- name: comparison_remove
+DELETE FROM comparison WHERE run = :run;
+
 -- name: attempts_at
 SELECT id, path, step, step_hash, number, rung, first_rung, model, served_model, verdict, problems, input_hash,
     reservation, checks, at
