@@ -1,6 +1,6 @@
 # One command to start (`make up`), one to check (`make check`), one to test (`make test`).
 .DEFAULT_GOAL := help
-.PHONY: help up test torture check bench demo relay docs lock clean
+.PHONY: help up test torture check bench bench-downgrade demo relay docs lock clean
 
 VENV  := .venv
 BENCH := .venv-bench
@@ -8,6 +8,7 @@ FRAMEWORKS := .venv-frameworks
 BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
+POWER ?=
 SEED  ?=
 # Half of what most tests do is waiting for processes; more at once than there are cores use that.
 WORKERS ?= 3
@@ -26,7 +27,7 @@ define say
 endef
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/.run ## Start AgentMemo here (DATABASE=postgresql://... for a shared one; ARGS="--port 8000" are handed on)
 	$(call say,starting; stop it with Ctrl-C)
@@ -52,10 +53,12 @@ torture: $(VENV)/.dev
 	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
 else
-torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600 (SEED=n repeats a run)
-	$(call say,torturing for $(SECONDS) s)
-	@AGENTMEMO_TORTURE_SECONDS=$(SECONDS) $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
-	    $(BIN)/python -m pytest tests/crash -k chaos -s $(ARGS)
+torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
+	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
+	@$(if $(POWER),AGENTMEMO_TORTURE_POWER=$(POWER),AGENTMEMO_TORTURE_SECONDS=$(SECONDS)) \
+	    $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
+	    $(BIN)/python -m pytest -n 0 -s $(if $(POWER),tests/crash/test_power.py tests/crash/test_faults.py,tests/crash -k chaos) \
+	    $(ARGS)
 endif
 
 check: $(VENV)/.dev ## Format, lint, types, layers, generated code
@@ -74,6 +77,9 @@ check: $(VENV)/.dev ## Format, lint, types, layers, generated code
 
 bench: $(BENCH)/.bench ## Measure against the peers, in one run
 	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+bench-downgrade: $(VENV)/.models ## Measure how far a workflow's cheapest rungs go, with a small model on this machine
+	@$(BIN)/python benchmarks/downgrade.py
 
 docs: $(VENV)/.dev ## Write the reference pages anew
 	@$(BIN)/python scripts/generate_reference.py

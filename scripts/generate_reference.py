@@ -85,15 +85,17 @@ def default_words(field: msgspec.structs.FieldInfo) -> str:
     return f"`{msgspec.json.encode(plain).decode()}`"
 
 
-def structs_inside(kind: Any) -> Iterator[type[msgspec.Struct]]:
-    """Every struct a type mentions, however deep."""
+def structs_inside(kind: Any, outer: tuple[type, ...] = ()) -> Iterator[type[msgspec.Struct]]:
+    """Every struct a type mentions, however deep; one that holds its own kind once."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if kind in outer:
+            return
         yield kind
         for field in msgspec.structs.fields(kind):
-            yield from structs_inside(field.type)
+            yield from structs_inside(field.type, (*outer, kind))
         return
     for inner in typing.get_args(kind):
-        yield from structs_inside(inner)
+        yield from structs_inside(inner, outer)
 
 
 def first_paragraph(text: str | None) -> str:

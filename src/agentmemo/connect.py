@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
-from agentmemo.client.driving import StepExecutor
+from agentmemo.client.driving import StepExecutor, ToolSource
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.transport import Transport
@@ -32,6 +32,7 @@ from agentmemo.engine.prices import Prices
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.engine.waiting import place_of
 from agentmemo.errors import InvalidInput, NotAuthenticated
+from agentmemo.executor.mcp_tools import McpTools
 from agentmemo.executor.model_steps import ModelSteps
 from agentmemo.llm.config import Models
 from agentmemo.llm.config import load as load_models
@@ -78,8 +79,7 @@ def open_connection(
         settings = from_environment()
         transport = HttpTransport(address, _key(key), settings.request_bytes_max)
         connection = Connection(Plane(transport, SystemClock(), settings.lease_seconds), agent or person or "")
-        connection.workflows.use(executor_of)
-        return connection
+        return _equipped(connection, ConfiguredModels(None))
     caller = local_caller(agent, person, workspace, door)
     return connection_for(shared_plane(address), caller, counted=True)
 
@@ -111,8 +111,7 @@ async def open_connection_async(
         settings = from_environment()
         http = AsyncHttpTransport(address, _key(key), settings.request_bytes_max)
         connection = AsyncConnection(AsyncPlane(http, SystemClock(), settings.lease_seconds), agent or person or "")
-        connection.workflows.use(executor_of)
-        return connection
+        return _equipped(connection, ConfiguredModels(None))
     caller = local_caller(agent, person, workspace, door)
     return connection_for_async(await asyncio.to_thread(shared_plane, address), caller, counted=True)
 
@@ -122,26 +121,28 @@ def connection_for(plane: LocalPlane, caller: Caller, *, counted: bool = False) 
     plane.users += not counted
     transport = EmbeddedTransport(plane, caller)
     connection = Connection(Plane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
-    connection.workflows.use(plane.models.executor)
-    return connection
+    return _equipped(connection, plane.models)
 
 
 def connection_for_async(plane: LocalPlane, caller: Caller, *, counted: bool = False) -> AsyncConnection:
     plane.users += not counted
     transport = AsyncEmbeddedTransport(plane, caller)
     connection = AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
-    connection.workflows.use(plane.models.executor)
+    return _equipped(connection, plane.models)
+
+
+Connected = TypeVar("Connected", Connection, AsyncConnection)
+
+
+def _equipped(connection: Connected, models: ConfiguredModels) -> Connected:
+    """With the models and tools that its workflows may use."""
+    connection.workflows.use(models.executor)
+    connection.workflows.use_tools(models.tools)
     return connection
 
 
-def executor_of(models: Models | None = None) -> StepExecutor | None:
-    """Whoever asks the models that are configured here; None where none is."""
-    found = load_models() if models is None else models
-    return ModelSteps(found) if found.names else None
-
-
 class ConfiguredModels:
-    """The models and prices of a store, read from its folder when they are needed first."""
+    """The models, prices and tools of a store, read from its folder when they are needed first."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -158,7 +159,12 @@ class ConfiguredModels:
         return self._book.lookup(model, at_us)
 
     def executor(self) -> StepExecutor | None:
-        return executor_of(self._models)
+        """Whoever asks the models that are configured here; None where none is."""
+        return ModelSteps(self._models) if self._models.names else None
+
+    def tools(self) -> ToolSource | None:
+        """The tools of the MCP servers that are configured here, for one connection."""
+        return McpTools(self._models.tools) if self._models.tools else None
 
 
 class LocalPlane:
@@ -206,7 +212,18 @@ BLOCKING = frozenset({"actor.disable", "worker.stop"})
 # Of what is sent together: what may ask for a result or an acceptance to be judged first.
 JUDGED = frozenset({"handoff.create", "handoff.complete"})
 # What is looked at and judged before its transaction.
-CONSIDERED = frozenset({"workflow.start", "workflow.resume", "workflow.submit"})
+CONSIDERED = frozenset(
+    {
+        "workflow.start",
+        "workflow.resume",
+        "workflow.submit",
+        "workflow.add_cases",
+        "workflow.keep_case",
+        "workflow.open_trial",
+        "workflow.try_case",
+        "workflow.propose",
+    }
+)
 # Characters up to which a value fits into a row, whatever they are: JSON writes a control character as six bytes.
 SURELY_SMALL = INLINE_BYTES_MAX // 6
 SMALL_INTEGER_BITS = 64

@@ -147,6 +147,15 @@ PROMISES = {
     "workflow.checked": Promise("A document that does not fit is refused with its path and the next call.", WORKFLOWS),
     "workflow.move": Promise("Only a person moves a version to where no evidence is asked.", WORKFLOWS),
     "workflow.evidence": Promise("Nothing becomes active without evidence, and one version is active.", WORKFLOWS),
+    "evidence.earned": Promise("A cheaper model does a step once executions have shown that it can.", WORKFLOWS),
+    "evidence.lost": Promise("A drift, or another model that is served, takes a step from a model at once.", WORKFLOWS),
+    "evidence.audit": Promise(
+        "A share of what a cheaper model does is audited for ever, and never in its way.", WORKFLOWS
+    ),
+    "evidence.claims": Promise("What an agent says of itself promotes nothing.", WORKFLOWS),
+    "evidence.person": Promise("People take a model off a step, bring it back, and judge what it did.", WORKFLOWS),
+    "evidence.beside": Promise("A version in shadow is tried on the inputs of the active one.", WORKFLOWS),
+    "evidence.explained": Promise("Which model does which step is told with its evidence.", WORKFLOWS),
     "workflow.search": Promise("Workflows are found by what is wanted, in any words of their triggers.", WORKFLOWS),
     "workflow.diff": Promise("A diff says part by part what changed, and which steps keep their evidence.", WORKFLOWS),
     "workflow.import": Promise(
@@ -237,6 +246,19 @@ PROMISES = {
     "execution.data": Promise(
         "Inputs, results and state are data: no instruction comes of them, and no step.", WORKFLOWS
     ),
+    "execution.untrusted": Promise("A document from elsewhere has no tools until a person has moved it.", WORKFLOWS),
+    "execution.counted": Promise("What became of executions is counted, by workflow and by model.", WORKFLOWS),
+    "case.kept": Promise("A case is kept once, and only if it can show something.", WORKFLOWS),
+    "case.own": Promise("No case is tried with its own answer in sight.", WORKFLOWS),
+    "trial.cheapest": Promise("A trial begins with the cheapest, and ends where the answer is known.", WORKFLOWS),
+    "trial.planned": Promise("How many cases decide is fixed before the first is tried.", WORKFLOWS),
+    "trial.once": Promise("A trial goes on where it was stopped, and no case of it is paid twice.", WORKFLOWS),
+    "trial.effects": Promise("In a trial nothing is written: what would be is compared.", WORKFLOWS),
+    "repair.failures": Promise("Failures are seen in clusters, by step and check.", WORKFLOWS),
+    "repair.edits": Promise("A repair is a draft of few edits; what it leaves alone keeps its evidence.", WORKFLOWS),
+    "repair.regressions": Promise("What worked and fails now stands against a draft until it is mended.", WORKFLOWS),
+    "repair.designer": Promise("A designer is told what does not fit, a few times, and no more.", WORKFLOWS),
+    "repair.tools": Promise("No designer gives itself a tool, or takes a check away.", WORKFLOWS),
     "execution.checks": Promise("Hard checks decide; another model's opinion is a hint.", WORKFLOWS),
     "guard.rules": Promise("The first rule that matches decides; what no rule knows is asked.", GUARDS),
     "guard.recorded": Promise("Each decision is an event with the rule's version, and no arguments.", GUARDS),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 
 import apsw
+import case_calls
+import evidence_scenarios
 import execution_calls
 import guard_calls
 import ledger_calls
@@ -357,7 +359,7 @@ SCENARIOS = {
         ["system.backup"],
     ),
 }
-for calls in (guard_calls, ledger_calls, workflow_calls, execution_calls):
+for calls in (guard_calls, ledger_calls, workflow_calls, execution_calls, evidence_scenarios, case_calls):
     SCENARIOS |= calls.scenarios(of)
 # What changes leases only, and so leaves no event.
 LIVENESS = {

@@ -78,6 +78,7 @@ def test_two_that_inhibit_each_other_are_not_both_unheard(surface, plane, agent,
     assert occasions(ana, second) == []
 
 
+@promise("escalation.inhibition")
 def test_only_people_rule_what_is_inhibited_and_a_silence_names_the_key_that_was_given(surface, plane, agent, ana):
     silence = {"matcher": {"collapse_key": "disk"}, "until": "2099-01-01", "reason": "known"}
     ana.policies.set("silence", "disks", silence)

@@ -56,7 +56,8 @@ RENAMED = {
     "guard.check": {"annotations": "reversible", "run": None, "name": None, "key": None},
     "webhook.create": {"agent": "for_agent"},
     "workflow.create": {"document": "file", "untrusted": None},
-    "workflow.start": {"key": "run_key", "worker": None, "models": None},
+    "workflow.start": {"key": "run_key", "worker": None, "models": None, "trial": None},
+    "workflow.add_cases": {"cases": "file"},
     "workflow.resume": {"worker": None, "models": None},
     "workflow.submit": {
         "checks": None,
@@ -195,6 +196,7 @@ SAMPLES = {
     "guard reviews": [],
     "guard precedents": [],
     "guard promote": ["aaaaaaaaaaaaaaaa"],
+    "guard object": ["7"],
     "webhook create": ["https://agents.example.org/told"],
     "webhook list": [],
     "webhook delete": ["whk_aaaaaaaaaaaaaaaa"],
@@ -218,6 +220,22 @@ SAMPLES = {
     "workflow execution": ["run_aaaaaaaaaaaaaaaa"],
     "workflow executions": [],
     "workflow attempts": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow add-cases": ["review"],
+    "workflow cases": ["review"],
+    "workflow remove-case": ["review", "aaaaaa"],
+    "workflow keep-case": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow failures": ["review"],
+    "workflow show-trial": ["run_aaaaaaaaaaaaaaaa"],
+    "workflow trials": [],
+    "workflow propose": ["review", "edits.json"],
+    "workflow regressions": ["review"],
+    "workflow counts": [],
+    "workflow rates": ["review"],
+    "workflow evidence": ["review"],
+    "workflow explain": ["review"],
+    "workflow demote-model": ["review", "say", "small"],
+    "workflow reset-model": ["review", "say", "small"],
+    "workflow judge": ["run_aaaaaaaaaaaaaaaa", "say", "--right"],
     "report attention": [],
     "report oversight": [],
     "events list": [],
@@ -250,6 +268,7 @@ def test_the_command_performs_its_operation_through_the_door_cli(cli, performed,
     (tmp_path / "rules.json").write_text('{"rules": []}', encoding="utf-8")
     workflow = '{"name": "review", "designed_by": "opus-4", "steps": "Review it"}'
     (tmp_path / "workflow.json").write_text(workflow, encoding="utf-8")
+    (tmp_path / "edits.json").write_text('[{"edit": "add_edge_case", "when": "w", "then": "t"}]', encoding="utf-8")
     result = cli(*VERBS[name].split(), *SAMPLES[VERBS[name]], "--agent", "tester")
     assert [(operation.name, caller.door) for operation, caller, _ in performed] == [(name, "cli")]
     # Without contacts and rules oversight is not set up.

@@ -320,6 +320,23 @@ def test_the_nearest_function_is_named(inside):
     assert inside("handlers:quik", "--json").problem["next_call"] == "agentmemo work --handler handlers:quick"
 
 
+def test_workflows_that_were_left_to_the_plane_are_executed(cli, here, agent, monkeypatch):
+    monkeypatch.chdir(here)
+    (here / "tools.py").write_text("def put(one, two, three):\n    return [one, two, three]\n", encoding="utf-8")
+    step = {"id": "put", "kind": "tool", "tool": "put", "input": dict.fromkeys(("one", "two", "three"), 1)}
+    agent.workflows.create(name="one", designed_by="person:ana", steps=[step])
+    left = agent.workflows.start("one", driver="plane")
+    said = cli("work", "--workflows", "--tool", "tools:put:write", "--agent", "taker", "--until-idle")
+    assert (said.status, said.err) == (0, "")
+    found = agent.workflows.execution(left.id)
+    assert (found.state, found.result) == ("completed", [1, 1, 1])
+
+
+@pytest.mark.parametrize("words", [(), ("--workflows", "--handler", "m:f"), ("--handler", "m:f", "--tool", "m:f")])
+def test_a_worker_does_one_of_two_things(cli, words):
+    assert "or executes workflows" in cli("work", *words, "--json").problem["message"]
+
+
 @pytest.mark.parametrize("words", [("--concurrency", "0"), ("--grace-seconds", "-1"), ("--grace-seconds", "nan")])
 def test_what_makes_no_sense_is_refused(inside, words):
     assert inside("handlers:quick", *words, "--json").problem["code"] == "invalid_input"

@@ -22,9 +22,19 @@ CLAIMS = ("run.start", "run.claim", "run.takeover")
 def check(store: Path, notes: list[dict], *, finished: bool = True) -> None:
     """Everything. With `finished`, all runs must have come to their end."""
     with agentmemo.connect(store, agent="checker") as agent:
-        verified = agent.audit.verify()
-        assert verified.intact, verified.first_fault
-        check_acknowledged(agent, notes)
+        check_told(agent, notes)
+    check_left(store, notes, finished=finished)
+
+
+def check_told(agent: agentmemo.Connection, notes: list[dict]) -> None:
+    """What the product itself says of its store."""
+    verified = agent.audit.verify()
+    assert verified.intact, verified.first_fault
+    check_acknowledged(agent, notes)
+
+
+def check_left(store: Path, notes: list[dict], *, finished: bool = True) -> None:
+    """What stands in a file that nobody has open."""
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as file:
         check_file(file)
         check_rows(file, notes, finished=finished)

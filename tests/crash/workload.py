@@ -70,17 +70,16 @@ def big_text(seed: object) -> str:
 
 
 class Work:
-    def __init__(self, store: str, side: str, slot: str) -> None:
+    def __init__(self, store: str, side: Side, slot: str, *, first: int = 0, agent: str | None = None) -> None:
         self.slot = slot
-        self.side = Side(side)
-        self.agent = agentmemo.connect(store, agent=f"agent-{slot}")
+        self.side = side
+        self.first = first
+        self.agent = agentmemo.connect(store, agent=agent or f"agent-{slot}")
         self.person = agentmemo.connect(store, person="olga")
         self.person.ledger.cap("workspace", CAP_NANOUSD)
         self.agent.task("leaf")(self.leaf)
         self.agent.task("errand")(self.errand)
         self.agent.task("inquiry")(self.inquiry)
-        done = [note["n"] for note in read_notes(side) if note["what"] == "cycle" and note["slot"] == slot]
-        self.first = max(done, default=-1) + 1
         threading.Thread(target=self._answer_for_ever, daemon=True).start()
 
     def loop(self) -> None:
@@ -409,7 +408,8 @@ def main() -> None:
     if mode == "remote":
         Remote(store, side, slot).loop()
         return
-    work = Work(store, side, slot)
+    done = [note["n"] for note in read_notes(side) if note["what"] == "cycle" and note["slot"] == slot]
+    work = Work(store, Side(side), slot, first=max(done, default=-1) + 1)
     getattr(work, mode)()
 
 

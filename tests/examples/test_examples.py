@@ -293,9 +293,51 @@ def test_workers_on_one_database_finish_what_a_killed_one_began(shell, postgres_
         assert agent.audit.verify().intact
 
 
+def test_workflow_repair(shell):
+    lines = shell.run("workflow_repair.py")
+    assert lines[0].startswith("route by small: 30 of 60 right")
+    assert lines[1] == "the designer sees: 30 failures of route, check expected"
+    assert lines[2] == "Greetings were nobody's."
+    assert lines[4].startswith("route by small: 60 of 60 right")
+    assert lines[5] == "nothing that worked before fails in it; replayed on 60 cases"
+
+
 def test_ledger(shell):
     lines = shell.run("ledger.py")
     assert lines[0].endswith(" nano-dollars")
     assert lines[1].startswith("call 2: unknown, counted at ")
     assert any("refused. The call could take $" in line for line in lines)
     assert lines[-1].endswith(" of 10000000 nano-dollars today")
+
+
+def test_code_review_holds_the_calls_of_the_article():
+    text = re.sub(r"\s+", " ", (EXAMPLES / "code_review.py").read_text())
+    assert 'steps=""" 1. Fetch PR diff from GitHub 2. Check for security patterns (see checklist) 3. Verify' in text
+    assert 'edge_cases=""" - If PR > 1000 lines, review in chunks - Skip for dependabot PRs """, designed_by' in text
+    assert 'agent.workflows.execute("code-review", pr_number=123)' in text
+
+
+def test_code_review_without_a_model_names_both_ways_out_and_takes_one(shell):
+    said = "\n".join(shell.run("code_review.py"))
+    assert "No model is configured" in said
+    assert "models.toml" in said
+    assert "workflows.start('code-review', inputs)" in said
+    assert said.endswith("fetch: completed\nsecurity: completed\nverdict: completed\npaid for: 0 model calls")
+
+
+def test_code_review_is_done_by_a_real_model(shell, local_model):
+    import local_model as served
+
+    shell.environment["AGENTMEMO_MODELS"] = "\n".join(
+        [
+            'ladder = ["small"]',
+            "[models.small]",
+            'provider = "openai"',
+            f'model = "{served.NAME}"',
+            f'base_url = "{local_model}/v1"',
+            "options = {top_k = 1}",
+        ]
+    )
+    said = shell.run("code_review.py")
+    assert said[-1] == "paid for: 2 model calls"
+    assert "'security': 'clean'" in said[0] or "'security': 'suspicious'" in said[0]

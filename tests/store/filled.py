@@ -14,6 +14,7 @@ from agentmemo.model.access import EVERYTHING, Caller
 from agentmemo.model.state import SetEntry
 from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
+from agentmemo.testing.models import ScriptedModels
 
 LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0)
 WORDS = "Ёлка grün 🌍 naïve"
@@ -181,6 +182,30 @@ def fill_workflows(agent, person):
     person.workflows.demote("small", 1, reason=WORDS)
     execution = agent.workflows.start("large", {"words": WORDS}, key="filled")
     agent.workflows.submit(execution, execution.next_step.step, "")
+    fill_evidence(agent, person)
+    fill_trials(agent)
+
+
+def fill_trials(agent):
+    """A case in its row, one in a blob; a trial on them."""
+    step = {"id": "say", "instruction": "Say it", "output_schema": {"enum": [WORDS, "no"]}}
+    agent.workflows.create(name="tried", steps=[step], designed_by="opus-4")
+    given = [{"step": "say", "input": {"inputs": {"text": text}}, "expected": WORDS} for text in (WORDS, LARGE)]
+    agent.workflows.trial("tried", given, models=["none"])
+
+
+SORT = {"id": "sort", "instruction": "Sort {$inputs.n}", "output_schema": {"const": WORDS}}
+
+
+def fill_evidence(agent, person):
+    """Of an execution's steps, of what an agent says of itself, and a person's word."""
+    edge = {"id": "one", "when": "it is 1", "matches": "inputs.n == 1", "then": "take care"}
+    agent.workflows.create(name="sort", designed_by="opus-4", steps=[SORT], edge_cases=[edge], ladder=["small"])
+    agent.workflows.use(ScriptedModels({"small": lambda _: WORDS}))
+    done = agent.workflows.execute("sort", n=1)
+    person.workflows.judge(done, "sort", right=True, reason=WORDS)
+    asked = agent.workflows.start("sort", {"n": 2})
+    agent.workflows.submit(asked, "sort", WORDS, model_name="small")
 
 
 def fill_policies(person):
@@ -238,7 +263,11 @@ def view_workspace(agent):
         "spent": agent.ledger.totals("agent"),
         "workflows": [agent.workflows.get(each.name) for each in agent.workflows.list()],
         "workflow versions": list(agent.workflows.versions("small")) if agent.workflows.list().items else [],
+        "evidence": [agent.workflows.evidence(each.name) for each in agent.workflows.list()],
         "executions": [agent.workflows.execution(each.id) for each in agent.workflows.executions()],
+        "cases": list(agent.workflows.cases("tried")) if agent.workflows.list().items else [],
+        "failures": list(agent.workflows.failures("tried")) if agent.workflows.list().items else [],
+        "trials": list(agent.workflows.trials()),
         "workflows found": list(agent.workflows.search("do it")),
         "precedents": list(agent.guards.precedents()),
         "reviews": list(agent.guards.reviews()),

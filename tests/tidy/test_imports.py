@@ -15,6 +15,7 @@ HOMES = {
     "httpx": ("llm/exchange.py",),
     "icalendar": ("client/calendars.py",),
     "jinja2": ("console/*", "server/*"),
+    "mcp": ("executor/mcp_tools.py",),
     "psycopg": ("store/postgres*.py", "store/transfer*.py", "testing/postgres.py"),
     "recurring_ical_events": ("client/calendars.py",),
     "rich": ("cli/*",),

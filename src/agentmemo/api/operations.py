@@ -9,7 +9,9 @@ import msgspec
 from agentmemo.model import (
     access,
     audit,
+    cases,
     escalations,
+    evidence_calls,
     executions,
     guards,
     handoffs,
@@ -17,13 +19,16 @@ from agentmemo.model import (
     observations,
     policies,
     precedents,
+    repairs,
     reports,
     runs,
     savings,
     state,
     system,
+    trials,
     webhooks,
     workflow_diff,
+    workflow_reports,
     workflow_versions,
 )
 from agentmemo.model.pages import Page
@@ -144,6 +149,14 @@ _EXECUTIONS = (
     _read(
         "workflow.executions", "/executions", "workflows:read", executions.ListExecutions, Page,
         items=executions.Execution, summary="Executions, newest first",
+    ),
+    _read(
+        "workflow.counts", "/workflow-counts", "workflows:read", workflow_reports.CountExecutions,
+        workflow_reports.ExecutionCounts, summary="How many executions there were of each version, and how they ended",
+    ),
+    _read(
+        "workflow.rates", "/workflows/{name}/rates", "workflows:read", workflow_reports.GetRates,
+        workflow_reports.PassRates, summary="What passed at each step by each model, over time",
     ),
 )  # fmt: skip
 
@@ -401,6 +414,46 @@ _WORKFLOWS = (
           workflow_diff.WorkflowDiff, summary="What is different, and which steps keep their evidence"),
     _change("workflow.move", "POST /workflows/{name}/moves", "workflows:move", workflow_versions.MoveWorkflow,
             workflow_versions.Workflow, summary="Move a version: to the right by evidence, to the left by a person"),
+    _read("workflow.evidence", "/workflows/{name}/evidence", "workflows:read", evidence_calls.GetEvidence,
+          evidence_calls.WorkflowEvidence, summary="What is known of each model at each step, and who does it"),
+    _read("workflow.explain", "/workflows/{name}/explanation", "workflows:read", evidence_calls.ExplainWorkflow,
+          evidence_calls.Explanation, summary="Which model does which step, why, and what would change it, in words"),
+    _change("workflow.demote_model", "POST /workflows/{name}/demotions", "workflows:move", evidence_calls.DemoteModel,
+            evidence_calls.WorkflowEvidence, summary="Take a model off a step; a person's call"),
+    _change("workflow.reset_model", "POST /workflows/{name}/resets", "workflows:move", evidence_calls.ResetModel,
+            evidence_calls.WorkflowEvidence, summary="Let a model be tested at a step anew; a person's call"),
+    _change("workflow.judge", "POST /executions/{execution}/verdicts", "workflows:move", evidence_calls.JudgeStep,
+            evidence_calls.Comparison, summary="Say whether what a step gave is right; a person's call"),
+    _change("workflow.compare", "POST /executions/{execution}/comparisons", "workflows:execute",
+            evidence_calls.CompareStep, evidence_calls.Comparison,
+            summary="Hand in what a model said that was asked beside a step"),
+)  # fmt: skip
+
+_TRIALS = (
+    _change("workflow.add_cases", "POST /workflows/{name}/cases", "workflows:write", cases.AddCases, cases.CasesAdded,
+            summary="Keep cases to try a workflow on; the same case is kept once"),
+    _read("workflow.cases", "/workflows/{name}/cases", "workflows:read", cases.ListCases, Page, items=cases.Case,
+          summary="Cases of a workflow, newest first"),
+    _change("workflow.remove_case", "DELETE /workflows/{name}/cases/{case}", "workflows:move", cases.RemoveCase,
+            cases.Case, summary="Try nothing on a case any more (a person's call)"),
+    _change("workflow.keep_case", "POST /executions/{execution}/cases", "workflows:write", cases.KeepCase, cases.Case,
+            summary="Make a case of an execution that happened, or of one step of it"),
+    _read("workflow.failures", "/workflows/{name}/failures", "workflows:read", cases.ListFailures, Page,
+          items=cases.Failures, summary="What failed lately, by step and check, newest first"),
+    _change("workflow.open_trial", "POST /workflows/{name}/trials", "workflows:execute", trials.OpenTrial, trials.Trial,
+            summary="Begin a trial on cases, or go on with one"),
+    _read("workflow.trial", "/trials/{trial}", "workflows:read", trials.GetTrial, trials.Trial,
+          summary="A trial, with what it has shown so far"),
+    _read("workflow.trials", "/trials", "workflows:read", trials.ListTrials, Page, items=trials.Trial,
+          summary="Trials, newest first"),
+    _read("workflow.trial_step", "/trials/{trial}/step", "workflows:read", trials.GetTrialStep, executions.NextStep,
+          summary="The step of a case, as a model is to do it in a trial"),
+    _change("workflow.try_case", "POST /trials/{trial}/cases", "workflows:execute", trials.TryCase, trials.Trial,
+            summary="Hand in what came of a case: compared, settled and kept"),
+    _change("workflow.propose", "POST /workflows/{name}/proposals", "workflows:write", repairs.Propose,
+            workflow_versions.Workflow, summary="A draft with a few edits made to a version"),
+    _read("workflow.regressions", "/workflows/{name}/regressions", "workflows:read", repairs.GetRegressions,
+          repairs.Regressions, summary="What worked before and does not in a version"),
 )  # fmt: skip
 
 _REPORTS = (
@@ -452,6 +505,7 @@ OPERATIONS: tuple[Operation, ...] = (
     + _WEBHOOKS
     + _POLICIES
     + _WORKFLOWS
+    + _TRIALS
     + _REPORTS
     + _AUDIT
     + _ACCESS

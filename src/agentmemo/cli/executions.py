@@ -10,11 +10,9 @@ from cyclopts import App, Parameter
 from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Json, Limit, flag
 from agentmemo.cli.output import pretty
 from agentmemo.cli.values import read_value
-from agentmemo.cli.work import load
-from agentmemo.client._sync.connection import Connection
+from agentmemo.cli.work import register_tool
 from agentmemo.errors import InvalidInput
 from agentmemo.model.executions import Execution
-from agentmemo.model.runs import EFFECTS
 
 # A shell does not heartbeat: so long after its last call an execution that it holds is given up.
 LEASE_SECONDS = 600.0
@@ -52,7 +50,7 @@ def run(
     """
     with common.connect() as plane:
         for each in tool:
-            _register_tool(plane, each)
+            register_tool(plane, each)
         started = plane.workflows.open(name, _inputs(inputs), key=run_key, version=version)
         _say(common, plane.workflows.drive(started))
 
@@ -148,12 +146,6 @@ def attempts(execution: Handle, /, *, common: Common = EVERYWHERE) -> None:
         for each in page.items
     ]
     common.out.table(("step", "no", "verdict", "model", "problems…"), rows, empty="No attempts.")
-
-
-def _register_tool(plane: Connection, said: str) -> None:
-    place, _, effect = said.rpartition(":") if said.count(":") > 1 else (said, "", EFFECTS[0])
-    function = load(place)
-    plane.workflows.register(function, function.__name__, effect)
 
 
 def _inputs(given: str | None) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ from agentmemo.client.step_call import summary_of
 from agentmemo.clock import SystemClock, monotonic
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model.handoffs import Handoff
+from agentmemo.model.runs import EFFECTS
 
 Function = Callable[..., Any]
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -42,15 +43,22 @@ EXAMPLE = "agentmemo work --handler my_agent:handle"
 
 def work(
     *,
-    handler: Annotated[str, Parameter(help="The function, as MODULE:FUNCTION; the current directory comes first.")],
-    concurrency: Annotated[int, Parameter(help="So many handoffs at once.")] = 1,
+    handler: Annotated[str | None, flag("The function, as MODULE:FUNCTION; the current directory comes first.")] = None,
+    workflows: Annotated[
+        bool, flag("Execute workflows that were left to the plane, with the models of models.toml.")
+    ] = False,
+    tool: Annotated[
+        Sequence[str],
+        flag("With --workflows, a tool: MODULE:FUNCTION, or MODULE:FUNCTION:EFFECT (none, read, write, irreversible)."),
+    ] = (),
+    concurrency: Annotated[int, Parameter(help="So many at once.")] = 1,
     capability: Annotated[Sequence[str], flag("Announce that you take work that needs this; may be repeated.")] = (),
     queue: Annotated[Sequence[str], flag("Announce that you take work from this queue; may be repeated.")] = (),
     grace_seconds: Annotated[float, Parameter(help="How long work in hand may go on after the first signal.")] = 30.0,
     until_idle: Annotated[bool, flag("End when nothing is offered.")] = False,
     common: Common = EVERYWHERE,
 ) -> int:
-    """Claim what is handed to this agent and perform it with a function, until Ctrl-C or SIGTERM.
+    """Claim what is handed to this agent and perform it with a function, or execute workflows, until Ctrl-C or SIGTERM.
 
     The function is `handler(handoff)` or `handler(handoff, run)`, sync or async; what it returns is the result. With a
     run its steps are kept, and whoever takes over goes on behind the last one. An exception gives the handoff back
@@ -59,6 +67,11 @@ def work(
     After the first signal the work in hand is finished and nothing new is claimed. When --grace-seconds are over, or
     at a second signal, it is given back at once, which counts as no attempt; the exit status is then 1.
     """
+    if (handler is None) != workflows or (tool and not workflows):
+        raise InvalidInput(
+            "A worker takes handoffs with --handler, or executes workflows with --workflows and their tools.",
+            next_call=f"{EXAMPLE}, or agentmemo work --workflows",
+        )
     if concurrency < 1:
         raise InvalidInput(f"--concurrency is 1 or more, not {concurrency}.", next_call=EXAMPLE)
     if not 0 <= grace_seconds <= GRACE_MAX_SECONDS:
@@ -66,8 +79,11 @@ def work(
             f"--grace-seconds is 0 to {GRACE_MAX_SECONDS:g}, not {grace_seconds}.",
             next_call=f"{EXAMPLE} --grace-seconds 0",
         )
-    function = load(handler)
     shift = _Shift(common, grace_seconds)
+    if workflows:
+        return shift.attend(lambda: _execute(shift, tool, concurrency=concurrency, until_idle=until_idle))
+    assert handler is not None  # noqa: S101 - one of the two was given
+    function = _checked(load(handler), handler)
     told = shift.telling(function)
 
     def perform() -> None:
@@ -87,11 +103,19 @@ def work(
     return shift.attend((lambda: asyncio.run(perform_async())) if is_async(function) else perform)
 
 
+def _execute(shift: _Shift, tools: Sequence[str], *, concurrency: int, until_idle: bool) -> None:
+    with shift.common.connect() as plane:
+        for each in tools:
+            register_tool(plane, each)
+        shift.opened(plane)
+        plane.work(workflows=True, concurrency=concurrency, until_idle=until_idle)
+
+
 class _Shift:
     """Work on threads of its own, so that the main one is free for signals and the clock, whatever a handler does."""
 
     def __init__(self, common: Common, grace_seconds: float) -> None:
-        self._common = common
+        self.common = common
         self._grace_seconds = grace_seconds
         self._news = _News()
         self._connection: Connection | AsyncConnection | None = None
@@ -192,7 +216,7 @@ class _Shift:
             del self._in_hand[handoff.id]
 
     def _tell(self, event: dict[str, Any], text: str, remark: str = "") -> None:
-        out, now = self._common.out, SystemClock().now_us()
+        out, now = self.common.out, SystemClock().now_us()
         # Whoever reads this may be gone; the work is not.
         with self._printing, contextlib.suppress(OSError, ValueError):
             if out.json:
@@ -213,7 +237,7 @@ def _theirs(error: BaseException) -> TracebackType | None:
 
 
 def load(name: str) -> Function:
-    """The function of `module:function`. Raises InvalidInput for what cannot be imported or is no handler."""
+    """The function of `module:function`. Raises InvalidInput for what cannot be imported, or called."""
     module_name, colon, path = name.partition(":")
     if not (module_name and colon and path):
         raise InvalidInput(f"{name!r} does not name a function in a module.", next_call=EXAMPLE)
@@ -239,10 +263,12 @@ def load(name: str) -> Function:
                 next_call=f"agentmemo work --handler {module_name}:{_nearest(module, path)}",
                 details={"module": module_name, "function": path},
             ) from None
-    return _checked(found, name)
+    if not callable(found):
+        raise InvalidInput(f"{name} cannot be called.", next_call=f"agentmemo work --handler {module_name}:FUNCTION")
+    return cast("Function", found)
 
 
-def _checked(function: Any, name: str) -> Function:
+def _checked(function: Function, name: str) -> Function:
     """A handler. Raises InvalidInput for what cannot be called as one: every attempt of every handoff would fail."""
     try:
         given = ("handoff", "run") if takes_run(function) else ("handoff",)
@@ -253,7 +279,15 @@ def _checked(function: Any, name: str) -> Function:
             why="It is called with the handoff, and with the run if it takes two arguments.",
             next_call="Write it as: def handle(handoff): ..., or def handle(handoff, run): ...",
         ) from None
-    return cast("Function", function)
+    return function
+
+
+def register_tool(plane: Connection, said: str) -> str:
+    """A function as a tool of steps, MODULE:FUNCTION or MODULE:FUNCTION:EFFECT. Returns its name."""
+    place, _, effect = said.rpartition(":") if said.count(":") > 1 else (said, "", EFFECTS[0])
+    function = load(place)
+    plane.workflows.register(function, function.__name__, effect)
+    return str(function.__name__)
 
 
 def is_async(function: Function) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from agentmemo.cli import executions, workflows
+from agentmemo.cli import executions, workflow_evidence, workflow_repair, workflow_reports, workflows
 
 app = workflows.app
 executions.register(app)
+workflow_evidence.register(app)
+workflow_repair.register(app)
+workflow_reports.register(app)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.errors import InvalidInput, PermissionDenied, Unavailable
 from agentmemo.model import executions as model
 from agentmemo.model.prices import Usage
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, EFFECTS, check_choice
@@ -22,13 +22,31 @@ IDEMPOTENCY_KEY = "idempotency_key"
 
 
 class Tool(NamedTuple):
-    """A function that steps may call by name. `schema` is the JSON Schema of its arguments."""
+    """A function that steps may call by name. `schema` is the JSON Schema of its arguments.
+
+    One that is `keyed` takes the step's key beside them, so that doing it twice is doing it once.
+    """
 
     name: str
     function: Callable[..., Any]
     effect: str
     description: str
     schema: dict[str, Any]
+    keyed: bool = False
+
+
+class ToolSource(Protocol):
+    """Tools of other programs, found when a step calls one."""
+
+    def find(self, name: str) -> Tool | None:
+        """Blocks while its program is started. Raises Unavailable where that fails."""
+        ...
+
+    def names(self) -> list[str]:
+        """Those that are known so far."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Asking(NamedTuple):
@@ -42,6 +60,7 @@ class Asking(NamedTuple):
     input_tokens: int
     max_output_tokens: int
     request: Any
+    prompt_hash: str = ""
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,13 +97,21 @@ class StepExecutor(Protocol):
         """The same for another model's opinion on an output: {passed, detail}."""
         ...
 
+    def prepare_design(self, kind: str, model: str | None, given: dict[str, Any]) -> Asking:
+        """The same for a designer, by default the top of the ladder: `kind` is the prompt, design or repair.
+
+        What is `given` is data to it. `prompt_hash` of the answer says which prompt it was.
+        """
+        ...
+
 
 def tool_of(function: Callable[..., Any], name: str | None, effect: str) -> Tool:
     """A function as a tool: its signature says which arguments it takes, its docstring what it does."""
     check_choice(effect, EFFECTS, "effect")
-    properties, required = {}, []
+    properties, required, keyed = {}, [], False
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name == IDEMPOTENCY_KEY:
+            keyed = True
             continue
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise InvalidInput(
@@ -96,18 +123,20 @@ def tool_of(function: Callable[..., Any], name: str | None, effect: str) -> Tool
         if parameter.default is parameter.empty:
             required.append(parameter.name)
     schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    return Tool(name or function.__name__, function, effect, inspect.getdoc(function) or "", schema)
+    return Tool(name or function.__name__, function, effect, inspect.getdoc(function) or "", schema, keyed)
 
 
 def arguments_for(tool: Tool, given: Any, idempotency_key: str | None) -> dict[str, Any]:
     """The keywords to call it with. Raises InvalidInput for what it does not take, naming what it does."""
+    properties = tool.schema.get("properties", {})
     if given is not None and not isinstance(given, dict):
         raise InvalidInput(
-            f"The tool {tool.name} takes named arguments.", next_call=f"Give it an object: {tool.schema['properties']}."
+            f"The tool {tool.name} takes named arguments.", next_call=f"Give it an object: {properties}."
         )
     arguments = dict(given or {})
-    unknown = sorted(set(arguments) - set(tool.schema["properties"]))
-    missing = sorted(set(tool.schema["required"]) - set(arguments))
+    closed = tool.schema.get("additionalProperties") is False
+    unknown = sorted(set(arguments) - set(properties)) if closed else []
+    missing = sorted(set(tool.schema.get("required", ())) - set(arguments))
     if unknown or missing:
         raise InvalidInput(
             f"The tool {tool.name} "
@@ -115,19 +144,25 @@ def arguments_for(tool: Tool, given: Any, idempotency_key: str | None) -> dict[s
                 [f"takes no {', '.join(unknown)}"] * bool(unknown) + [f"needs {', '.join(missing)}"] * bool(missing)
             )
             + ".",
-            next_call=f"Its arguments: {', '.join(tool.schema['properties']) or 'none'}.",
+            next_call=f"Its arguments: {', '.join(properties) or 'none'}.",
         )
-    if IDEMPOTENCY_KEY in inspect.signature(tool.function).parameters:
+    if tool.keyed:
         arguments[IDEMPOTENCY_KEY] = idempotency_key
     return arguments
 
 
 def agreed(step: model.NextStep) -> Told:
-    """The rung without a model: what all the nearest examples gave, or abstained."""
+    """The rung without a model: what all the nearest examples gave, where they are like enough; else abstained."""
     outputs = [example["output"] for example in step.examples]
-    if outputs and all(output == outputs[0] for output in outputs):
-        return Told(output=outputs[0])
-    return Told(outcome=model.ABSTAINED, reason="the nearest examples do not agree" if outputs else "no examples")
+    if not outputs:
+        return Told(outcome=model.ABSTAINED, reason="there are no examples like it")
+    if any(output != outputs[0] for output in outputs):
+        return Told(outcome=model.ABSTAINED, reason="the nearest examples do not agree")
+    likeness = sum(example["likeness"] for example in step.examples) / len(outputs)
+    if likeness < step.likeness:
+        reason = f"the nearest examples are not like it: {likeness:.2f}, where {step.likeness:.2f} is asked"
+        return Told(outcome=model.ABSTAINED, reason=reason)
+    return Told(output=outputs[0])
 
 
 def usage_of(told: Told) -> Usage | None:
@@ -181,6 +216,28 @@ def no_models(workflow: str) -> Unavailable:
         next_call="Configure a ladder in models.toml (see docs/models.md), or execute it yourself: "
         f"workflows.start({workflow!r}, inputs), then workflows.submit(...) for each `next_step`.",
         retry_safe=False,
+    )
+
+
+def check_effect(tool: Tool, allowed: str) -> None:
+    """Raises InvalidInput where a tool does more than its step has announced."""
+    if tool.effect in ANNOUNCED_EFFECTS and EFFECTS.index(tool.effect) > EFFECTS.index(allowed):
+        raise InvalidInput(
+            f"The tool {tool.name} has the effect {tool.effect!r}; the step says {allowed!r}.",
+            why="What has an effect is announced before it happens, so that it is never silently repeated.",
+            next_call=f"Write effect: {tool.effect} into the step; or, if the tool does less, say so where it is "
+            "registered (effects of [tools.<name>] in models.toml for an MCP server's).",
+            details={"tool": tool.name, "effect": tool.effect, "step": allowed},
+        )
+
+
+def no_tools_for(step: str, tool: str) -> PermissionDenied:
+    """For a document from elsewhere that no person has looked at."""
+    return PermissionDenied(
+        f"The step {step} may not call {tool!r}.",
+        why="Its workflow was brought in from elsewhere, and no person has moved it yet.",
+        next_call="Have a person read it and move it on: agentmemo workflow promote <name> <version> --to shadow.",
+        details={"step": step, "tool": tool},
     )
 
 

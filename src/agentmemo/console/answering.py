@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from agentmemo import clock
+from agentmemo.console.fields import values_in
 from agentmemo.console.frame import Visit, segment
 from agentmemo.console.words import actor_name, said
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.escalations import UNDECIDED, Escalation
 from agentmemo.model.values import NOT_JSON
-
-FIELD = "field."  # before the name of a field of the response schema, so that it is none of the form's own
 
 
 async def answer(visit: Visit) -> str:
@@ -120,32 +117,7 @@ def values_of(form: Mapping[str, str], found: Escalation, decision: str) -> Any:
         return _json(form.get("arguments", ""))
     if decision != "answer" or found.response_schema is None:
         return None
-    fields = found.response_schema["properties"]
-    given = {name: text for name in fields if (text := form.get(FIELD + name, "").strip())}
-    return {name: _typed(name, fields[name], text) for name, text in given.items()}
-
-
-def _typed(name: str, field: dict[str, Any], text: str) -> Any:
-    if isinstance(field.get("enum"), list):
-        for choice in field["enum"]:
-            if shown(choice) == text:
-                return choice
-        raise InvalidInput(f"{text!r} is none of the choices for {name}.", next_call="Choose one of them.")
-    kind = field["type"]
-    if kind == "boolean" and text in ("true", "false"):
-        return text == "true"
-    if kind == "string":
-        return text
-    with contextlib.suppress(ValueError):
-        number = int(text) if kind == "integer" else float(text)
-        if math.isfinite(number):
-            return number
-    raise InvalidInput(f"{name} is {text!r}, which is no {kind}.", next_call=f"Go back and write a {kind}.")
-
-
-def shown(choice: Any) -> str:
-    """A choice of an enum as the form shows it."""
-    return choice if isinstance(choice, str) else msgspec.json.encode(choice).decode()
+    return values_in(form, found.response_schema)
 
 
 def _json(text: str) -> Any:

@@ -20,6 +20,7 @@ from agentmemo.console import (
     decide,
     escalation,
     events,
+    execution,
     handoff,
     handoffs,
     home,
@@ -29,9 +30,13 @@ from agentmemo.console import (
     reviews,
     run,
     runs,
+    savings,
     signin,
     state,
     together,
+    workflow,
+    workflow_acts,
+    workflows,
 )
 from agentmemo.console.frame import Authenticate, Console, Handler, error_page
 from agentmemo.console.live import Live
@@ -76,6 +81,7 @@ def create_console(
         Route("/handoffs/{handoff}/cancel", console.act(decide.cancel_handoff), methods=["POST"]),
         Route("/handoffs/{handoff}/requeue", console.act(decide.requeue), methods=["POST"]),
         *_page(console, "/handoffs/{handoff}", handoff.handoff),
+        *_workflows(console),
         *_page(console, "/state/entry", state.entry),
         *_page(console, "/state", state.state),
         *_page(console, "/reviews", reviews.reviews),
@@ -139,6 +145,25 @@ def _inbox(console: Console) -> list[Route]:
         Route("/inbox/{escalation}/live", Live(console).question),
         *(Route(f"/inbox/{{escalation}}/{name}", console.act(act), methods=["POST"]) for name, act in acts.items()),
         *_page(console, "/inbox/{escalation}", escalation.escalation),
+    ]
+
+
+def _workflows(console: Console) -> list[Route]:
+    """Workflows, their executions, and what they save."""
+    live = Live(console)
+    return [
+        *_page(console, "/workflows", workflows.workflows),
+        Route("/workflows/live", live.workflows),
+        Route("/workflows/{name}/live", live.workflow),
+        Route("/workflows/{name}/start", console.act(workflow_acts.start), methods=["POST"]),
+        Route("/workflows/{name}/move", console.act(workflow_acts.move), methods=["POST"]),
+        *_page(console, "/workflows/{name}/move", workflow_acts.confirm),
+        *_page(console, "/workflows/{name}/compare", workflow_acts.compare),
+        *_page(console, "/workflows/{name}", workflow.workflow),
+        Route("/executions/{run}/live", live.run),
+        *_page(console, "/executions/{execution}", execution.execution),
+        *_page(console, "/savings", savings.savings),
+        *_page(console, "/savings/{name}", savings.of_workflow),
     ]
 
 

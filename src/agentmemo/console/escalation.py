@@ -7,7 +7,7 @@ from typing import Any
 
 from agentmemo.clock import SECOND
 from agentmemo.console import timeline
-from agentmemo.console.answering import FIELD, shown
+from agentmemo.console.fields import fields_of
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, escalation_look, said, then
 from agentmemo.errors import NotFound
@@ -38,7 +38,7 @@ async def escalation(visit: Visit) -> Page:
         "may_answer": may,
         "excluded": excluded,
         "options": options(found) if undecided and may and not excluded else [],
-        "fields": fields(found),
+        "fields": fields_of(found.response_schema or {}),
         "yours": found.holder == you,
         "votes": [vote_row(found, vote) for vote in found.votes],
         "votes_text": votes_text(found, you),
@@ -102,23 +102,6 @@ def option(
         "value": value, "label": label, "effect": effect, "key": key, "undo": undo, "cost": cost,
         "needs_reason": needs_reason,
     }  # fmt: skip
-
-
-def fields(found: Escalation) -> list[dict[str, Any]]:
-    """The response schema as fields of a form."""
-    schema = found.response_schema or {"properties": {}}
-    return [
-        {
-            "name": FIELD + name,
-            "label": str(field.get("title") or name),
-            "help": str(field.get("description") or ""),
-            "type": field["type"],
-            "choices": [shown(choice) for choice in field["enum"]] if "enum" in field else None,
-            "value": shown(field["default"]) if "default" in field else "",
-            "required": name in schema.get("required", []),
-        }
-        for name, field in schema["properties"].items()
-    ]
 
 
 def vote_row(found: Escalation, vote: Vote) -> dict[str, Any]:

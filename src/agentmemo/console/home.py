@@ -11,6 +11,7 @@ from agentmemo.model.audit import Event
 from agentmemo.model.escalations import Escalation, is_of_run
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import RUNNING, Run
+from agentmemo.model.workflows import ACTIVE
 
 LOOKED_AT = 500
 LATEST = 8
@@ -33,6 +34,7 @@ async def home(visit: Visit) -> Page:
     ever = any((unfinished, totals, told, questions)) or bool((await visit.connection.runs.list(limit=1)).items)
     latest = await latest_events(visit)
     data = {
+        "flows": await flows(visit),
         "headline": headline(asking, questions, ever=ever, more=more_questions),
         "context": second(working, overdue, [*asking, *questions], told, ever=ever),
         "escalations": [question_row(found) for found in questions],
@@ -144,6 +146,20 @@ def told_row(handoff: Handoff) -> dict[str, object]:
         "to": handoff.to,
         "reason": handoff.reason,
         "since": handoff.escalated_at,
+    }
+
+
+async def flows(visit: Visit) -> dict[str, int] | None:
+    """How many workflows there are, and how many of their executions are unfinished; None if not readable."""
+    if not visit.may("workflows:read"):
+        return None
+    found = (await visit.connection.workflows.list(limit=LOOKED_AT)).items
+    counts = (await visit.connection.workflows.counts()).counts
+    return {
+        "all": len(found),
+        "active": sum(each.state == ACTIVE for each in found),
+        "untrusted": sum(each.untrusted for each in found),
+        "unfinished": sum(each.unfinished for each in counts),
     }
 
 

@@ -10,7 +10,9 @@ from starlette.responses import Response, StreamingResponse
 
 from agentmemo.console.frame import Console, Visit, error_page
 from agentmemo.errors import Error, NotAuthenticated
+from agentmemo.model.audit import Event
 from agentmemo.model.escalations import Escalation
+from agentmemo.model.executions import RUN_PREFIX
 from agentmemo.model.handoffs import Handoff
 from agentmemo.model.runs import Run
 
@@ -18,7 +20,9 @@ WAIT_SECONDS = 10.0
 ROUNDS = 30  # then the browser comes back by itself, so that no stream outlives a server that wants to stop for long
 BATCH = 100
 OF_INBOX = ("escalation.", "inbox.")
+OF_WORKFLOWS = ("workflow.", "evidence.")
 Find = Callable[[Visit], Awaitable[Run | Handoff | Escalation]]
+Concerns = Callable[[Event], bool]
 
 
 class Live:
@@ -39,9 +43,18 @@ class Live:
 
     async def inbox(self, request: Request) -> Response:
         """The same for whatever happens to any escalation."""
-        return await self._follow(request, None)
+        return await self._follow(request, None, lambda event: event.operation.startswith(OF_INBOX))
 
-    async def _follow(self, request: Request, find: Find | None) -> Response:
+    async def workflows(self, request: Request) -> Response:
+        """The same for all workflows and their executions."""
+        return await self._follow(request, None, lambda event: _is_of_workflow(event, None))
+
+    async def workflow(self, request: Request) -> Response:
+        """The same for one workflow and its executions."""
+        name = request.path_params["name"]
+        return await self._follow(request, None, lambda event: _is_of_workflow(event, name))
+
+    async def _follow(self, request: Request, find: Find | None, concerns: Concerns = lambda _: True) -> Response:
         try:
             visit = await self._console.visit(request, touch=False)
         except NotAuthenticated:
@@ -57,9 +70,9 @@ class Live:
         if not visit.may("audit:read") or not after.isdigit():
             await visit.connection.close()
             return Response(status_code=204)
-        return StreamingResponse(self._changes(visit, handle, int(after)), media_type="text/event-stream")
+        return StreamingResponse(self._changes(visit, handle, int(after), concerns), media_type="text/event-stream")
 
-    async def _changes(self, visit: Visit, handle: str | None, after: int) -> AsyncIterator[bytes]:
+    async def _changes(self, visit: Visit, handle: str | None, after: int, concerns: Concerns) -> AsyncIterator[bytes]:
         connection = visit.connection
         try:
             yield b"retry: 1000\n\n"
@@ -71,7 +84,7 @@ class Live:
                     await (await self._console.visit(visit.request, touch=False)).connection.close()
                     continue
                 after = page.items[-1].revision
-                new = sum(handle is not None or event.operation.startswith(OF_INBOX) for event in page.items)
+                new = sum(concerns(event) for event in page.items)
                 data = msgspec.json.encode({"new": new, "revision": after}).decode()
                 change = f"event: change\ndata: {data}\n" if new else ""  # the browser keeps an id alone, and is still
                 yield f"id: {after}\n{change}\n".encode()
@@ -79,3 +92,13 @@ class Live:
             yield b"event: end\ndata: {}\n\n"
         finally:
             await connection.close()
+
+
+def _is_of_workflow(event: Event, name: str | None) -> bool:
+    """Whether it happened to a workflow or to the run of an execution: to any, or to the one called `name`."""
+    subject = event.subject
+    of_run = str(subject.get("name", "")).startswith(RUN_PREFIX)
+    if not (of_run or event.operation.startswith(OF_WORKFLOWS)):
+        return False
+    known = (subject.get("id"), subject.get("workflow"), str(subject.get("name", "")).removeprefix(RUN_PREFIX))
+    return name is None or name in known

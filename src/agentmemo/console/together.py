@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from agentmemo.console.answering import values_of
-from agentmemo.console.escalation import fields, options, outcome
+from agentmemo.console.escalation import options, outcome
+from agentmemo.console.fields import fields_of
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, sentence
 from agentmemo.errors import InvalidInput, InvalidTransition, LimitExceeded
@@ -55,7 +56,7 @@ async def together(visit: Visit) -> Page:
             ],
             "undecided": [{"field": SHOWN + each.id, "digest": each.digest} for each in undecided],
             "options": [each for each in options(undecided[0]) if each["value"] != "edit"] if undecided else [],
-            "fields": fields(undecided[0]) if undecided else [],
+            "fields": fields_of(undecided[0].response_schema or {}) if undecided else [],
             "action": undecided[0].action if undecided else None,
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from typing import Any
@@ -20,6 +21,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 MINUTE, HOUR, DAY = 60, 3600, 86400
 NANO = 1_000_000_000
 KILO = 1000
+LEAST_SHOWN = 0.001
 CENT_FROM = 100
 PREVIEW_CHARACTERS = 120
 PRETTY_CHARACTERS = 64_000
@@ -74,6 +76,17 @@ STATES: dict[str, tuple[str, str, str]] = {
     "gone": ("pending", "low", "Ended before"),
     "met": ("completed", "completed", "Met"),
     "unmet": ("waiting", "high", "Not met"),
+    "draft": ("pending", "pending", "Draft"),
+    "shadow": ("waiting", "waiting", "Shadow"),
+    "canary": ("running", "running", "Canary"),
+    "active": ("completed", "completed", "Active"),
+    "retired": ("pending", "low", "Retired"),
+    "testing": ("pending", "pending", "Tested further"),
+    "insufficient": ("pending", "pending", "Too few inputs"),
+    "unproven": ("waiting", "doubt", "Not shown"),
+    "qualified": ("completed", "completed", "Good enough"),
+    "demoted": ("failed", "expired", "Taken off"),
+    "used": ("completed", "completed", "In use"),
 }
 SEVERITIES = {"critical": "Critical", "high": "High", "medium": "Medium", "low": "Low"}
 QUESTIONS = {
@@ -166,9 +179,11 @@ def size(number: int) -> str:
 
 
 def money(nanousd: int) -> str:
-    """`$0.037`; three decimals under a dollar."""
-    dollars = nanousd / NANO
-    return f"${dollars:,.3f}" if abs(dollars) < 1 else f"${dollars:,.2f}"
+    """`$0.037`; three decimals under a dollar, and as many more as it takes to say that it is not nothing."""
+    dollars, sign = abs(nanousd) / NANO, "-" if nanousd < 0 else ""
+    if 0 < dollars < LEAST_SHOWN:
+        return f"{sign}${dollars:.{min(9, 1 - math.floor(math.log10(dollars)))}f}"
+    return f"{sign}${dollars:,.3f}" if dollars < 1 else f"{sign}${dollars:,.2f}"
 
 
 def time_tag(at_us: int, now_us: int, *, seconds: bool = True) -> Markup:

@@ -66,6 +66,7 @@ class Engine:
         self.index_grew = True
         # The workspace up to which retention has come in its round.
         self.pruned_to = 0
+        self.prices_reviewed_at: int | None = None
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
         self._peppers: list[bytes] | None = None
         self._streams: dict[int, str] = {}

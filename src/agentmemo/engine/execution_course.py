@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from agentmemo.engine import next_steps, rungs
+import msgspec
+
+from agentmemo.engine import comparisons, evidence, next_steps, rungs
 from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import Scope, Unclear
 from agentmemo.engine.output_checks import Judgement, judge
@@ -48,8 +50,11 @@ class Made(NamedTuple):
 
 
 class Ending(NamedTuple):
+    """`counts` is False where the document itself said that this is nothing to go on with."""
+
     result: Any
     error: str | None = None
+    counts: bool = True
 
 
 class Course:
@@ -68,6 +73,7 @@ class Course:
             self.documents[frame.document] = document(tx, call, frame.workflow, frame.document)
         self.scope = Scope(tx, call, run.id if run else None, inputs, self.documents)
         self.made: list[Made] = []
+        self.supplied: list[tuple[Moment, list[Rung]]] = []
         self.ending: Ending | None = None
         self.models = next_steps.read_models(row.models)
 
@@ -94,19 +100,35 @@ class Course:
             self.refuse(found, model.Failure(model.FAILED, judgement.problems, next_steps.shown(output)))
         else:
             self._keep(found, str(self.progress.attempt + 1), output)
+            self._tell(found)
             model.pass_on(self.progress)
         return judgement
+
+    def _tell(self, found: Moment) -> None:
+        """Whether checks say that what was made so far is right: a model's output without any makes it open again."""
+        if evidence.is_telling(found.step):
+            self.progress.told = True
+        elif found.step.kind == LLM:
+            self.progress.told = False
 
     def refuse(self, found: Moment, failure: model.Failure) -> None:
         """It was not done, or not well: once more, the next rung, or a person."""
         model.after_failure(self.progress, found.step, len(self.ladder(found)), failure)
+
+    def document_of(self, workflow: str, version: str) -> WorkflowDocument:
+        """Another document that is looked at: where it stands, or a candidate."""
+        known = self.documents[version] = document(self.tx, self.call, workflow, version)
+        return known
 
     def ladder(self, found: Moment) -> list[Rung]:
         """The rungs of a step that its driver can climb, cheapest first; none where the caller executes it."""
         if found.step.kind != LLM or self.row.driver == model.CALLER:
             return []
         wanted = found.step.ladder or found.document.ladder or [Rung(model=name) for name in self.models.ladder]
-        return [rung for rung in wanted if rung.model in (*self.models.models, NO_MODEL)]
+        askable = [rung for rung in wanted if rung.model in (*self.models.models, NO_MODEL)]
+        if self.row.driver == model.TRIAL:  # by the model that is tried, where it may do the step at all
+            return [rung for rung in askable if rung.model in self.models.ladder] or askable
+        return askable
 
     def _arrive(self, found: Moment) -> bool:
         """Do what takes nobody. True where the step waits for its driver or for a person."""
@@ -129,7 +151,7 @@ class Course:
                 continue
             if self.scope.holds(self.progress, edge.matches):
                 if edge.action == "stop":
-                    self.ending = Ending(None, f"Edge case {edge.id}: {edge.when}: {edge.then}")
+                    self.ending = Ending(None, f"Edge case {edge.id}: {edge.when}: {edge.then}", counts=False)
                 else:
                     self.progress.person = f"Edge case {edge.id}: {edge.when}: {edge.then}"
                 return True
@@ -147,8 +169,10 @@ class Course:
             model.pass_on(self.progress)
             return True
         answer = next_steps.read_answer(self.tx, self.call, stored)
+        self.progress.helped = True
         self.progress.attempt += 1
         if answer.choice == model.SUPPLY:
+            self.supplied.append((found, self.ladder(found)))
             self._keep(found, str(self.progress.attempt + 1), next_steps.supplied(answer))
             model.pass_on(self.progress)
         elif answer.choice in (model.RETRY, model.CONTINUE):
@@ -161,7 +185,7 @@ class Course:
 
     def await_driver(self, found: Moment) -> bool:
         if self.progress.rung is None and (ladder := self.ladder(found)):
-            self.progress.rung = self.progress.first_rung = rungs.first(self, found, ladder)
+            rungs.begin(self, found, ladder)
         return True
 
     def check(self, found: Moment) -> bool:
@@ -171,6 +195,7 @@ class Course:
             self.progress.person = f"Step {found.step.id}: {'; '.join(problems)}"
             return True
         self._keep(found, "1", output=True)
+        self._tell(found)
         model.pass_on(self.progress)
         return False
 
@@ -244,10 +269,16 @@ class Course:
     def _next(self, found: Moment, *, resumed: bool) -> model.NextStep:
         asks_person = bool(self.progress.person) or found.step.kind == HUMAN
         try:
-            return next_steps.for_person(self, found) if asks_person else next_steps.for_driver(self, found, resumed)
+            return next_steps.for_person(self, found) if asks_person else self._for_driver(found, resumed=resumed)
         except Unclear as error:
             self.progress.person = f"Step {found.step.id}: {error}"
             return next_steps.for_person(self, found)
+
+    def _for_driver(self, found: Moment, *, resumed: bool) -> model.NextStep:
+        ladder, place = self.ladder(found), self.progress.rung
+        rung = ladder[place] if place is not None and ladder else None
+        step = next_steps.for_driver(self, found, rung, resumed=resumed)
+        return msgspec.structs.replace(step, beside=comparisons.beside(self, found, ladder))
 
 
 _WAYS = {

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from agentmemo import ids
+from agentmemo.engine import comparisons
+from agentmemo.engine.attempt_evidence import look
+from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
+from agentmemo.engine.evidence import chance
 from agentmemo.engine.execution_course import Course, Ending, Made, current
 from agentmemo.engine.packing import pack
 from agentmemo.engine.run_views import view
-from agentmemo.engine.workflows import find
+from agentmemo.engine.workflows import document_of, find
 from agentmemo.errors import Error, InvalidInput, InvalidTransition
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
+from agentmemo.model.evidence import in_share
+from agentmemo.model.evidence_calls import CompareStep
 from agentmemo.model.executions import Moment
 from agentmemo.model.handoffs import Acceptance
 from agentmemo.model.values import encode_sorted
-from agentmemo.model.workflows import LLM, RETIRED, TOOL, Step
+from agentmemo.model.workflows import ACTIVE, CANARY, LLM, RETIRED, TOOL, Quality, Rung
 from agentmemo.store import executions as rows
 from agentmemo.store import runs as run_rows
+from agentmemo.store import workflows as workflow_rows
 from agentmemo.store.blobs import NOTHING, Packed
 from agentmemo.store.database import Transaction
 
 HASH_SHOWN = 32
-Asked = model.StartExecution | model.ResumeExecution | model.SubmitStep
-
-
-class Attempted(NamedTuple):
-    """What became of an attempt at a step, as evidence."""
-
-    path: str
-    step: Step
-    step_hash: str
-    number: int
-    rung: int | None
-    first_rung: int | None
-    verdict: str
-    problems: list[str]
-    checks: list[Any]
-    input_hash: str
+Asked = model.StartExecution | model.ResumeExecution | model.SubmitStep | CompareStep
 
 
 class Decision(NamedTuple):
@@ -55,6 +47,8 @@ class Decision(NamedTuple):
     ending: Ending | None
     result: Packed
     next_step: model.NextStep | None
+    supplied: list[tuple[Moment, list[Rung]]]
+    quality: Quality
     attempted: Attempted | None = None
 
 
@@ -71,6 +65,9 @@ class _Found(NamedTuple):
 
 def consider(call: Call, request: Asked) -> None:
     """Before the transaction: look, judge and decide. What is refused is refused here, and nothing is written."""
+    if isinstance(request, CompareStep):
+        comparisons.consider(call, request, course_of)
+        return
     if isinstance(request, model.StartExecution):
         _check_start(request)
         found = call.engine.database.read(lambda tx: _look_at_start(tx, call, request))
@@ -105,7 +102,8 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
     known = run_rows.find(tx, call.workspace, name, request.key) if request.key is not None else None
     if known is not None:
         return _look_at_resumption(tx, call, known.handle, request.models)
-    version, document = find(tx, call, request.name, request.version)
+    handle = ids.mint("run", tx.now)
+    version, document = find(tx, call, request.name, request.version or _canary(tx, call, request.name, handle))
     if version.state == RETIRED and request.version is None:
         raise InvalidTransition(
             f"Every version of the workflow {request.name} is retired.",
@@ -121,11 +119,20 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
         )
     progress = msgspec.json.encode(model.beginning(request.name, version.version)).decode()
     models = msgspec.json.encode(request.models).decode()
-    row = rows.ExecutionRow(
-        0, ids.mint("run", tx.now), request.name, version.version, 0, request.driver, models, progress, 0
-    )
+    driver = request.driver if request.trial is None else model.TRIAL
+    row = rows.ExecutionRow(0, handle, request.name, version.version, 0, driver, models, progress, 0)
     course = Course(tx, call, row, None, inputs)
     return _Found(request.name, course, None, course.advance())
+
+
+def _canary(tx: Transaction, call: Call, name: str, handle: str) -> str | None:
+    """The version that is tried on this execution instead of the active one: by chance, a share of them."""
+    workflow = workflow_rows.find(tx, call.workspace, name)
+    tried = workflow_rows.in_state(tx, workflow.id, CANARY) if workflow else None
+    if workflow is None or tried is None or workflow_rows.in_state(tx, workflow.id, ACTIVE) is None:
+        return None
+    share = document_of(tx, call, tried).quality.canary_share
+    return tried.version if in_share(chance(call, handle), "version", share) else None
 
 
 def _look_at_resumption(tx: Transaction, call: Call, handle: str, models: model.Askable) -> _Found | None:
@@ -147,7 +154,9 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
     found = current(course, request.step)
     _check_submission(course, found, request)
     before = msgspec.structs.replace(course.progress)
-    asked = encode_sorted(course.scope.resolve(course.progress, [found.step.instruction, found.step.input]))
+    tried = look(course, found, request.model)
+    instruction = course.scope.resolve(course.progress, found.step.instruction)
+    asked = encode_sorted([instruction, course.scope.given(course.progress, found)])
     if request.outcome == "output":
         judgement = course.accept(found, request.result.original, request.checks)
         verdict = model.FAILED if judgement.problems else model.PASSED
@@ -166,6 +175,7 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
         problems=problems,
         checks=list(checks),
         input_hash=hashlib.sha256(asked).hexdigest()[:HASH_SHOWN],
+        tried=tried,
     )
     given = request.result if verdict == model.PASSED else None
     return _Found(request.execution, course, course.row.revision, course.advance(), attempted, given)
@@ -189,6 +199,8 @@ def _decided(call: Call, found: _Found) -> Decision:
         ending,
         result,
         found.next_step,
+        course.supplied,
+        course.documents[course.progress.frames[0].document].quality,
         found.attempted,
     )
 

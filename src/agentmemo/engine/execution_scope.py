@@ -11,8 +11,8 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model import executions as model
 from agentmemo.model.values import decode
 from agentmemo.model.workflow_expressions import Scope as View
-from agentmemo.model.workflow_expressions import resolve
-from agentmemo.model.workflows import ITEMS_MAX, Rung
+from agentmemo.model.workflow_expressions import resolve, split
+from agentmemo.model.workflows import ITEMS_MAX, LLM, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import executions as rows
 from agentmemo.store.blobs import Packed
@@ -31,7 +31,7 @@ class Scope:
         self._tx = tx
         self._call = call
         self._run = run
-        self._inputs = inputs
+        self.inputs = inputs
         self._documents = documents
         self.new: dict[str, Any] = {}
         self.new_inputs: dict[str, Any] = {}
@@ -39,8 +39,14 @@ class Scope:
     def resolve(self, progress: model.Progress, given: Any, depth: int | None = None) -> Any:
         """The expressions in a value, or in a text, as what they stand for. Raises Unclear."""
         try:
-            seen = self.variables(progress, text_of(given), depth)
-            return resolve(given, View(seen["inputs"], seen["steps"], seen.get("item"), seen.get("index")))
+            return resolve(given, self._view(progress, text_of(given), depth))
+        except InvalidInput as error:
+            raise Unclear(error.message) from None
+
+    def split(self, progress: model.Progress, text: str) -> tuple[str, dict[str, Any]]:
+        """A text without what comes from elsewhere, and that by its expression. Raises Unclear."""
+        try:
+            return split(text, self._view(progress, text))
         except InvalidInput as error:
             raise Unclear(error.message) from None
 
@@ -68,6 +74,19 @@ class Scope:
             found.setdefault("index", frame.index)
         return found
 
+    def given(self, progress: model.Progress, found: model.Moment) -> Any:
+        """What a step works on: its input; for a model that has none said, the inputs and all outputs so far.
+
+        Raises Unclear.
+        """
+        if found.step.input is not None or found.step.kind != LLM:
+            return self.resolve(progress, found.step.input)
+        earlier = model.steps_of(progress, self._documents, len(progress.frames) - 1)[: found.frame.at]
+        seen = self.variables(progress, " ".join(["item", *(step.id for step in earlier)]))
+        outputs = {name: step["output"] for name, step in seen["steps"].items() if step["output"] is not None}
+        parts = {"inputs": seen["inputs"], "outputs": outputs, "item": seen.get("item")}
+        return {name: part for name, part in parts.items() if part not in (None, {})} or None
+
     def items(self, progress: model.Progress, depth: int) -> list[Any]:
         """What the `foreach` around the frame at that depth goes through. Raises Unclear for what is no short list."""
         outer = depth - 1
@@ -83,10 +102,14 @@ class Scope:
             return self.new.get(path)
         return self._value(rows.output(self._tx, self._run, path))
 
+    def _view(self, progress: model.Progress, mention: str, depth: int | None = None) -> View:
+        seen = self.variables(progress, mention, depth)
+        return View(seen["inputs"], seen["steps"], seen.get("item"), seen.get("index"))
+
     def _inputs_of(self, progress: model.Progress, number: int) -> Any:
         path = progress.frames[number].prefix.removesuffix("/")
         if not path:
-            return self._inputs
+            return self.inputs
         if path in self.new_inputs or self._run is None:
             return self.new_inputs.get(path)
         return self._value(rows.inputs(self._tx, self._run, path))
@@ -107,6 +130,9 @@ class Standing(Protocol):
     run: RunRow | None
     progress: model.Progress
     scope: Scope
+    documents: dict[str, WorkflowDocument]
+
+    def document_of(self, workflow: str, version: str) -> WorkflowDocument: ...
 
     def ladder(self, found: model.Moment) -> list[Rung]: ...
 

@@ -10,11 +10,12 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.crashpoints import reach
-from agentmemo.engine import audit, ledger, liveness, runs, steps
+from agentmemo.engine import attempt_evidence, audit, comparisons, ledger, liveness, runs, steps
+from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
 from agentmemo.engine.execution_course import Course, Made, current
-from agentmemo.engine.execution_decisions import Attempted, Decision, course_of, other_attempt
+from agentmemo.engine.execution_decisions import Decision, course_of, other_attempt
 from agentmemo.engine.handoff_ends import end_run
 from agentmemo.engine.run_views import changed
 from agentmemo.engine.state import check_limit
@@ -38,13 +39,16 @@ WORKER_ATTEMPTS_MAX = 20
 
 def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.Execution:
     """Begin one, or go on with the one of this key. Idempotent by key."""
-    name, key = model.RUN_PREFIX + request.name, request.key or ids.mint("run", tx.now)
-    found = run_rows.find(tx, call.workspace, name, key) if request.key is not None else None
+    name, key = model.RUN_PREFIX + request.name, request.key
+    found = run_rows.find(tx, call.workspace, name, key) if key is not None else None
     if found is not None:
         runs.check_same_inputs(tx, call, found, request.inputs)
         return _go_on(tx, call, found, request)
-    version, document = find(tx, call, request.name, request.version)
-    decision = call.decisions.get(request.name)
+    if request.trial is not None:
+        held(tx, call, request.trial)
+    decision: Decision | None = call.decisions.get(request.name)
+    pinned = decision.progress.frames[0].document if decision else request.version
+    version, document = find(tx, call, request.name, pinned)
     worker = _worker(tx, call, request)
     waits = worker is None
     run = runs.create(
@@ -69,7 +73,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
         workflow=request.name,
         version=version.version,
         unproven=int(version.state != ACTIVE),
-        driver=request.driver,
+        driver=request.driver if request.trial is None else model.TRIAL,
         models=msgspec.json.encode(request.models).decode(),
         progress=msgspec.json.encode(progress).decode(),
     )
@@ -80,7 +84,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
     if decision.made or decision.ending:
         _write(tx, _under(call, run.id, row.epoch), row, decision)
     reach("execution.after_start")
-    return _view(tx, call, run.id, decision.next_step, request.lease_seconds)
+    return _view(tx, call, run.id, decision.next_step, _lease_seconds(call, request))
 
 
 def resume(tx: Transaction, call: Call, request: model.ResumeExecution) -> model.Execution:
@@ -93,6 +97,8 @@ def resume(tx: Transaction, call: Call, request: model.ResumeExecution) -> model
 
 def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
     """Commit before acting: the most that it may cost, and that an effect is about to happen."""
+    if request.role is not None:
+        return _begun(request, comparisons.reserve(tx, call, request, course_of(tx, call, request.execution)))
     call = _as_holder(tx, call, request.execution)
     run = held(tx, call, request.execution)
     course = course_of(tx, call, request.execution)
@@ -106,6 +112,10 @@ def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
             steps.start(tx, call, _start_step(request, found))
     reserved = _reserve(tx, call, request, course) if request.model is not None else None
     reach("execution.after_begin")
+    return _begun(request, reserved)
+
+
+def _begun(request: model.BeginStep, reserved: ledger_model.LedgerRow | None) -> model.Begun:
     return model.Begun(
         execution=request.execution,
         step=request.step,
@@ -123,11 +133,12 @@ def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Exec
     run = held(tx, call, request.execution)
     if decision is None:  # it was submitted before
         return _view(tx, call, request.execution, course_of(tx, call, request.execution).advance())
-    if request.reservation is not None:
-        _settle(tx, call, request)
+    used = comparisons.settle(tx, call, request)
     row = rows.get(tx, call.workspace, request.execution)
     assert row is not None and decision.attempted is not None  # noqa: S101, PT018 - both were looked at before
-    _note_attempt(tx, call, row, request, decision.attempted)
+    if row.driver != model.TRIAL:  # a trial says itself what it has shown
+        _note_attempt(tx, call, row, request, decision.attempted)
+        attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
     _write(tx, call, run, decision)
     if not decision.made:
         steps.fail(tx, call, _fail_step(request, decision.attempted))
@@ -182,7 +193,7 @@ def _go_on(
     worker = _worker(tx, call, request)
     if worker is None:
         return _view(tx, call, found.handle)
-    lease = request.lease_seconds or call.engine.settings.lease_seconds
+    lease = _lease_seconds(call, request)
     if found.state != run_model.RUNNING or not _is_held_by(found, call, worker):
         claimed = runs.reopen(tx, call, found, worker, lease)
         if claimed.outcome == "waiting":
@@ -220,6 +231,23 @@ def _write(tx: Transaction, call: Call, run: run_rows.RunRow, decision: Decision
         run_rows.set_value(tx, run.id, "result", decision.result)
         contents: dict[str, audit.Content] | None = {"result": decision.result} if decision.result.source else None
         end_run(tx, call, row, state, error=decision.ending.error, percent=100.0, contents=contents)
+    _note_course(tx, call, run, decision)
+
+
+def _note_course(tx: Transaction, call: Call, run: run_rows.RunRow, decision: Decision) -> None:
+    """What was decided on the way is evidence too: that a person had to do a step, and how the whole came out."""
+    ended = decision.ending is not None and decision.ending.counts
+    if not decision.supplied and not ended:
+        return
+    row = rows.get(tx, call.workspace, run.handle)
+    assert row is not None  # noqa: S101 - it was just written
+    if row.driver == model.TRIAL:
+        return
+    for found, ladder in decision.supplied:
+        attempt_evidence.note_supplied(tx, call, row, found, ladder)
+    if decision.ending is not None and ended:
+        failed = decision.ending.error is not None
+        attempt_evidence.note_run(tx, call, row, run, decision.progress, decision.quality, failed=failed)
 
 
 def _worker(tx: Transaction, call: Call, request: model.StartExecution | model.ResumeExecution) -> str | None:
@@ -232,6 +260,12 @@ def _worker(tx: Transaction, call: Call, request: model.StartExecution | model.R
         row = rows.get(tx, call.workspace, request.execution)
         driver = row.driver if row else model.CALLER
     return liveness.unattended(tx, call, request.lease_seconds) if driver == model.CALLER else None
+
+
+def _lease_seconds(call: Call, request: model.StartExecution | model.ResumeExecution) -> float:
+    settings = call.engine.settings
+    usual = settings.lease_seconds if request.worker is not None else settings.unattended_lease_seconds
+    return request.lease_seconds or usual
 
 
 def _as_holder(tx: Transaction, call: Call, handle: str) -> Call:
@@ -277,7 +311,7 @@ def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Cour
             model=request.model or "",
             input_tokens=request.input_tokens,
             max_output_tokens=request.max_output_tokens,
-            role="escalate" if climbed else "execute",
+            role="verify" if course.row.driver == model.TRIAL else "escalate" if climbed else "execute",
             workflow=course.row.workflow,
             version=course.row.version,
             run=request.execution,
@@ -287,24 +321,6 @@ def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Cour
             caps=ledger_model.Caps(
                 run_nanousd=bounds.run_nanousd, step_nanousd=bounds.step_nanousd, run_tokens=bounds.run_tokens
             ),
-        ),
-    )
-
-
-def _settle(tx: Transaction, call: Call, request: model.SubmitStep) -> None:
-    assert request.reservation is not None  # noqa: S101 - asked before
-    if not request.billed:
-        ledger.void(tx, call, ledger_model.VoidUsage(id=request.reservation, reason=request.reason))
-        return
-    ledger.settle(
-        tx,
-        call,
-        ledger_model.SettleUsage(
-            id=request.reservation,
-            usage=request.usage,
-            model_served=request.served_model,
-            request_id=request.request_id,
-            provider_nanousd=request.provider_nanousd,
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,18 +10,20 @@ import msgspec
 from agentmemo.engine.call import Call
 from agentmemo.engine.execution_scope import Standing, text_of
 from agentmemo.engine.output_checks import checks_of
+from agentmemo.engine.workflows import is_untrusted
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
 from agentmemo.model.executions import Moment
 from agentmemo.model.nearest import Nearest
-from agentmemo.model.values import NOT_JSON
-from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, WorkflowDocument
+from agentmemo.model.values import NOT_JSON, encode_sorted
+from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
 
 INDEXES_KEPT = 32
+LIKENESS_DIGITS = 4
 _progress = msgspec.json.Decoder(model.Progress)
 _models = msgspec.json.Decoder(model.Askable)
 _WAYS_OUT = (
@@ -51,13 +54,13 @@ def shown(output: Any) -> str:
     return text_of(output)[: model.TEXT_SHOWN]
 
 
-def for_driver(course: Standing, found: Moment, resumed: bool) -> model.NextStep:  # noqa: FBT001
+def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: bool = False) -> model.NextStep:
     """A tool to be called or an instruction to be followed. Raises Unclear where an expression stands for nothing."""
     step, progress = found.step, course.progress
-    ladder = course.ladder(found)
-    rung = ladder[progress.rung] if progress.rung is not None and ladder else None
-    given = course.scope.resolve(progress, step.input)
+    given = course.scope.given(progress, found)
     instruction = course.scope.resolve(progress, step.instruction or "")
+    # Only models need it apart: whoever else does a step knows an instruction from what it speaks of.
+    template, values = course.scope.split(progress, step.instruction or "") if rung else ("", {})
     announced = step.effect in run_model.ANNOUNCED_EFFECTS
     return model.NextStep(
         step=found.path,
@@ -65,13 +68,16 @@ def for_driver(course: Standing, found: Moment, resumed: bool) -> model.NextStep
         attempt=progress.attempt + 1,
         title=step.title,
         instruction=str(instruction),
+        template=template,
+        values=values,
         input=given,
         tool=step.tool,
         tools=list(step.tools or found.document.tools) if step.kind != TOOL else [],
         output_schema=step.output_schema,
         checks=[msgspec.to_builtins(check) for check in checks_of(found)],
         edge_cases=[f"{edge.when} -> {edge.then}" for edge in edge_cases(course, found)],
-        examples=examples(found, given, instruction),
+        examples=examples(found, given, instruction, without=_answers(course, given, instruction)),
+        likeness=rung.likeness if rung else 0.0,
         effect=step.effect,
         idempotency_key=f"{course.row.handle}:{found.path}" if announced else None,
         in_doubt=announced and _is_in_doubt(course, found, resumed=resumed),
@@ -83,6 +89,7 @@ def for_driver(course: Standing, found: Moment, resumed: bool) -> model.NextStep
         problems=progress.problems,
         last=progress.last,
         timeout_seconds=step.timeout_seconds,
+        untrusted=is_untrusted(course.tx, course.call, found.frame.workflow, found.frame.document),
         next_call=f"Do it, then workflows.submit('{course.row.handle}', '{found.path}', output).",
     )
 
@@ -114,14 +121,26 @@ def edge_cases(course: Standing, found: Moment) -> list[EdgeCase]:
     return [edge for edge in mine if edge.matches is None or course.scope.holds(course.progress, edge.matches)]
 
 
-def examples(found: Moment, given: Any, instruction: Any) -> list[dict[str, Any]]:
-    """The worked cases nearest to this one, nearest first."""
+def examples(found: Moment, given: Any, instruction: Any, *, without: Sequence[bytes] = ()) -> list[dict[str, Any]]:
+    """The worked cases nearest to this one, nearest first; none with an input of `without`, in canonical JSON."""
     mine = _examples_of(found.document, found.step.id)
     count = found.step.context.examples
     if not mine or not count:
         return []
-    near = _index(found.frame.document, found.step.id, found.document).top(text_of(given or instruction), count)
-    return [{"input": mine[number].input, "output": mine[number].output} for number in near]
+    wanted = 2 * count if without else count
+    near = _index(found.frame.document, found.step.id, found.document).top(text_of(given or instruction), wanted)
+    shown = [(mine[place], likeness) for place, likeness in near if encode_sorted(mine[place].input) not in without]
+    return [
+        {"input": example.input, "output": example.output, "likeness": round(likeness, LIKENESS_DIGITS)}
+        for example, likeness in shown[:count]
+    ]
+
+
+def _answers(course: Standing, given: Any, instruction: Any) -> list[bytes]:
+    """In a trial nobody is shown the answer: the input of an example that is the case itself."""
+    if course.row.driver != model.TRIAL:
+        return []
+    return [encode_sorted(each) for each in (given, instruction, course.scope.inputs)]
 
 
 def read_answer(tx: Transaction, call: Call, step: run_rows.StepRow) -> Answer:

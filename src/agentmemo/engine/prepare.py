@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agentmemo.api.operations import BY_NAME
-from agentmemo.engine import acceptance, execution_decisions, guards, workflows
+from agentmemo.engine import acceptance, cases, execution_decisions, guards, repairs, trials, workflows
 from agentmemo.engine.handoff_moves import find, package_of
 from agentmemo.engine.packing import ALWAYS_STORED, pack, packed_content, stored
 from agentmemo.errors import InvalidInput, LimitExceeded
+from agentmemo.model import cases as case_model
 from agentmemo.model import escalation_rules, escalations, handoffs, runs, state, system, workflow_versions
+from agentmemo.model import repairs as repair_model
+from agentmemo.model import trials as trial_model
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode, encode_result, encode_sorted
 from agentmemo.model.wire import Request, as_request
@@ -47,13 +50,8 @@ def prepare(call: Call, request: Request) -> Request:
             call.engine.names.intern_namespace(call.workspace, request.namespace)
     _check_texts(request)
     changed: dict[str, Any] = {}
-    if isinstance(request, handoffs.CreateHandoff):
-        return msgspec.structs.replace(request, context=_pack_package(call, request))
-    if isinstance(request, escalations.CreateEscalation):
-        request = guards.bind(call, request)
-        return msgspec.structs.replace(request, context=_pack_question(call, request))
-    if isinstance(request, workflow_versions.CreateWorkflow):
-        return msgspec.structs.replace(request, document=_pack_document(call, request.document))
+    if (whole := _packed_whole(call, request)) is not None:
+        return whole
     for field in _value_fields(type(request)):
         value = getattr(request, field)
         changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
@@ -62,9 +60,34 @@ def prepare(call: Call, request: Request) -> Request:
     if isinstance(request, handoffs.CompleteHandoff):
         _check_result(call, request, changed["result"].original)
     request = msgspec.structs.replace(request, **changed) if changed else request
-    if isinstance(request, execution_decisions.Asked):
-        execution_decisions.consider(call, request)
+    for kind, consider in _CONSIDERED:
+        if isinstance(request, kind):
+            consider(call, request)
     return request
+
+
+def _packed_whole(call: Call, request: Request) -> Request | None:
+    """With several fields packed as one value, or several values in one field; None for what has single ones."""
+    if isinstance(request, handoffs.CreateHandoff):
+        return msgspec.structs.replace(request, context=_pack_package(call, request))
+    if isinstance(request, escalations.CreateEscalation):
+        request = guards.bind(call, request)
+        return msgspec.structs.replace(request, context=_pack_question(call, request))
+    if isinstance(request, workflow_versions.CreateWorkflow):
+        return msgspec.structs.replace(request, document=_pack_document(call, request.document))
+    if isinstance(request, case_model.AddCases):
+        return msgspec.structs.replace(request, cases=cases.prepare(call, request))
+    return None
+
+
+# What is looked at, judged and decided before its transaction.
+_CONSIDERED: tuple[tuple[Any, Any], ...] = (
+    (execution_decisions.Asked, execution_decisions.consider),
+    (case_model.KeepCase, cases.consider),
+    (trial_model.OpenTrial, trials.consider_opening),
+    (trial_model.TryCase, trials.consider_case),
+    (repair_model.Propose, repairs.consider),
+)
 
 
 def _pack_package(call: Call, request: handoffs.CreateHandoff) -> blobs.Packed:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from agentmemo.engine import audit, promotion
+from agentmemo.engine import audit, promotion, regressions
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import Conflict, InvalidInput, InvalidTransition, PermissionDenied, Unavailable
@@ -153,6 +153,7 @@ def move(tx: Transaction, call: Call, request: model.MoveWorkflow) -> model.Work
             next_call="Ask one: agentmemo workflow promote or demote, with a person's key.",
         )  # fmt: skip
     if needs != PERSON:
+        regressions.check(tx, call, found.document)
         promotion.check(tx, call, found.document, request.to)
     return view(tx, call, transfer(tx, call, row, request.to, request.reason), found.document)
 
@@ -165,6 +166,11 @@ def find(tx: Transaction, call: Call, name: str, version: str | None = None) -> 
     workflow = _workflow(tx, call, name)
     row = _version(tx, workflow, name, version)
     return Found(row, document_of(tx, call, row))
+
+
+def is_untrusted(tx: Transaction, call: Call, name: str, version: str) -> bool:
+    """Whether a version, by its whole hash, came from elsewhere and no person has moved it yet."""
+    return any(row.untrusted for row in rows.by_hash(tx, _workflow(tx, call, name).id, version))
 
 
 def document_of(tx: Transaction, call: Call, row: rows.VersionRow) -> WorkflowDocument:

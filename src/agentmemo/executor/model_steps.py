@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from agentmemo.client.driving import Asking, CallTool, Told, Tool
-from agentmemo.errors import Error
-from agentmemo.executor import prompts
+from agentmemo.errors import Error, TimedOut
+from agentmemo.executor import designers, prompts
 from agentmemo.llm.config import Models
 from agentmemo.llm.protocol import Message, ModelReply, ModelRequest, ToolCall, input_tokens_at_most
 from agentmemo.llm.protocol import Tool as ModelTool
-from agentmemo.model.executions import ABSTAINED, ERROR, NextStep
+from agentmemo.model.executions import ABSTAINED, ERROR, TIMED_OUT, NextStep
 from agentmemo.model.prices import Usage
-from agentmemo.model.values import NOT_JSON
+from agentmemo.model.values import NOT_JSON, encode
+from agentmemo.model.workflows import LLM
 
 # A model that calls tools is asked again with what they gave; so often at most.
 ROUNDS_MAX = 6
 TOOL_RESULT_BYTES = 8000
+REASON_LENGTH = 500
 OUTPUT_TOKENS = 2048
+# A whole document is longer than a step's output, and takes a large model its time.
+DESIGN_TOKENS = 8192
+DESIGN_SECONDS = 600.0
 OUTPUT, ABSTAIN = "output", "abstain"
 # How an answer is read: as a text, one of some labels, JSON, or JSON beside which a model may abstain.
 TEXT, LABELS, JSON, WRAPPED = "text", "labels", "json", "wrapped"
+_WAYS_OUT = {TEXT: prompts.ABSTAIN_TEXT, LABELS: prompts.ABSTAIN_LABEL, WRAPPED: prompts.ABSTAIN_FORM}
+# What providers let a tool be called, and how long.
+_UNNAMEABLE = re.compile(r"[^a-zA-Z0-9_-]")
+NAME_LENGTH = 64
 _OPINION = {
     "type": "object",
     "properties": {"passed": {"type": "boolean"}, "detail": {"type": "string"}},
@@ -32,10 +43,11 @@ _OPINION = {
 
 
 class Prepared(NamedTuple):
-    """What will be asked, and how the answer is to be read."""
+    """What will be asked, and how the answer is to be read. `names`: what the model calls a tool, and its name."""
 
     request: ModelRequest
     form: str
+    names: Mapping[str, str] = {}
 
 
 class ModelSteps:
@@ -52,11 +64,15 @@ class ModelSteps:
         settings = self._models.settings(name)
         form = _form(step)
         output_tokens = step.max_output_tokens or settings.max_output_tokens or OUTPUT_TOKENS
+        names = _names(tools)
         request = ModelRequest(
-            messages=prompts.messages(step, form=form == WRAPPED),
-            tools=tuple(ModelTool(name=t.name, description=t.description, parameters=t.schema) for t in tools),
+            messages=prompts.messages(step, _WAYS_OUT[form], wrap=OUTPUT if form == WRAPPED else ""),
+            tools=tuple(
+                ModelTool(name=said, description=tool.description, parameters=tool.schema)
+                for said, tool in zip(names, tools, strict=True)
+            ),
             output_schema=_schema(step, form),
-            choices=tuple(step.output_schema["enum"]) if form == LABELS and step.output_schema else (),
+            choices=_choices(step, form),
             max_output_tokens=output_tokens,
             timeout_seconds=step.timeout_seconds,
         )
@@ -64,7 +80,7 @@ class ModelSteps:
         first = input_tokens_at_most(request)
         grown = (rounds - 1) * (output_tokens * prompts.BYTES_PER_TOKEN + TOOL_RESULT_BYTES)
         tokens = rounds * (first + grown), rounds * output_tokens
-        return Asking(name, settings.model, *tokens, Prepared(request, form))
+        return Asking(name, settings.model, *tokens, Prepared(request, form, names))
 
     def ask(self, asking: Asking, call_tool: CallTool) -> Told:
         """Ask until it answers without calling a tool. What goes wrong is told, never raised."""
@@ -72,17 +88,17 @@ class ModelSteps:
         request, spent = prepared.request, _Spent()
         for _ in range(ROUNDS_MAX if request.tools else 1):
             if spent.input_at_most + input_tokens_at_most(request) > asking.input_tokens:
-                break
+                return spent.told(outcome=ERROR, reason="its calls of tools grew beyond what was reserved for the step")
             try:
                 reply = self._models.client(asking.model).complete(request)
             except Error as error:
                 if error.details.get("may_be_billed"):
                     spent.lose()
-                return spent.told(outcome=ERROR, reason=error.message)
+                return spent.told(outcome=TIMED_OUT if isinstance(error, TimedOut) else ERROR, reason=error.message)
             spent.add(reply, request)
             if not reply.tool_calls:
                 return _read(spent, reply, prepared.form)
-            answered = tuple(_answer(call, call_tool) for call in reply.tool_calls)
+            answered = tuple(_answer(call, prepared.names, call_tool) for call in reply.tool_calls)
             said = Message(role="assistant", content=reply.text, tool_calls=reply.tool_calls)
             request = msgspec.structs.replace(request, messages=(*request.messages, said, *answered))
         return spent.told(outcome=ERROR, reason=f"it went on calling tools after {ROUNDS_MAX} rounds")
@@ -94,8 +110,8 @@ class ModelSteps:
         told = "\n\n".join(
             [
                 f"Does this hold of the output below? {check.get('instruction') or check.get('message', '')}",
-                prompts.fenced("step", step.instruction),
-                prompts.fenced("output", msgspec.json.encode(output).decode()),
+                prompts.fenced("Step", step.instruction),
+                prompts.fenced("Output", msgspec.json.encode(output).decode()),
                 "Answer whether it holds (`passed`) and why (`detail`).",
             ]
         )
@@ -104,6 +120,22 @@ class ModelSteps:
             messages=(Message(role="user", content=told),), output_schema=_OPINION, max_output_tokens=output_tokens
         )
         return Asking(name, settings.model, input_tokens_at_most(request), output_tokens, Prepared(request, JSON))
+
+    def prepare_design(self, kind: str, model: str | None, given: dict[str, Any]) -> Asking:
+        """A designer, asked for a document or for edits of one: JSON in a text, which whoever asked reads."""
+        name = model or (self.ladder or self.models)[-1]
+        prompt = designers.prompt(kind)
+        step = NextStep(
+            step=kind,
+            kind=LLM,
+            attempt=1,
+            instruction=prompt,
+            input=given,
+            model=name,
+            max_output_tokens=self._models.settings(name).max_output_tokens or DESIGN_TOKENS,
+            timeout_seconds=DESIGN_SECONDS,
+        )
+        return self.prepare(step, [])._replace(prompt_hash=designers.hash_of(prompt))
 
     def close(self) -> None:
         self._models.close()
@@ -164,15 +196,39 @@ def _form(step: NextStep) -> str:
     return LABELS if labels and all(isinstance(label, str) and label for label in labels) else WRAPPED
 
 
+def _choices(step: NextStep, form: str) -> tuple[str, ...]:
+    """The labels, and that none of them can be chosen."""
+    if form != LABELS or step.output_schema is None:
+        return ()
+    return tuple(dict.fromkeys([*step.output_schema["enum"], prompts.ABSTAIN]))
+
+
 def _schema(step: NextStep, form: str) -> dict[str, Any] | None:
-    """What the answer is held to. A label is chosen; around anything else a model may say that it cannot."""
-    if form != WRAPPED:
+    """What the answer is held to. A label is chosen; beside anything else a model may say that it cannot."""
+    if form != WRAPPED or step.output_schema is None:
         return None
+    # References inside a schema count from its root, so what they point at stays there.
+    shared: dict[str, Any] = {
+        name: step.output_schema[name] for name in ("$defs", "definitions") if name in step.output_schema
+    }
+    output = {name: value for name, value in step.output_schema.items() if name not in shared}
     return {
         "type": "object",
-        "properties": {OUTPUT: step.output_schema, ABSTAIN: {"type": "string"}},
+        "properties": {OUTPUT: output, ABSTAIN: {"type": "string"}},
         "additionalProperties": False,
+        **shared,
     }
+
+
+def _names(tools: list[Tool]) -> dict[str, str]:
+    """What the model calls each tool: providers allow fewer characters than we do. No two are called the same."""
+    names: dict[str, str] = {}
+    for tool in tools:
+        said = plain = _UNNAMEABLE.sub("_", tool.name)[:NAME_LENGTH]
+        while said in names:
+            said = f"{plain[: NAME_LENGTH - 3]}_{len(names):02}"
+        names[said] = tool.name
+    return names
 
 
 def _read(spent: _Spent, reply: ModelReply, form: str) -> Told:
@@ -180,7 +236,9 @@ def _read(spent: _Spent, reply: ModelReply, form: str) -> Told:
     if reply.finish_reason == "length":
         return spent.told(outcome=ERROR, reason="the answer was cut off at its largest length")
     text = reply.text.strip()
-    if form == TEXT and text.startswith(prompts.ABSTAIN):
+    if reply.finish_reason == "refusal":
+        return spent.told(outcome=ABSTAINED, reason=f"the model refused: {text}"[:REASON_LENGTH])
+    if form in (TEXT, LABELS) and text.startswith(prompts.ABSTAIN):
         return spent.told(outcome=ABSTAINED, reason=text.removeprefix(prompts.ABSTAIN).strip())
     value = text if form in (TEXT, LABELS) else _json(text)
     if form == WRAPPED and isinstance(value, dict):
@@ -198,14 +256,14 @@ def _json(text: str) -> Any:
         return text
 
 
-def _answer(call: ToolCall, call_tool: CallTool) -> Message:
+def _answer(call: ToolCall, names: Mapping[str, str], call_tool: CallTool) -> Message:
     """What a tool gave, or why it gave nothing, for the model to go on with."""
     if call.unreadable:
         content = f"The arguments are no JSON object: {call.unreadable[:200]}"
     else:
         try:
-            content = msgspec.json.encode(call_tool(call.name, call.arguments)).decode()
+            content = encode(call_tool(names.get(call.name, call.name), call.arguments)).decode()
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
             content = f"{type(error).__name__}: {error}"
-    shown = content.encode()[:TOOL_RESULT_BYTES].decode(errors="ignore")
-    return Message(role="tool", content=shown, tool_call_id=call.id)
+    shown = content.encode(errors="replace")[:TOOL_RESULT_BYTES].decode(errors="ignore")
+    return Message(role="tool", content=prompts.fenced("Result", shown), tool_call_id=call.id)

@@ -21,7 +21,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta
 
@@ -47,10 +47,18 @@ Text = Annotated[str, Meta(min_length=1)]
 
 
 class ToolServer(Document):
-    """An MCP server whose tools workflows may use: a command that is started, or the address of one that runs."""
+    """An MCP server whose tools workflows may use: a command that is started, or the address of one that runs.
+
+    `env` names the variables that a command is given, `key_env` the one whose value an address is sent as a bearer
+    token. `effects` says what a tool does where the server does not say it, or is not to be believed.
+    """
 
     command: Annotated[list[Text], Meta(min_length=1)] | None = None
     url: Text | None = None
+    env: list[Text] = []
+    key_env: Text | None = None
+    timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    effects: dict[str, Literal["none", "read", "write", "irreversible"]] = {}
 
 
 class ModelsDocument(Document):
@@ -194,6 +202,9 @@ def _tool(name: str, part: dict[str, Any]) -> ToolServer:
     server = parse(ToolServer, part, "tool server", {"command": ["files-server", "--stdio"]}, f"$.tools.{name}")
     if (server.command is None) == (server.url is None):
         raise misfit(f"$.tools.{name}", "it needs a command or a url, and not both", "Say where the server is.")
+    for field, given, of in (("env", server.env, "command"), ("key_env", server.key_env, "url")):
+        if given and getattr(server, of) is None:
+            raise misfit(f"$.tools.{name}.{field}", f"only a server with a {of} is given it", "Leave it out.")
     return server
 
 

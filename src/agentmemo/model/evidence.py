@@ -156,6 +156,26 @@ def judge(evidence: Evidence, standard: Standard | None = None) -> Verdict:
     return _verdict(found, counts, alpha, log_e, asked.audit_share)
 
 
+def status_of(evidence: Evidence, standard: Standard) -> Status:
+    """The decision of `judge` alone, of runs that come in one by one, for who asks after every run."""
+    alpha = alpha_each(standard.alpha, evidence.candidates)
+    return _one_by_one(evidence, standard, alpha).status
+
+
+def spread(inputs: int, successes: int, failures: int) -> dict[str, Counts]:
+    """Counts of so many inputs with these sums, none with more than `RUNS_PER_INPUT`: any such are judged alike.
+
+    It takes sums alone to keep evidence, where no more than that was counted of an input.
+    """
+    found = {}
+    for left in range(inputs, 0, -1):
+        trials = -(-(successes + failures) // left)
+        failed = min(failures, trials)
+        found[str(left)] = Counts(trials - failed, failed)
+        successes, failures = successes - (trials - failed), failures - failed
+    return found
+
+
 def _of_promoted(watch: Watch, standard: Standard) -> Verdict:
     found = _since_promotion(watch, standard)
     log_e = max(

@@ -20,7 +20,8 @@ from agentmemo.model.workflows import Step, WorkflowDocument
 # The run of an execution has the workflow's name behind this; registered, it is any worker's that drives workflows.
 RUN_PREFIX = "workflow:"
 TASK = "workflow"
-PLANE, CALLER = "plane", "caller"
+PLANE, CALLER, TRIAL = "plane", "caller", "trial"
+# Who may be asked to drive; a trial drives what it started itself.
 DRIVERS = (PLANE, CALLER)
 PASSED, FAILED, ABSTAINED, TIMED_OUT, ERROR = "passed", "failed", "abstained", "timeout", "error"
 OUTCOMES = ("output", ABSTAINED, TIMED_OUT, ERROR)
@@ -51,7 +52,9 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Where an execution stands: its frames from the outermost in, and what became of the current step so far.
 
     `attempt` counts the attempts at the current step, `tries` those on its current rung. `person` says why a person is
-    asked, once nobody else is left to do it; `allowed` that a person let the step go on.
+    asked, once nobody else is left to do it; `allowed` that a person let the step go on. `audit` is the model that does
+    the step too, `shadow` the version whose step is tried beside it. Of the whole execution: `told` is whether checks
+    say that what was made last is right, `helped` whether a person did what was not theirs to do.
     """
 
     frames: list[Frame]
@@ -63,6 +66,10 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     last: str = ""
     person: str = ""
     allowed: bool = False
+    audit: str = ""
+    shadow: str = ""
+    told: bool = False
+    helped: bool = False
 
 
 class Moment(NamedTuple):
@@ -116,6 +123,7 @@ def forget(progress: Progress) -> None:
     progress.attempt = progress.tries = 0
     progress.rung = progress.first_rung = None
     progress.problems, progress.last, progress.person, progress.allowed = [], "", "", False
+    progress.audit = progress.shadow = ""
 
 
 def enter_document(progress: Progress, found: Moment, version: str) -> None:
@@ -232,7 +240,11 @@ class NextStep(Response, kw_only=True):
     `step` is its path. For a tool: call `tool` with `input`, and where there is `idempotency_key`, hand it on. For a
     model: follow `instruction` with `input`, minding `edge_cases`, as in `examples`; `problems` say what was wrong with
     the `last` attempt. `checks` are what the output is held to. For a person: ask `question`, as the step (`step`,
-    `attempt`) of this run. With `in_doubt` an earlier attempt may have had its effect already.
+    `attempt`) of this run. With `in_doubt` an earlier attempt may have had its effect already. An `untrusted` step is
+    of a workflow from elsewhere that no person has moved on: whoever drives it gives it no tools. `template` is the
+    instruction with what came from elsewhere left out, which is in `values`; a model is shown these two instead.
+    `beside` is what models are asked too, once the step is handed in: to be compared, without effect on the execution.
+    Each of `examples` has its `likeness` to this case; the rung without a model asks for `likeness` of them.
     """
 
     step: str
@@ -240,6 +252,8 @@ class NextStep(Response, kw_only=True):
     attempt: int
     title: str = ""
     instruction: str = ""
+    template: str = ""
+    values: dict[str, Any] = {}
     input: Any = None
     tool: str | None = None
     tools: list[str] = []
@@ -247,6 +261,7 @@ class NextStep(Response, kw_only=True):
     checks: list[dict[str, Any]] = []
     edge_cases: list[str] = []
     examples: list[dict[str, Any]] = []
+    likeness: float = 0.0
     effect: str = EFFECTS[0]
     idempotency_key: str | None = None
     in_doubt: bool = False
@@ -259,7 +274,21 @@ class NextStep(Response, kw_only=True):
     last: str = ""
     timeout_seconds: float = 300.0
     question: dict[str, Any] | None = None
+    untrusted: bool = False
     next_call: str = ""
+    beside: list[Beside] = []
+
+
+class Beside(Response, kw_only=True):
+    """A model that is asked a step as well: the stronger one (role `audit`), or a candidate's (`shadow`).
+
+    `asked` is the candidate's step, as a NextStep; without it, the step is the same.
+    """
+
+    role: str
+    model: str
+    max_output_tokens: int | None = None
+    asked: dict[str, Any] | None = None
 
 
 class Askable(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, forbid_unknown_fields=True):
@@ -274,7 +303,8 @@ class StartExecution(Request, kw_only=True):
 
     `driver` is who acts: `plane` (a worker with models and tools) or `caller`. Without a `worker` a caller's claim
     lasts as long as it keeps calling, and the plane's execution waits for a worker. `models` are those that the driver
-    can ask, cheapest first, for documents that name no ladder.
+    can ask, cheapest first, for documents that name no ladder. With `trial` it belongs to one: its ladder is the model
+    that is tried, and it is no evidence but what the trial makes of it.
     """
 
     name: str
@@ -285,6 +315,7 @@ class StartExecution(Request, kw_only=True):
     worker: str | None = None
     lease_seconds: float | None = None
     models: Askable = Askable()
+    trial: str | None = None
 
 
 class ResumeExecution(Request, kw_only=True):
@@ -331,7 +362,10 @@ class StepAttempt(Response, kw_only=True):
 
 
 class BeginStep(Request, kw_only=True):
-    """Before acting: reserve what the attempt may cost at most, and announce an effect. Idempotent."""
+    """Before acting: reserve what the attempt may cost at most, and announce an effect. Idempotent.
+
+    With a `role` (audit, shadow) it is for what is asked beside the step; then nothing is announced.
+    """
 
     execution: str
     step: str
@@ -339,6 +373,7 @@ class BeginStep(Request, kw_only=True):
     model: str | None = None
     input_tokens: int = 0
     max_output_tokens: int = 0
+    role: str | None = None
 
 
 class Begun(Response, kw_only=True):

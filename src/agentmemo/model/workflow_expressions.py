@@ -63,6 +63,21 @@ def render(text: str, scope: Scope) -> str:
     return _EMBEDDED.sub(lambda found: _as_text(_find(found, scope)), text)
 
 
+def split(text: str, scope: Scope) -> tuple[str, dict[str, Any]]:
+    """A text with its numbers and truth values written out, and, by expression, everything else it speaks of."""
+    values: dict[str, Any] = {}
+
+    def written(found: re.Match[str]) -> str:
+        value = _find(found, scope)
+        if value is None or isinstance(value, bool | int | float):
+            return _as_text(value)
+        values[found[0]] = value
+        return found[0]
+
+    whole = _WHOLE.match(text)
+    return written(whole) if whole else _EMBEDDED.sub(written, text), values
+
+
 def references(template: Any) -> set[tuple[str, str]]:
     """What expressions in it refer to, as (kind, name): ("steps", "fetch"), ("inputs", ""), ("item", "").
 

@@ -14,7 +14,7 @@ from agentmemo.model import workflows as model
 from agentmemo.model.documents import encode_example, misfit, parse
 from agentmemo.model.values import decode, encode_result
 from agentmemo.model.workflow_text import bare, id_of, items_of, title_of, when_and_then
-from agentmemo.model.workflows import Check, Rung, Step, WorkflowDocument
+from agentmemo.model.workflows import Check, DesignedBy, Rung, Step, WorkflowDocument
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 # Ids given to the steps of a document, whatever their depth.
@@ -43,7 +43,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 TAKES: dict[str, tuple[str, ...]] = {
     model.TOOL: (*_ASKED, "effect", "in_doubt", "attempts", "escalate", "timeout_seconds"),
-    model.LLM: (*_ASKED, "tools", "effect", "attempts", "escalate", "ladder", "context", "timeout_seconds"),
+    model.LLM: (*_ASKED, "tools", "effect", "attempts", "escalate", "ladder", "context", "timeout_seconds", "compare"),
     model.ASSERT: ("input",),
     model.BRANCH: (),
     model.FOREACH: ("output_schema", "checks"),
@@ -82,6 +82,13 @@ def compile_document(given: Any) -> WorkflowDocument:
                      EXAMPLE)  # fmt: skip
     check_document(document)
     return document
+
+
+def designer_of(given: Any) -> DesignedBy:
+    """Who designed something, from a name or the whole of it. Raises InvalidInput."""
+    return parse(
+        DesignedBy, _designed_by(decode(encode_result(given))), "designer", {"model": "opus-4"}, "$.designed_by"
+    )
 
 
 def workflow_schema() -> dict[str, Any]:

@@ -70,9 +70,14 @@ class DesignedBy(Document):
 
 
 class Rung(Document):
-    """One way to have a step done, cheapest first in a ladder. `model` is a configured name, or `none`."""
+    """One way to have a step done, cheapest first in a ladder. `model` is a configured name, or `none`.
+
+    `none` asks no model: the nearest examples answer, where all of them agree and their mean likeness to the case is at
+    least `likeness`. Agreement alone lets through what is like none of them.
+    """
 
     model: Annotated[str, Meta(min_length=1, max_length=128)]
+    likeness: Share = 0.45
     max_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
 
@@ -167,10 +172,11 @@ class Case(Document):
 class Step(Document):
     """One thing to be done. Which fields a kind needs is checked by `model/workflow_rules.py`.
 
-    tool: calls `tool` with `input`. llm: a model follows `instruction`; `tools` (of effect none or read) may be used on
-    the way. assert: its checks must hold. branch: goes on at one of `cases`, else at the next step. foreach: `steps`
-    for each of `items`, giving the list of the last one's outputs. workflow: another document, pinned to a version
-    when it is reached. human: a person is asked `instruction`.
+    tool: calls `tool` with `input`. llm: a model follows `instruction` on its `input`, without one on the inputs and
+    all outputs so far; `tools` (of effect none or read) may be used on the way. assert: its checks must hold. branch:
+    goes on at one of `cases`, else at the next step. foreach: `steps` for each of `items`, giving the list of the last
+    one's outputs. workflow: another document, pinned to a version when it is reached. human: a person is asked
+    `instruction`. `compare` says (CEL) whether an `output` that is audited is as good as `other`, the stronger model's.
     """
 
     id: StepId
@@ -192,6 +198,7 @@ class Step(Document):
     severity: Literal["critical", "high", "medium", "low"] = "medium"
     suggested_actions: list[Annotated[str, Meta(max_length=200)]] = []
     checks: list[Check] = []
+    compare: Annotated[str, Meta(max_length=1000)] | None = None
     attempts: Annotated[int, Meta(ge=1, le=10)] = 2
     escalate: Escalate = Escalate()
     ladder: list[Rung] = []

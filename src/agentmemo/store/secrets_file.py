@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agentmemo import ids
 from agentmemo.errors import Unavailable
+from agentmemo.store.sqlite_files import make_directory, sync_directory
 
 PEPPER_BYTES = 32
 SUFFIX = "-pepper"
@@ -63,9 +64,9 @@ def read(path: Path) -> str | None:
 
 
 def write(path: Path, content: str) -> None:
-    """Create the file readable by its owner only; an existing one is kept."""
+    """Create the file readable by its owner only, safe from a loss of power; an existing one is kept."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path.parent)
         # A private name first, then a link: nobody ever reads half a secret, and two makers cannot differ.
         partial = path.with_name(f"{path.name}.{ids.salt(4).hex()}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -79,6 +80,8 @@ def write(path: Path, content: str) -> None:
             pass
         finally:
             partial.unlink()
+        # Keys are hashed under it from now on: it must not be gone after a loss of power when they are there.
+        sync_directory(path.parent)
     except OSError as error:
         raise Unavailable(
             f"{path} cannot be written: {error.strerror}.", next_call="Make the data directory writable."

@@ -26,7 +26,13 @@ from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Head, Read, Row
 from agentmemo.store.jobs import Listeners
 from agentmemo.store.migrate import check_file, check_version, migrate
-from agentmemo.store.sqlite_files import FileLock, map_error, refuse_network_file_system, sync_directory
+from agentmemo.store.sqlite_files import (
+    FileLock,
+    make_directory,
+    map_error,
+    refuse_network_file_system,
+    sync_directory,
+)
 from agentmemo.store.sqlite_health import findings
 from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
@@ -36,6 +42,8 @@ POSITION_BITS = 40
 REVISION_MASK = (1 << POSITION_BITS) - 1
 BUSY_MS = 30_000
 CHECKPOINT_PAGES = 10_000
+# The log is cut back to this when it begins anew.
+LOG_BYTES_KEPT = 256 * 1024 * 1024
 POLL_SECONDS = 0.025
 WATCH_AGAIN_SECONDS = 1.0
 _LITERAL = re.compile(r"'[^']*'")
@@ -197,6 +205,7 @@ class SqliteDatabase:
             self._lock,
             clock,
             self._committed,
+            CHECKPOINT_PAGES,
         )
         _open_databases.add(self)
 
@@ -340,9 +349,8 @@ class SqliteDatabase:
                 connection.pragma("journal_mode", "WAL")
                 connection.pragma("synchronous", SYNCHRONOUS)
                 connection.pragma("fullfsync", value=True)
-                connection.pragma("journal_size_limit", 256 * 1024 * 1024)
+                connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
                 migrate(connection, self._target)
-            connection.wal_autocheckpoint(CHECKPOINT_PAGES)
         except apsw.Error as error:
             raise map_error(error, self._target) from error
         return connection
@@ -413,8 +421,7 @@ class SqliteDatabase:
 
 def _prepare_directory(path: Path) -> None:
     try:
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, mode=0o700)
+        make_directory(path.parent)
         if path.is_dir():
             raise Unavailable(f"{path} is a directory.", next_call="Name a file.", retry_safe=False)
         if path.exists() and 0 < path.stat().st_size < HEADER_BYTES:

@@ -65,6 +65,16 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make what is missing of a path, so that no loss of power takes a new directory with all that is in it."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for directory in missing:
+        # Where a directory cannot be read, or its file system has no such thing, nobody could do more.
+        with contextlib.suppress(OSError):
+            sync_directory(directory.parent)
+
+
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
     """Take a file's lock without waiting: its descriptor, or None while another holds it or there is no file.
 

@@ -6,11 +6,14 @@ answers and refusals. A lone caller pays no delay; under load one fsync serves m
 One request never undoes another. A refusal that wrote nothing, which is nearly every one, is simply its answer. A
 request that fails after it wrote spoils the batch: all of it is rolled back and runs again with a savepoint around
 each. Savepoints from the start cost every write (decision 10), for SQLite keeps a copy of each page they touch.
+
+The log goes into the file after the answers: nobody waits for it, and its failure is nobody's refusal.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -27,6 +30,7 @@ from agentmemo.store.sqlite_files import FileLock, map_error
 
 T = TypeVar("T")
 BATCH_MAX = 512
+_log = logging.getLogger("agentmemo.store")
 
 
 class _OuterRolledBack(Exception):
@@ -41,7 +45,13 @@ class GroupCommit:
     """The writer of one process. `write` waits, `submit` calls back from the writer thread."""
 
     def __init__(
-        self, connection: apsw.Connection, transaction: Any, lock: FileLock, clock: Clock, notify: Callable[[], None]
+        self,
+        connection: apsw.Connection,
+        transaction: Any,
+        lock: FileLock,
+        clock: Clock,
+        notify: Callable[[], None],
+        checkpoint_pages: int,
     ) -> None:
         self._connection = connection
         self._execute = connection.execute
@@ -57,6 +67,9 @@ class GroupCommit:
         self._gate = threading.Lock()
         self.commits = 0
         self.writes = 0
+        self._checkpoint_pages = self._checkpoint_from = checkpoint_pages
+        self._log_pages = 0
+        connection.set_wal_hook(self._log_grew)
         self._thread.start()
 
     def write(self, work: Callable[[Any], T], *, kind: str = "write") -> T:
@@ -129,6 +142,8 @@ class GroupCommit:
         reach("writer.after_answer")
         if changed:
             deliver(self._notify)
+        if self._log_pages >= self._checkpoint_from:
+            self._checkpoint()
 
     def _transact(self, batch: list[Job]) -> bool:
         try:
@@ -195,6 +210,21 @@ class GroupCommit:
             if isinstance(error, apsw.Error):
                 error = map_error(error, self._connection.filename or ":memory:")
             job.error = error
+
+    def _log_grew(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._log_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Move the log into the file, so that it can begin anew. After a failure, once it grew as much more."""
+        try:
+            with self._lock.held():
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._checkpoint_from = self._checkpoint_pages
+        except (apsw.Error, OSError) as error:
+            self._checkpoint_from = self._log_pages + self._checkpoint_pages
+            _log.warning("the log of %d pages could not be moved into the file: %s", self._log_pages, error)
+        self._log_pages = 0
 
     def _abandon(self) -> None:
         self._transaction.forget()

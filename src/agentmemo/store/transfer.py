@@ -183,7 +183,33 @@ TABLES = (
         "workflow number version state description designed_by parent changes untrusted author created_at"
         " state_changed_at size codec value blob",
     ),
+    _table(
+        "evidence",
+        "id",
+        "workspace subject source model served workflow step standing reasons since last_at successes failures"
+        " abstained inputs tested_successes tested_failures trials planned watch above called calls input_tokens"
+        " output_tokens",
+    ),
+    _table("evidence_input", "evidence input_hash", "successes failures", texts=("input_hash",)),
+    _table("evidence_edge", "evidence edge", "times", texts=("edge",)),
+    _table(
+        "comparison",
+        "id",
+        "workspace run path role number evidence model version frames input_hash verdict reason at",
+    ),
     _table("workflow_word", "workspace word workflow", "count", texts=("word",)),
+    _table(
+        "workflow_case",
+        "id",
+        "workspace workflow digest step source author created_at removed_at size codec value blob",
+    ),
+    _table("trial", "run", "workspace workflow version plan"),
+    _table(
+        "trial_case",
+        "id",
+        "run workspace workflow version step step_hash model served_model digest input_hash verdict failed_check"
+        " problems edge_cases nanousd execution at",
+    ),
     _table("request", "workspace actor key", "fingerprint summary answer at", texts=("key",), page=PAGE_ANSWERS),
 )
 # What the databases have besides, and why no copy needs it.

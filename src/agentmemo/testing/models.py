@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from agentmemo.client.driving import Asking, CallTool, Told, Tool
+from agentmemo.executor import designers
 from agentmemo.model.executions import ERROR, NextStep
+from agentmemo.model.workflows import LLM
 
 Script = Callable[[NextStep], Any]
 TOKENS = 100
@@ -44,3 +46,9 @@ class ScriptedModels:
         return Asking(
             name, name, TOKENS, TOKENS, msgspec.structs.replace(step, input={"check": check, "output": output})
         )
+
+    def prepare_design(self, kind: str, model: str | None, given: dict[str, Any]) -> Asking:
+        """Asked of that model, else of the last: its script gets a step called design or repair, with that input."""
+        name, prompt = model or self.models[-1], designers.prompt(kind)
+        step = NextStep(step=kind, kind=LLM, attempt=1, instruction=prompt, input=given, model=name)
+        return Asking(name, name, TOKENS, TOKENS, step, designers.hash_of(prompt))

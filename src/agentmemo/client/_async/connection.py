@@ -75,7 +75,10 @@ class AsyncConnection:
 
     async def close(self) -> None:
         """Release what is held and end. What was acknowledged is durable without it."""
-        await self._plane.close()
+        try:
+            await self.workflows.close_tools()
+        finally:
+            await self._plane.close()
 
     def run(
         self,

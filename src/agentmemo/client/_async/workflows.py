@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,23 @@ import msgspec
 from agentmemo.client import skill_folders
 from agentmemo.client._async.executions import AsyncExecutions
 from agentmemo.client._async.pages import AsyncPage
+from agentmemo.client._async.repairs import AsyncRepairs
+from agentmemo.client._async.trials import AsyncTrials
+from agentmemo.client.given import microseconds
 from agentmemo.errors import InvalidInput
+from agentmemo.model.evidence_calls import (
+    Comparison,
+    DemoteModel,
+    ExplainWorkflow,
+    Explanation,
+    GetEvidence,
+    JudgeStep,
+    ResetModel,
+    WorkflowEvidence,
+)
+from agentmemo.model.executions import Execution
 from agentmemo.model.workflow_diff import WorkflowDiff
+from agentmemo.model.workflow_reports import CountExecutions, ExecutionCounts, GetRates, PassRates
 from agentmemo.model.workflow_versions import (
     Candidate,
     CreateWorkflow,
@@ -30,7 +46,7 @@ from agentmemo.model.workflows import Bounds, DesignedBy, EdgeCase, Example, Qua
 Version = str | int
 
 
-class AsyncWorkflows(AsyncExecutions):
+class AsyncWorkflows(AsyncExecutions, AsyncTrials, AsyncRepairs):
     """Documents by name. Each version stays as it is; its hash is its name, and evidence moves it on."""
 
     async def create(
@@ -110,6 +126,30 @@ class AsyncWorkflows(AsyncExecutions):
         """What is different, part by part and in words, and which steps keep their evidence."""
         return await self._plane.call(DiffWorkflow(name=name, before=str(before), after=str(after)))
 
+    async def counts(
+        self, workflow: str | None = None, *, since: datetime.datetime | int | None = None
+    ) -> ExecutionCounts:
+        """How many executions there were of each version, and how they ended."""
+        return await self._plane.call(CountExecutions(workflow=workflow, since=microseconds(since)))
+
+    async def rates(
+        self,
+        name: str,
+        *,
+        version: Version | None = None,
+        since: datetime.datetime | int | None = None,
+        parts: int = 8,
+    ) -> PassRates:
+        """What passed at each step by each model, in equal parts of the time from `since` or the first attempt on."""
+        return await self._plane.call(
+            GetRates(
+                name=name,
+                version=_version(version),
+                since=microseconds(since),
+                parts=parts,
+            )
+        )
+
     async def promote(self, name: str, version: Version, to: str = "active", *, reason: str = "") -> Workflow:
         """Move a version on: draft, shadow, canary, active. Raises Conflict where evidence is missing.
 
@@ -120,6 +160,34 @@ class AsyncWorkflows(AsyncExecutions):
     async def demote(self, name: str, version: Version, to: str = "retired", *, reason: str = "") -> Workflow:
         """Move a version back, or retire it; a person's call."""
         return await self._plane.call(MoveWorkflow(name=name, version=str(version), to=to, reason=reason))
+
+    async def evidence(self, name: str, *, version: Version | None = None) -> WorkflowEvidence:
+        """What is known of each model at each step and of the whole, and who does which step."""
+        return await self._plane.call(GetEvidence(name=name, version=_version(version)))
+
+    async def explain(self, name: str, *, version: Version | None = None) -> str:
+        """Which model does which step, why, on what evidence, and what would change it."""
+        found: Explanation = await self._plane.call(ExplainWorkflow(name=name, version=_version(version)))
+        return found.text
+
+    async def demote_model(
+        self, name: str, step: str, model: str, *, reason: str = "", version: Version | None = None
+    ) -> WorkflowEvidence:
+        """Take a model off a step until a person resets it; a person's call. Raises NotFound where it was not tried."""
+        wanted = DemoteModel(name=name, step=step, model=model, reason=reason, version=_version(version))
+        return await self._plane.call(wanted)
+
+    async def reset_model(
+        self, name: str, step: str, model: str, *, reason: str = "", version: Version | None = None
+    ) -> WorkflowEvidence:
+        """Let a model be tested at a step anew, from nothing; a person's call."""
+        wanted = ResetModel(name=name, step=step, model=model, reason=reason, version=_version(version))
+        return await self._plane.call(wanted)
+
+    async def judge(self, execution: str | Execution, step: str, *, right: bool, reason: str = "") -> Comparison:
+        """Say whether what a step of an execution gave is right; a person's call, and their first word counts."""
+        handle = execution if isinstance(execution, str) else execution.id
+        return await self._plane.call(JudgeStep(execution=handle, step=step, right=right, reason=reason))
 
     async def schema(self) -> dict[str, Any]:
         """The JSON Schema of a document in its structured form."""

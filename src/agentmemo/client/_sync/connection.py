@@ -76,7 +76,10 @@ class Connection:
 
     def close(self) -> None:
         """Release what is held and end. What was acknowledged is durable without it."""
-        self._plane.close()
+        try:
+            self.workflows.close_tools()
+        finally:
+            self._plane.close()
 
     def run(
         self,

@@ -18,11 +18,14 @@ from agentmemo.client.driving import (
     StepExecutor,
     Told,
     Tool,
+    ToolSource,
     agreed,
     arguments_for,
     asks_models,
     calls_for_model,
+    check_effect,
     no_models,
+    no_tools_for,
     opinion_of,
     tool_of,
     unknown_tool,
@@ -35,6 +38,7 @@ from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, Step
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
+from agentmemo.model.evidence_calls import CompareStep
 from agentmemo.model.ledger import ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.runs import (
     ANNOUNCED_EFFECTS,
@@ -54,6 +58,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 WAIT_SECONDS = 30.0
 # What no worker can do is not tried again at once: a tool or a model may be missing everywhere.
 AGAIN_SECONDS = 10.0
+# A tool's program has its own, shorter time to start in.
+FIND_SECONDS = 600.0
 
 
 class Executions:
@@ -64,6 +70,8 @@ class Executions:
         self._tools: dict[str, Tool] = {}
         self._load: Callable[[], StepExecutor | None] | None = None
         self._asks: StepExecutor | None = None
+        self._load_tools: Callable[[], ToolSource | None] | None = None
+        self._more_tools: ToolSource | None = None
         # By execution that is held here: the epoch of its claim.
         self._epochs: dict[str, int] = {}
 
@@ -73,6 +81,10 @@ class Executions:
             self._asks, self._load = None, executor
         else:
             self._asks, self._load = executor, None
+
+    def use_tools(self, source: Callable[[], ToolSource | None]) -> None:
+        """Where tools are looked for that are no functions here; made when one is needed first, closed with this."""
+        self._load_tools = source
 
     def register(self, function: F, name: str | None, effect: str) -> F:
         """A function as a tool that steps may call by name."""
@@ -188,14 +200,21 @@ class Executions:
         Waits while a person is asked; without `wait` it returns then, holding nothing. Raises StepFailed where it
         failed, LeaseLost where somebody else goes on with it.
         """
+        owed: list[tuple[model.NextStep, model.Beside]] = []
         try:
             while execution.state not in FINISHED:
                 if execution.state == WAITING and not wait:
-                    return execution
+                    break
+                step = execution.next_step
                 execution = self._move(execution)
+                if step is not None and step.beside and _has_passed(step, execution):
+                    owed += [(step, each) for each in step.beside]
         except BaseException as error:
             self._give_back(execution.id, error)
             raise
+        self._ask_beside(execution, owed)
+        if execution.state not in FINISHED:
+            return execution
         if execution.state != COMPLETED:
             raise StepFailed(
                 f"Execution {execution.id} of {execution.workflow} is {execution.state}: "
@@ -248,7 +267,8 @@ class Executions:
         raise InvalidInput(f"A step of kind {step.kind!r} cannot be done here.", next_call="Upgrade agentmemo.")
 
     def _call_tool(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
-        tool = self._tool(step.tool or "")
+        tool = self._tool(step.tool or "", step)
+        check_effect(tool, step.effect)
         arguments = arguments_for(tool, step.input, step.idempotency_key)
         announced = step.effect in ANNOUNCED_EFFECTS
         if announced:
@@ -264,33 +284,70 @@ class Executions:
         reach("execution.after_tool")
         return self._submit(execution, step, Told(output=output), None)
 
-    def _ask_model(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
+    def _ask_model(self, execution: model.Execution, step: model.NextStep, *, parks: bool = True) -> model.Execution:
+        """Where a cap holds, a person is asked; without `parks` LimitExceeded is raised."""
         executor = self._executor()
         if executor is None or step.model is None:
             raise no_models(execution.workflow)
         if step.model == NO_MODEL:
             return self._submit(execution, step, agreed(step), None)
-        tools = [self._tool(name) for name in step.tools]
+        tools = [self._tool(name, step) for name in step.tools]
         asking = executor.prepare(step, tools)
         try:
             reservation = self._begin(execution, step, asking)
         except LimitExceeded as error:
+            if not parks:
+                raise
             return self._park(execution, step, "budget", f"{error.message} {error.next_call}")
         reach("execution.before_model")
         told = self._asked(executor, asking, tools, step.timeout_seconds)
         reach("execution.after_model")
         return self._submit(execution, step, told, reservation)
 
+    def _ask_beside(self, execution: model.Execution, owed: list[tuple[model.NextStep, model.Beside]]) -> None:
+        """Ask the models that are to be compared, once the execution needs nothing more: it is never theirs to fail."""
+        for step, beside in owed:
+            with suppress(Exception):
+                self._ask_one_beside(execution, step, beside)
+
+    def _ask_one_beside(self, execution: model.Execution, step: model.NextStep, beside: model.Beside) -> None:
+        executor = self._executor()
+        if executor is None:
+            return
+        asked = msgspec.convert(beside.asked, model.NextStep) if beside.asked else step
+        asked = msgspec.structs.replace(
+            asked, model=beside.model, rung=None, max_output_tokens=beside.max_output_tokens, beside=[]
+        )
+        if beside.model == NO_MODEL:
+            told, reservation = agreed(asked), None
+        else:
+            tools = [self._tool(name, asked) for name in asked.tools]
+            asking = executor.prepare(asked, tools)
+            request = _begin_request(execution.id, asked, asking, beside.role)
+            reservation = (self._plane.call(request)).reservation
+            told = self._asked(executor, asking, tools, asked.timeout_seconds)
+        checks = [] if told.outcome != "output" else self._checked(execution, asked, told.output, by_tools=True)
+        self._plane.call(
+            CompareStep(
+                execution=execution.id,
+                step=step.step,
+                role=beside.role,
+                result=told.output,
+                outcome=told.outcome,
+                reason=told.reason,
+                checks=checks,
+                served_model=told.served_model,
+                reservation=reservation,
+                billed=told.billed,
+                usage=usage_of(told),
+                provider_nanousd=told.provider_nanousd,
+                request_id=told.request_id,
+            )
+        )
+
     def _begin(self, execution: model.Execution, step: model.NextStep, asking: Asking | None) -> str | None:
         """Commit that it is about to be done. Returns what was reserved for it."""
-        request = model.BeginStep(
-            execution=execution.id,
-            step=step.step,
-            attempt=step.attempt,
-            model=asking.called if asking else None,
-            input_tokens=asking.input_tokens if asking else 0,
-            max_output_tokens=asking.max_output_tokens if asking else 0,
-        )
+        request = _begin_request(execution.id, step, asking, None)
         begun: model.Begun = self._under_claim(execution.id, request)
         return begun.reservation
 
@@ -317,12 +374,15 @@ class Executions:
         )
         return self._met(self._under_claim(execution.id, request))
 
-    def _checked(self, execution: model.Execution, step: model.NextStep, output: Any) -> list[model.ReportedCheck]:
+    def _checked(
+        self, execution: model.Execution, step: model.NextStep, output: Any, *, by_tools: bool = False
+    ) -> list[model.ReportedCheck]:
+        """What the checks found that only this side can make; `by_tools` leaves out what other models think."""
         found = []
         for check in step.checks:
             if check["kind"] == "tool":
                 found.append(self._checked_by_tool(step, check, output))
-            elif check["kind"] == "second_model" and (executor := self._executor()) is not None:
+            elif check["kind"] == "second_model" and not by_tools and (executor := self._executor()) is not None:
                 asking = executor.prepare_opinion(step, check, output)
                 found.append(opinion_of(check, self._opinion(executor, asking, execution, step)))
         return found
@@ -368,7 +428,8 @@ class Executions:
 
     def _checked_by_tool(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
         """A check that fails to run did not pass."""
-        tool = self._tool(check.get("tool", ""))
+        tool = self._tool(check.get("tool", ""), step)
+        check_effect(tool, "read")
         try:
             arguments = arguments_for(tool, {"output": output, "input": step.input}, None)
             said = self._plane.flow.run_function(tool.function, (), arguments, step.timeout_seconds)
@@ -467,11 +528,46 @@ class Executions:
             self._asks, self._load = self._load(), None
         return self._asks
 
-    def _tool(self, name: str) -> Tool:
-        tool = self._tools.get(name)
-        if tool is None:
-            raise unknown_tool(name, sorted(self._tools))
-        return tool
+    def _tool(self, name: str, step: model.NextStep | None = None) -> Tool:
+        """A function from here, or a tool of a configured program; none at all for what no person has looked at."""
+        if step is not None and step.untrusted:
+            raise no_tools_for(step.step, name)
+        if name in self._tools:
+            return self._tools[name]
+        source = self._source()
+        found = self._plane.flow.run_function(source.find, (name,), {}, FIND_SECONDS) if source else None
+        if found is None:
+            raise unknown_tool(name, sorted([*self._tools, *(source.names() if source else ())]))
+        return found
+
+    def _source(self) -> ToolSource | None:
+        if self._more_tools is None and self._load_tools is not None:
+            self._more_tools, self._load_tools = self._load_tools(), None
+        return self._more_tools
+
+    def close_tools(self) -> None:
+        """End what was started for tools; the connection does it when it is closed."""
+        source, self._more_tools = self._more_tools, None
+        if source is not None:
+            self._plane.flow.run_function(source.close, (), {}, FIND_SECONDS)
+
+
+def _has_passed(step: model.NextStep, execution: model.Execution) -> bool:
+    """Whether what was handed in for a step was taken, and it is not the step's turn again."""
+    now = execution.next_step
+    return now is None or (now.step, now.attempt) != (step.step, step.attempt + 1)
+
+
+def _begin_request(execution: str, step: model.NextStep, asking: Asking | None, role: str | None) -> model.BeginStep:
+    return model.BeginStep(
+        execution=execution,
+        step=step.step,
+        attempt=step.attempt,
+        model=asking.called if asking else None,
+        input_tokens=asking.input_tokens if asking else 0,
+        max_output_tokens=asking.max_output_tokens if asking else 0,
+        role=role,
+    )
 
 
 def _handle(execution: str | model.Execution) -> str:

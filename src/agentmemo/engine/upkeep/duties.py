@@ -11,6 +11,7 @@ from agentmemo.clock import SECOND
 from agentmemo.engine import (
     audit,
     escalation_time,
+    evidence,
     handoff_time,
     ledger,
     liveness,
@@ -211,6 +212,29 @@ class _Unindexed(NamedTuple):
     texts: list[tuple[int, str, str]]
 
 
+def review_prices(engine: Engine) -> int:
+    """Once an hour: what does its step well, but does not pay any more at today's prices, is taken off it."""
+    now = engine.clock.boot_us()
+    if engine.prices_reviewed_at is not None and now - engine.prices_reviewed_at < HOUR:
+        return 0
+    engine.prices_reviewed_at = now
+    done, after = 0, 0
+    while found := engine.database.read(partial(_promoted, after)):
+        calls = engine.system_calls({place for place, _ in found})
+        for place, number in found:
+            done += engine.database.write(partial(_review_price, calls[place], number), lane=place)
+        after = found[-1][1]
+    return done
+
+
+def _promoted(after: int, tx: Transaction) -> list[Row]:
+    return tx.all("evidence_promoted", after=after, limit=BATCH)
+
+
+def _review_price(call: Call, number: int, tx: Transaction) -> int:
+    return int(evidence.review_price(tx, call, number))
+
+
 def prune(engine: Engine) -> int:
     """Retention: finished runs keep a tombstone, old versions go, and the floor says from where history is whole."""
     known = engine.database.read(lambda tx: tx.all("workspace_all"), snapshot=False)
@@ -249,6 +273,7 @@ def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
             "run_remove_signals",
             "run_remove_notes",
             "watch_remove",
+            "comparison_remove",
         ):
             tx.write(query, run=run.id)
         tx.write("ledger_spent_remove_run", workspace=call.workspace, scope=f"run:{handle}")
@@ -363,4 +388,4 @@ DUTIES = (
     index_entries,
     merge_index,
 )
-SLOW_DUTIES = (prune,)
+SLOW_DUTIES = (prune, review_prices)

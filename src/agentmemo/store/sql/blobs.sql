@@ -29,6 +29,7 @@ WHERE b.touched_at < :before AND (b.workspace = :workspace OR :workspace IS NULL
     AND NOT EXISTS (SELECT 1 FROM handoff_value h WHERE h.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM escalation_value e WHERE e.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM workflow_version w WHERE w.blob = b.id)
+    AND NOT EXISTS (SELECT 1 FROM workflow_case c WHERE c.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM signal g WHERE g.blob = b.id)
 ORDER BY b.touched_at LIMIT :limit;
 

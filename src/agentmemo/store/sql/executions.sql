@@ -16,7 +16,7 @@ WHERE run = :run AND revision = :revision;
 -- name: execution_list
 SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
 FROM execution e JOIN run r ON r.id = e.run
-WHERE e.workspace = :workspace AND e.run < :before
+WHERE e.workspace = :workspace AND e.run < :before AND e.driver <> 'trial'
     AND (e.workflow = :workflow OR :workflow IS NULL)
     AND (e.version = :version OR :version IS NULL)
     AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))
@@ -39,3 +39,19 @@ VALUES (:run, :workspace, :workflow, :version, :path, :step, :step_hash, :number
 SELECT id, path, step, step_hash, number, rung, first_rung, model, served_model, verdict, problems, input_hash, reservation,
     checks, at
 FROM execution_attempt WHERE run = :run ORDER BY id;
+
+-- name: execution_counts
+SELECT e.workflow, e.version, r.state, count(*), max(r.created_at)
+FROM execution e JOIN run r ON r.id = e.run
+WHERE e.workspace = :workspace AND (e.workflow = :workflow OR :workflow IS NULL) AND r.created_at >= :since
+GROUP BY e.workflow, e.version, r.state;
+
+-- name: attempt_first
+SELECT min(at) FROM execution_attempt WHERE workspace = :workspace AND step_hash = :step_hash AND model IS NOT NULL;
+
+-- name: attempt_rates
+SELECT model, (at - :since) / :part_us AS part, count(CASE WHEN verdict = 'passed' THEN 1 END) AS passed,
+    count(CASE WHEN verdict = 'failed' THEN 1 END) AS failed
+FROM execution_attempt
+WHERE workspace = :workspace AND step_hash = :step_hash AND model IS NOT NULL AND at >= :since
+GROUP BY model, part ORDER BY model, part;

@@ -90,7 +90,7 @@ WHERE workspace = :workspace AND workflow = :workflow AND (version = :version OR
     AND at >= :since AND at < :until AND state <> 'void'
 GROUP BY role;
 
--- Runs that models worked on, and those that the plane carried out without one; and how many were completed.
+-- Runs that models worked on, and those that the plane completed without one; and how many were completed.
 -- name: usage_runs
 SELECT count(*), CAST(coalesce(sum(CASE WHEN r.state = 'completed' THEN 1 ELSE 0 END), 0) AS BIGINT)
 FROM (
@@ -100,7 +100,8 @@ FROM (
     UNION
     SELECT carried.handle FROM execution e JOIN run carried ON carried.id = e.run
     WHERE e.workspace = :workspace AND e.workflow = :workflow AND (e.version = :version OR :version IS NULL)
-        AND e.driver = 'plane' AND carried.finished_at >= :since AND carried.finished_at < :until) m
+        AND e.driver = 'plane' AND carried.state = 'completed'
+        AND carried.finished_at >= :since AND carried.finished_at < :until) m
 LEFT JOIN run r ON r.handle = m.made;
 
 -- What equal calls used is counted once, with how many they were: a tier and a cache are each call's own.
