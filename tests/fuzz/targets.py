@@ -265,6 +265,7 @@ EXTREME = [
     b'{"name":"w","designed_by":"m","steps":"' + b"1. Do it\\n" * 20_000 + b'"}',
     b"# T\n## Steps\n" + b"1. Do it\n" * 20_000,
     CALENDAR.replace(b"Berlin", b"Berl" * 1000),
+    CALENDAR.replace(b"DTEND", b"DTSTART"),
     b"1e999",
     b'{"code":"conflict","details":[1]}',
     b'{"code":"conflict","details":"x"}',

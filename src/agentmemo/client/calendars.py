@@ -15,6 +15,8 @@ from agentmemo.model.schedules import TURNS_MAX, Turn
 DAYS_MAX = 5 * 366
 DAY_US = 86_400 * SECOND
 CANCELLED = "CANCELLED"
+# What the libraries raise where a calendar is not what they expect: a property twice, a zone whose name is no file's.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError)
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 
 
@@ -60,7 +62,7 @@ def _events(content: bytes | str, since: datetime.datetime, until: datetime.date
     try:
         _check_rules(calendar)
         found: list[Any] = recurring_ical_events.of(calendar, components=["VEVENT"]).between(since, until)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except UNREADABLE as error:
         raise _no_calendar(error) from None
     return found
 
@@ -100,7 +102,7 @@ def _calendar(content: bytes | str) -> Any:
         ) from error
     try:
         return icalendar.Calendar.from_ical(content)
-    except (ValueError, KeyError, IndexError, RecursionError, OSError) as error:
+    except UNREADABLE as error:
         raise _no_calendar(error) from None
 
 

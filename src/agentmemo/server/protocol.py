@@ -41,8 +41,16 @@ def bounds_of(settings: Settings, descriptors: int) -> Bounds:
 class Protocol(HttpToolsProtocol):
     """One deadline at a time: for the head of a request, then for its body. Another for a client that does not read."""
 
-    def __init__(self, bounds: Bounds, *, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-        super().__init__(config=config, server_state=server_state, app_state=app_state)
+    def __init__(
+        self,
+        bounds: Bounds,
+        *,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
         self._bounds = bounds
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
