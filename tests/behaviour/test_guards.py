@@ -279,7 +279,10 @@ def test_an_attempt_that_dies_after_the_approval_asks_nobody_again(surface, plan
 @promise("guard.durable")
 def test_another_agent_that_goes_on_with_the_run_is_decided_on_for_itself(surface, plane, agent, ana):
     def ship(agent):
-        return lambda run: agent.guard("deploy", {"tag": "v1"}, annotations=SAFE).approved
+        def task(run):
+            return agent.guard("deploy", {"tag": "v1"}, annotations=SAFE).approved and run.id
+
+        return task
 
     agent.task("ship")(ship(agent))
     started = agent.start("ship", key="1")
@@ -289,7 +292,7 @@ def test_another_agent_that_goes_on_with_the_run_is_decided_on_for_itself(surfac
     other = surface.connect("another")
     other.task("ship")(ship(other))
     other.work(until_idle=True)
-    assert other.runs.get(started.id).result is True
+    assert other.runs.get(started.id).result == started.id
     assert len(other.escalations.list().items) == 1
 
 
