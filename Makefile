@@ -45,12 +45,21 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+# API=50000: as many requests made from the description. FUZZ=60: each parser for so many seconds.
+# CLIENTS=10000: so many hostile clients against one server.
+ifneq ($(API)$(FUZZ)$(CLIENTS),)
+torture: $(VENV)/.dev
+	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
+	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
+	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
+else
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
 	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
 	@$(if $(POWER),AGENTMEMO_TORTURE_POWER=$(POWER),AGENTMEMO_TORTURE_SECONDS=$(SECONDS)) \
 	    $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
 	    $(BIN)/python -m pytest -n 0 -s $(if $(POWER),tests/crash/test_power.py tests/crash/test_faults.py,tests/crash -k chaos) \
 	    $(ARGS)
+endif
 
 check: $(VENV)/.dev ## Format, lint, types, layers, generated code
 	$(call say,format)

@@ -163,10 +163,11 @@ BY_CODE: dict[str, type[Error]] = {cls.code: cls for cls in CLASSES}
 def rebuild(data: dict[str, Any]) -> Error:
     """Make the error again from its wire form; an unknown code becomes the plain `Error`."""
     cls = BY_CODE.get(str(data.get("code", "")), Error)
+    details = data.get("details")
     return cls(
         str(data.get("message", "")),
         why=str(data.get("why", "")),
         next_call=str(data.get("next_call", "")),
         retry_safe=bool(data.get("retry_safe", False)),
-        details=data.get("details") or {},
+        details=details if isinstance(details, dict) else {},
     )

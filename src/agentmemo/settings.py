@@ -18,6 +18,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     value_bytes_max: int = 64 * MIB
     request_bytes_max: int = 96 * MIB
+    bodies_bytes_max: int = 256 * MIB
+    head_bytes_max: int = 64 * 1024
+    head_seconds: float = 20.0
+    body_seconds: float = 300.0
+    stalled_seconds: float = 60.0
+    connections_max: int = 20_000
+    watchers_max: int = 10_000
+    watchers_per_actor_max: int = 5_000
     lease_seconds: float = 10.0
     unattended_lease_seconds: float = 600.0
     wait_seconds_max: float = 60.0

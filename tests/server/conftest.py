@@ -1,19 +1,16 @@
-"""The application called in this process, and one real server."""
+"""The application called in this process, and real servers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import pytest
+from served import SECONDS, Server
 
 from agentmemo.api.operations import BY_NAME
 from agentmemo.model.access import EVERYTHING, Caller, CreateKey
@@ -21,17 +18,6 @@ from agentmemo.server.app import create_app
 from agentmemo.testing import ManualPlane
 
 ADMIN = Caller(kind="service", name="tests", grants=(EVERYTHING,), door="tests")
-SECONDS = 20
-
-SCRIPT = """
-import msgspec, sys
-from agentmemo.server import serve
-
-def announce(started):
-    print(msgspec.json.encode(started, enc_hook=str).decode(), flush=True)
-
-serve(data=sys.argv[1], port=0, announce=announce)
-"""
 
 
 @pytest.fixture
@@ -205,32 +191,6 @@ class EventStream:
             if "data" in found:
                 return found | {"data": json.loads(found["data"])}
         return None
-
-
-class Server:
-    """A real server process on a store."""
-
-    def __init__(self, path, **environment):
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENTMEMO_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=kept | environment,
-        )  # fmt: skip
-        line = self.process.stdout.readline()
-        assert line, self.process.stderr.read()
-        self.started = json.loads(line)
-        self.url = self.started["url"]
-
-    @property
-    def key(self):
-        return Path(self.started["agent_key_file"]).read_text(encoding="ascii").strip()
-
-    def stop(self, how=signal.SIGTERM):
-        """Its exit code and what it said on its error output."""
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        _, errors = self.process.communicate(timeout=SECONDS)
-        return self.process.returncode, errors
 
 
 @pytest.fixture

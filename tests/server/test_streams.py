@@ -269,3 +269,26 @@ def test_hanging_up_leaves_nothing_behind(http):
         assert "agentmemo_streams 0" in (await http.send("GET", "/metrics")).body.decode()
 
     http.runner.run(scenario())
+
+
+def test_a_watcher_is_woken_by_its_own_namespace_alone(http):
+    async def scenario():
+        await http.send("PUT", "/v1/state/other/k", {"value": 0})
+        first = await put(http, "a", 0)
+        async with http.stream(f"{CHANGES}?after={first}") as stream, http.stream("/v1/changes/other") as other:
+            await stream.block()
+            await other.block()
+            # The first commit is told to everybody: what came before it is not known.
+            await put(http, "a", 1)
+            assert (await stream.event())["data"]["entry"]["value"] == 1
+            topics = {place[1]: topic for place, topic in http.app.hub._topics.items()}
+            known = topics["ns"].generation
+            for number in range(5):
+                sent = (await http.send("PUT", "/v1/state/other/k", {"value": number})).data["revision"]
+            while int((await other.event())["id"]) < sent:
+                pass
+            assert topics["ns"].generation == known
+            await put(http, "a", 2)
+            assert (await stream.event())["data"]["entry"]["value"] == 2
+
+    http.runner.run(scenario())

@@ -6,24 +6,15 @@ from typing import Any
 
 import msgspec
 
+from agentmemo.api.examples import EXAMPLES, HANDLE, PARAMETER_EXAMPLES
+from agentmemo.api.links import all_links, links_from
 from agentmemo.api.operations import OPERATIONS, Operation
 from agentmemo.errors import CLASSES
-from agentmemo.model import access, runs, state
 from agentmemo.settings import VERSION
 
 PREFIX = "/v1"
 CODES = ["error", "internal", *(cls.code for cls in CLASSES)]
 _PROBLEM = "#/components/responses/Problem"
-_HANDLE = "run_01j9x2k7m3q8w4ez"
-EXAMPLES: dict[type[Any], dict[str, Any]] = {
-    state.SetEntry: {"value": {"commit": "abc123"}},
-    runs.StartRun: {"name": "nightly", "key": "2026-11-23", "inputs": {"repo": "acme/api"}, "worker": "wrk_..."},
-    runs.StartTask: {"inputs": {"repo": "acme/api"}, "key": "2026-11-23"},
-    runs.AddNote: {"kind": "finding", "text": "The limit is per account.", "because": "429 after 60 calls"},
-    runs.SendSignal: {"name": "approved", "value": {"by": "ann"}},
-    access.CreateKey: {"kind": "agent", "actor": "reviewer", "grants": [{"permissions": ["state:read"]}]},
-}
-PARAMETER_EXAMPLES = {"namespace": "github_sync", "key": "last_commit_hash", "run": _HANDLE}
 
 
 def describe() -> dict[str, Any]:
@@ -56,6 +47,7 @@ def describe() -> dict[str, Any]:
         "components": {
             "schemas": {**schemas, "Problem": _problem_schema()},
             "responses": {"Problem": _problem_response()},
+            "links": all_links(),
             "parameters": _shared_parameters(),
             "securitySchemes": {
                 "key": {
@@ -156,6 +148,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         }
     if headers:
         success["headers"] = headers
+    if links := links_from(operation):
+        success["links"] = links
     found: dict[str, Any] = {"200": success}
     if operation.name == "state.get":
         found["304"] = {"description": "The version named in If-None-Match is the current one."}
@@ -238,7 +232,7 @@ def _shared_parameters() -> dict[str, Any]:
         "Claim": _header(
             "AgentMemo-Claim",
             "The claim on a run: handle and epoch. A stale one is refused.",
-            f"{_HANDLE}@3",
+            f"{HANDLE}@3",
             pattern=r"^run_[0-9a-z]{16}@[0-9]{1,9}$",
         ),
         "Worker": _header("AgentMemo-Worker", "The worker whose lease the call renews.", "wrk_01j9x2k7m3q8w4ez"),

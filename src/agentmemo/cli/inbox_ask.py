@@ -12,6 +12,7 @@ from agentmemo.cli.output import flat
 from agentmemo.errors import InvalidInput
 from agentmemo.model.escalations import DECISIONS, NEGATIVE, Escalation
 from agentmemo.model.notifications import is_guarded
+from agentmemo.model.values import NOT_JSON
 
 LEAVE = "q"
 # What the letters of the menu stand for; `edit` where there is an action.
@@ -147,7 +148,7 @@ def _json_line(prompt: str) -> Any:
     while True:
         try:
             return msgspec.json.decode(_needed(prompt))
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             _say(f"That is not JSON: {error}.")
 
 

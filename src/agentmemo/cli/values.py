@@ -13,6 +13,7 @@ import msgspec
 from agentmemo.clock import SECOND, SystemClock, parse_iso
 from agentmemo.errors import InvalidInput
 from agentmemo.model.access import Grant
+from agentmemo.model.values import NOT_JSON
 
 _DISTANCE = re.compile(r"^(\d+(?:\.\d+)?)(s|m|h|d)$")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -34,7 +35,7 @@ def read_value(argument: str, *, text: bool = False) -> Any:
             ) from None
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         shown = content.decode(errors="replace").strip()
         shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
         raise InvalidInput(

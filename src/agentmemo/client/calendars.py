@@ -100,7 +100,7 @@ def _calendar(content: bytes | str) -> Any:
         ) from error
     try:
         return icalendar.Calendar.from_ical(content)
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, RecursionError, OSError) as error:
         raise _no_calendar(error) from None
 
 

@@ -6,7 +6,7 @@ import json
 import math
 from functools import cache
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -15,7 +15,7 @@ from agentmemo.api.operations import BY_NAME, Operation
 from agentmemo.clock import Clock, SystemClock
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, Unavailable, rebuild
 from agentmemo.model.access import Claim
-from agentmemo.model.values import encode, encode_result
+from agentmemo.model.values import NOT_JSON, encode, encode_result
 from agentmemo.model.wire import Request
 
 PREFIX = "/v1"
@@ -65,19 +65,11 @@ class Wire:
     """Shared by the two transports of one address and key."""
 
     def __init__(self, address: str, key: str, limit: int, clock: Clock | None = None) -> None:
-        parts = urlsplit(address)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if not parts.hostname or port == -1 or parts.scheme not in {"http", "https"}:
-            raise InvalidInput(
-                f"{address!r} is not an address.", next_call="Use http://host:port or https://host:port."
-            )
+        parts, host, port = _split(address)
         if parts.username or parts.query or parts.fragment:
             raise InvalidInput("The address holds more than host, port and path.", next_call="Pass the key as key=...")
         self.address = f"{parts.scheme}://{parts.netloc}"
-        self.host = parts.hostname
+        self.host = host
         self.tls = parts.scheme == "https"
         self.port = port or (443 if self.tls else 80)
         self._path = parts.path.rstrip("/").removesuffix(PREFIX) + PREFIX
@@ -122,14 +114,14 @@ class Wire:
         if status == 200:  # noqa: PLR2004 - the one status of success
             try:
                 return _plan(operation.name).decoder.decode(body)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except NOT_JSON as error:
                 raise self.not_a_plane(f"an answer that does not fit: {error}") from None
         raise self._error(status, body)
 
     def _error(self, status: int, body: bytes) -> Error:
         try:
             problem = msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_JSON:
             problem = None
         if isinstance(problem, dict) and isinstance(problem.get("code"), str):
             return rebuild(problem)
@@ -190,6 +182,18 @@ class Wire:
                 details={"bytes": len(body), "limit": self._limit},
             )
         return body
+
+
+def _split(address: str) -> tuple[SplitResult, str, int | None]:
+    """The parts of an address, its host and its port. Raises InvalidInput for what is none."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        parts, port = SplitResult("", "", "", "", ""), None
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
+        raise InvalidInput(f"{address!r} is not an address.", next_call="Use http://host:port or https://host:port.")
+    return parts, parts.hostname, port
 
 
 def claim_text(claim: Claim) -> str:

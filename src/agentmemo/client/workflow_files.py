@@ -10,6 +10,7 @@ import msgspec
 
 from agentmemo.client import yaml_files
 from agentmemo.errors import InvalidInput
+from agentmemo.model.values import NOT_JSON
 from agentmemo.model.workflows import WorkflowDocument, plain
 
 YAML_ENDINGS = (".yaml", ".yml")
@@ -32,7 +33,7 @@ def parse(content: bytes, name: str) -> Any:
         return yaml_files.loads(content, name)
     try:
         return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise InvalidInput(f"{name} is not JSON: {error}.", next_call="Correct it, or name a .yaml file.") from None
 
 

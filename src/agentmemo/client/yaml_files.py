@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from agentmemo.errors import InvalidInput, LimitExceeded, Unavailable
-from agentmemo.model.values import check
+from agentmemo.model.values import DEPTH_MAX, check
 
 BYTES_MAX = 4 * 1024 * 1024
 _PREFIX = "tag:yaml.org,2002:"
@@ -70,13 +70,20 @@ def _loader(yaml: Any) -> Any:
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
         """Makes what JSON has."""
 
+        depth = 0
+
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent) or getattr(self.peek_event(), "anchor", None):
                 raise _refused(yaml, self.peek_event(), "anchors and aliases are not taken; write it out")
             event = self.peek_event()
+            self.depth += 1
+            if self.depth > DEPTH_MAX:
+                raise _refused(yaml, event, f"it is nested deeper than {DEPTH_MAX} levels")
             if getattr(event, "tag", None) not in (None, "!"):
                 raise _refused(yaml, event, f"the tag {event.tag} is not taken")
-            return super().compose_node(parent, index)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's
             met = set()

@@ -13,6 +13,7 @@ from agentmemo.console.frame import Visit, segment
 from agentmemo.console.words import actor_name, said
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.escalations import UNDECIDED, Escalation
+from agentmemo.model.values import NOT_JSON
 
 
 async def answer(visit: Visit) -> str:
@@ -122,5 +123,5 @@ def values_of(form: Mapping[str, str], found: Escalation, decision: str) -> Any:
 def _json(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise InvalidInput("The arguments are no JSON.", why=str(error), next_call="Go back and correct it.") from None

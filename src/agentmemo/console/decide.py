@@ -12,6 +12,7 @@ from agentmemo.console.words import NANO, is_escalation
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.handoffs import read_address
 from agentmemo.model.runs import Budget, Run
+from agentmemo.model.values import NOT_JSON
 
 
 async def answer(visit: Visit) -> str:
@@ -119,7 +120,7 @@ def stored_result(text: str) -> Any:
     """What the step returned, as JSON; plain words count as a string, nothing as null."""
     if not text.strip():
         return None
-    with contextlib.suppress(msgspec.DecodeError):
+    with contextlib.suppress(*NOT_JSON):
         return msgspec.json.decode(text)
     if text.lstrip()[0] in '[{"':
         raise InvalidInput("What it returned is not valid JSON.", next_call="Correct it, or write plain words.")

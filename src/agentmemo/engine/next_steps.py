@@ -16,7 +16,7 @@ from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer
 from agentmemo.model.executions import Moment
 from agentmemo.model.nearest import Nearest
-from agentmemo.model.values import encode_sorted
+from agentmemo.model.values import NOT_JSON, encode_sorted
 from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, Rung, WorkflowDocument
 from agentmemo.store import blobs
 from agentmemo.store import runs as run_rows
@@ -153,7 +153,7 @@ def supplied(answer: Answer) -> Any:
     text = (answer.values or {}).get("output", "")
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return text
 
 

@@ -16,7 +16,7 @@ from agentmemo.llm.protocol import Message, ModelReply, ModelRequest, ToolCall, 
 from agentmemo.llm.protocol import Tool as ModelTool
 from agentmemo.model.executions import ABSTAINED, ERROR, TIMED_OUT, NextStep
 from agentmemo.model.prices import Usage
-from agentmemo.model.values import encode
+from agentmemo.model.values import NOT_JSON, encode
 from agentmemo.model.workflows import LLM
 
 # A model that calls tools is asked again with what they gave; so often at most.
@@ -252,7 +252,7 @@ def _json(text: str) -> Any:
     """What a text says as JSON; one that is none stays a text, which the checks then refuse."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return text
 
 

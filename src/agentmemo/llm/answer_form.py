@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentmemo.llm.protocol import ModelRequest
+from agentmemo.model.values import NOT_JSON
 
 WRAPPED = "answer"
 
@@ -27,7 +28,7 @@ class AnswerForm(NamedTuple):
             return text
         try:
             value = msgspec.json.decode(text, type=dict[str, Any])[WRAPPED]
-        except (msgspec.MsgspecError, KeyError):
+        except (*NOT_JSON, KeyError):
             return text
         return value if self.is_label and isinstance(value, str) else msgspec.json.encode(value).decode()
 

@@ -15,6 +15,7 @@ from agentmemo.llm.model_settings import ModelSettings
 from agentmemo.llm.protocol import FinishReason, Message, ModelReply, ModelRequest, Tool, ToolCall
 from agentmemo.llm.refusals import Broken, one_line
 from agentmemo.model.prices import Usage, is_consistent
+from agentmemo.model.values import NOT_JSON
 
 VERSION = "2023-06-01"
 FINISHED: dict[str, FinishReason] = {
@@ -134,7 +135,7 @@ class _Usage(msgspec.Struct):
 def _gather(pieces: Iterable[bytes]) -> _Answer:
     try:
         answer = msgspec.json.decode(b"".join(pieces), type=_Answer)
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise Broken(f"it is not what the messages API answers ({error})") from None
     if answer.stop_reason is None:
         raise Broken("its end is missing")
@@ -170,7 +171,7 @@ def _gather_stream(pieces: Iterable[bytes]) -> _Answer:
 def _event(data: bytes) -> _Event:
     try:
         event = msgspec.json.decode(data, type=_Event)
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise Broken(f"it is not what the messages API streams ({error})") from None
     if event.type == "error":
         told = event.error.get("message", "") if isinstance(event.error, dict) else event.error
@@ -183,7 +184,7 @@ def _finished(block: _Block, written: str) -> _Block:
         return msgspec.structs.replace(block, text=block.text + written)
     try:
         return msgspec.structs.replace(block, input=msgspec.json.decode(written or "{}", type=dict[str, Any]))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return msgspec.structs.replace(block, input=None, unreadable=written)
 
 
@@ -204,7 +205,7 @@ def _usage(told: dict[str, Any] | None) -> Usage | None:
     """There the input is what was neither read from a cache nor written to one; here it is all of it."""
     try:
         counted = msgspec.convert(told, _Usage)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     cached = counted.cache_read_input_tokens or 0
     written = counted.cache_creation_input_tokens or 0

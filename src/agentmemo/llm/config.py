@@ -181,7 +181,7 @@ def read(text: str) -> Configured:
     """What the text says, checked. Raises InvalidInput."""
     try:
         plain = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput(f"The models are no TOML: {error}.", next_call="Correct that line.") from None
     document = parse(ModelsDocument, plain, "file of models", EXAMPLE)
     _check_ladder(document)

@@ -18,6 +18,7 @@ from agentmemo.llm.model_settings import ModelSettings
 from agentmemo.llm.protocol import FinishReason, Message, ModelReply, ModelRequest, Tool, ToolCall
 from agentmemo.llm.refusals import Broken, one_line
 from agentmemo.model.prices import NANOUSD, Usage, is_consistent
+from agentmemo.model.values import NOT_JSON
 
 FINISHED: dict[str, FinishReason] = {
     "stop": "stop", "length": "length", "tool_calls": "tools", "function_call": "tools", "content_filter": "refusal",
@@ -202,7 +203,7 @@ def _join(calls: dict[int, _Call], piece: _Call) -> None:
 def _decode(data: bytes) -> _Answer:
     try:
         answer = msgspec.json.decode(data, type=_Answer)
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise Broken(f"it is not what chat completions answer ({error})") from None
     if answer.error:
         told = answer.error.get("message", answer.error) if isinstance(answer.error, dict) else answer.error
@@ -213,7 +214,7 @@ def _decode(data: bytes) -> _Answer:
 def _usage(raw: msgspec.Raw) -> Usage | None:
     try:
         told = msgspec.json.decode(raw, type=_Usage)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     details = told.prompt_tokens_details or _Details()
     usage = Usage(
@@ -230,7 +231,7 @@ def _cost(raw: msgspec.Raw) -> int | None:
     try:
         told = msgspec.json.decode(raw, type=_Cost).cost
         return int((told * NANOUSD).to_integral_value(ROUND_CEILING)) if told >= 0 else None
-    except (msgspec.MsgspecError, ArithmeticError, ValueError):
+    except (*NOT_JSON, ArithmeticError, ValueError):
         return None
 
 
@@ -241,7 +242,7 @@ def _tool_call(call: _Call) -> ToolCall:
         return ToolCall(id=given, name=name, arguments=arguments)
     try:
         return ToolCall(id=given, name=name, arguments=msgspec.json.decode(arguments, type=dict[str, Any]))
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return ToolCall(id=given, name=name, unreadable=arguments)
 
 

@@ -21,6 +21,7 @@ from agentmemo.errors import (
     Unavailable,
 )
 from agentmemo.model.documents import EPOCH, MICROSECOND
+from agentmemo.model.values import NOT_JSON
 
 # Refusals that pass by themselves: no time, a lock, too many requests; and every fault of the server.
 PASSING = frozenset({408, 409, 429})
@@ -106,7 +107,7 @@ def one_line(told: Any) -> str:
 def _said(body: bytes) -> tuple[str, str]:
     """The provider's code and its words."""
     code, words = "", body.decode(errors="replace")
-    with contextlib.suppress(msgspec.MsgspecError):
+    with contextlib.suppress(*NOT_JSON):
         told = msgspec.json.decode(body, type=dict[str, Any])
         told = told["error"] if isinstance(told.get("error"), dict) else told
         code = str(told.get("code") or told.get("type") or "")

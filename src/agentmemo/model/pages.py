@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from agentmemo.errors import InvalidInput
+from agentmemo.model.values import NOT_JSON
 from agentmemo.model.wire import Response
 
 _VERSION = 1
@@ -38,7 +39,7 @@ def read_cursor(cursor: str | None, operation: str, filter_fields: object, start
     try:
         body = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         version, name, binding, position = msgspec.json.decode(body)
-    except (ValueError, TypeError, msgspec.MsgspecError):
+    except (*NOT_JSON, ValueError, TypeError):
         raise _not_ours() from None
     if (version, name, binding) != (_VERSION, operation, _binding(filter_fields)):
         raise InvalidInput(

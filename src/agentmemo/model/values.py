@@ -26,6 +26,8 @@ def _exact(value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=_exact)
 _sorted_encoder = msgspec.json.Encoder(enc_hook=_exact, order="sorted")
 _decoder = msgspec.json.Decoder()
+# What decoding raises where bytes or a text are no JSON, or JSON that is nested beyond all measure.
+NOT_JSON = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 def encode(value: Any) -> bytes:

@@ -17,6 +17,8 @@ from agentmemo.model.workflow_text import bare, id_of, items_of, title_of, when_
 from agentmemo.model.workflows import Check, DesignedBy, Rung, Step, WorkflowDocument
 
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
+# Ids given to the steps of a document, whatever their depth.
+NAMED_MAX = 5 * model.STEPS_MAX
 # What every step that is only words is asked at least.
 NOT_EMPTY = {"kind": "expression", "expression": 'output != null && output != ""', "message": "The output is empty."}
 EXAMPLE: dict[str, Any] = {
@@ -137,6 +139,9 @@ def _compiled_steps(given: Any, path: str, taken: set[str]) -> list[Any]:
     found = items_of(given) if isinstance(given, str) else given
     if not isinstance(found, list) or not found:
         raise misfit(path, "there is no step", "Write them as text, '1. Fetch the diff\\n2. Review it', or as a list.")
+    if len(found) > model.STEPS_MAX or len(taken) > NAMED_MAX:
+        # Before they are given ids, for which each is compared with the others.
+        raise misfit(path, f"there are more than {model.STEPS_MAX} steps", "Make workflows of their own of some.")
     if path == "$.steps":
         taken.update(_given_ids(found))
     return [_compiled_step(step, f"{path}[{index}]", taken) for index, step in enumerate(found)]

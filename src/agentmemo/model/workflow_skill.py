@@ -10,7 +10,7 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model.values import encode
 from agentmemo.model.workflow_guidance import SKILL_LINES_MAX, SKILL_TOKENS_MAX, tokens_of
 from agentmemo.model.workflow_text import id_of, items_of, title_of
-from agentmemo.model.workflows import EdgeCase, Example, Step, WorkflowDocument, version_of
+from agentmemo.model.workflows import STEPS_MAX, EdgeCase, Example, Step, WorkflowDocument, version_of
 
 DESCRIPTION_MAX = 1024
 NAME_MAX = 64
@@ -178,6 +178,8 @@ def draft_of(front: Mapping[str, Any], body: str, *, known_as: str, designed_by:
     steps = _found_steps(sections)
     if not steps:
         raise InvalidInput("There is nothing to do in it.", next_call="Bring a SKILL.md or .sop.md with instructions.")
+    if len(steps) > STEPS_MAX:
+        raise InvalidInput(f"It has {len(steps)} steps; {STEPS_MAX} is the most.", next_call="Bring it in parts.")
     metadata = front.get("metadata")
     said = metadata.get("designed-by") if isinstance(metadata, dict) else None
     description = str(front.get("description") or _first_text(sections))

@@ -16,6 +16,7 @@ from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model import notification_forms as forms
 from agentmemo.model.notifications import Message
+from agentmemo.model.values import NOT_JSON
 from agentmemo.notify.channels import NotSent, accepted
 from agentmemo.notify.outgoing import post
 from agentmemo.settings import Settings, secret
@@ -74,7 +75,7 @@ class Slack:
         outcome = accepted(post(url, msgspec.json.encode(body), headers, private=True))
         try:
             answer = msgspec.json.decode(outcome.body, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except NOT_JSON:
             raise NotSent("Slack's answer is no JSON") from None
         if not answer.get("ok"):
             error = forms.one_line(str(answer.get("error")), 100)
@@ -110,7 +111,7 @@ def read_interaction(body: bytes) -> Interaction | None:
         if payload.type != "block_actions" or not pressed:
             return None
         button = msgspec.json.decode(pressed[0].value, type=forms.Button)
-    except (KeyError, ValueError, msgspec.MsgspecError) as error:
+    except (*NOT_JSON, KeyError, ValueError) as error:
         raise InvalidInput(
             f"This is no interaction of ours: {type(error).__name__}.", next_call="Only Slack calls this address."
         ) from None

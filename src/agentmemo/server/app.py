@@ -23,6 +23,7 @@ from agentmemo.server.decoding import Disconnected, Headers, Receive
 from agentmemo.server.links import Links
 from agentmemo.server.metrics import Metrics
 from agentmemo.server.problems import Refusal
+from agentmemo.server.room import Room
 from agentmemo.server.routes import DESCRIPTION, PREFIX, Route, Routes
 from agentmemo.server.slack import BODY_BYTES_MAX, SlackDoor
 from agentmemo.server.slack import PATH as SLACK_PATH
@@ -49,6 +50,7 @@ class App:
         self.engine = plane.engine
         self.hub = Hub(plane.engine.database)
         self.metrics = Metrics()
+        self.room = Room(plane.engine.settings)
         self._routes = Routes()
         self._keys = Authenticator(plane.engine, "http")
         self._console_keys = Authenticator(plane.engine, "console")
@@ -111,22 +113,22 @@ class App:
         authorization = headers.get(b"authorization")
         caller = await self._keys.admit(authorization)
         operation = route.operation
-        body = b""
-        if route.reads_body:
-            body = await decoding.read_body(receive, headers, self.engine.settings.request_bytes_max)
-        request = decoding.decode_request(route, parts, scope["query_string"], headers, body)
         if operation.mutating:
-            await self._change(route, _with_headers(caller, headers), request, len(body), receive, send)
-        elif operation.watch and MEDIA_TYPE in headers.get(b"accept", b"") and scope["method"] == "GET":
+            with self.room.body() as held:
+                limit = self.engine.settings.request_bytes_max
+                body = await decoding.read_body(receive, headers, limit, held)
+                request = decoding.decode_request(route, parts, scope["query_string"], headers, body)
+                await self._change(route, _with_headers(caller, headers), request, len(body), receive, send)
+            return
+        request = decoding.decode_request(route, parts, scope["query_string"], headers, b"")
+        if operation.watch and MEDIA_TYPE in headers.get(b"accept", b"") and scope["method"] == "GET":
             stream = Stream(self.engine, self.hub, lambda: self._keys.admit(authorization))
-            self.metrics.streams += 1
-            try:
+            with self.room.waiter(caller), self.metrics.stream():
                 await stream.run(route, request, headers.get(b"last-event-id"), receive, send)
-            finally:
-                self.metrics.streams -= 1
         elif route.waits and request.wait_seconds > 0:  # type: ignore[attr-defined]
-            waiting = long_poll(self.engine, self.hub, route, caller, request)
-            await _reply(send, 200, _encode(await _while_connected(waiting, receive)))
+            with self.room.waiter(caller):
+                waiting = long_poll(self.engine, self.hub, route, caller, request)
+                await _reply(send, 200, _encode(await _while_connected(waiting, receive)))
         else:
             answer = await perform(self.engine, operation, caller, request)
             if route.has_version:
@@ -141,7 +143,8 @@ class App:
         operation = route.operation
         try:
             if route.waits and request.wait_seconds > 0:
-                answer = await self._change_when_ready(route, caller, request, receive)
+                with self.room.waiter(caller):
+                    answer = await self._change_when_ready(route, caller, request, receive)
             else:
                 answer = await perform(self.engine, operation, caller, request, large=size > LARGE_BYTES, seen=seen)
         finally:
@@ -212,7 +215,9 @@ class App:
 
     async def _press(self, _scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """A button in Slack. The signature is over the bytes as they came."""
-        await self._slack.take(headers, await decoding.read_body(receive, headers, BODY_BYTES_MAX))
+        with self.room.body() as held:
+            body = await decoding.read_body(receive, headers, BODY_BYTES_MAX, held)
+            await self._slack.take(headers, body)
         await _reply(send, 200, b"{}")
 
     async def _show_metrics(self, scope: Scope, headers: Headers, _receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model.access import Claim
 from agentmemo.model.wire import Request, explain
 from agentmemo.server.problems import Refusal
+from agentmemo.server.room import Body
 from agentmemo.server.routes import ALIASES, Route, unquoted
 
 Headers = Mapping[bytes, bytes]
@@ -27,8 +28,10 @@ class Disconnected(Exception):
     """The caller went away before the request was whole."""
 
 
-async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """The whole body, refused as soon as it is known to be too large."""
+async def read_body(receive: Receive, headers: Headers, limit: int, held: Body) -> bytes:
+    """The whole body, refused as soon as it is known to be too large, compressed, or more than there is room for."""
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise _compressed()
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > limit:
         raise _too_large(limit)
@@ -49,6 +52,7 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
+        held.take(len(chunk))
         chunks.append(chunk)
 
 
@@ -203,6 +207,15 @@ def _read_precondition(headers: Headers) -> dict[str, Any]:
             )
         found[_VERSION] = 0
     return found
+
+
+def _compressed() -> Refusal:
+    error = InvalidInput(
+        "Compressed bodies are not read.",
+        why="A few bytes could stand for all of the plane's memory. Large values are compressed where they are kept.",
+        next_call="Send the body as it is, without Content-Encoding.",
+    )
+    return Refusal(error, 415, [(b"accept-encoding", b"identity"), (b"connection", b"close")])
 
 
 def _too_large(limit: int) -> Refusal:

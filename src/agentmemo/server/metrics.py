@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from agentmemo.clock import SECOND
 from agentmemo.engine.dispatch import Engine
@@ -42,6 +43,15 @@ class Metrics:
         latency.buckets[bisect_left(BUCKETS_SECONDS, seconds)] += 1
         latency.count += 1
         latency.total += seconds
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """One open stream."""
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
 
     def render(self, engine: Engine) -> bytes:
         """Everything, as one page. Reads the store, so it belongs on a thread."""

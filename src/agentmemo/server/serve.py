@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
+import resource
 import socket
 import ssl
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,17 @@ from agentmemo.connect import release_plane, shared_plane
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.server.app import App, create_app
 from agentmemo.server.credentials import Credentials, ensure_credentials
+from agentmemo.server.protocol import Protocol, bounds_of
 from agentmemo.settings import VERSION
 
 DEFAULT_PORT = 7707
 BACKLOG = 2048
 GRACE_SECONDS = 10
 KEEP_ALIVE_SECONDS = 75
+# What the store, its threads and messages to people need, whatever clients do.
+DESCRIPTORS_KEPT = 256
+# A peer that acknowledges nothing is gone after this, also where nothing is sent to it.
+VANISHED_SECONDS = 60
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +76,7 @@ def serve(  # noqa: PLR0913 - each option of `agentmemo up`
             started = _started(plane, url_of(scheme, host, listener.getsockname()[1]), credentials)
             config = uvicorn.Config(
                 create_app(plane),
+                http=partial(Protocol, bounds_of(plane.engine.settings, descriptors())),  # type: ignore[arg-type]
                 ssl_certfile=tls_certificate,
                 ssl_keyfile=tls_key,
                 access_log=access_log,
@@ -143,6 +153,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _miss_the_vanished(listener)
             listener.bind(address)
         except BaseException:
             listener.close()
@@ -157,6 +168,29 @@ def bind(host: str, port: int) -> socket.socket:
     except OverflowError:
         raise InvalidInput(f"{port} is not a port.", next_call="Use 0 to 65535.") from None
     return listener
+
+
+def _miss_the_vanished(listener: socket.socket) -> None:
+    """Have the kernel end the connections of machines that went away without a word; what is accepted inherits it."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", VANISHED_SECONDS),
+        ("TCP_KEEPINTVL", VANISHED_SECONDS // 4),
+        ("TCP_KEEPCNT", 4),
+        ("TCP_USER_TIMEOUT", VANISHED_SECONDS * 1000),
+    ):
+        if hasattr(socket, name):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def descriptors() -> int:
+    """How many connections this process has descriptors for, once it has raised its limit as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return max(1, soft - DESCRIPTORS_KEPT) if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def url_of(scheme: str, host: str, port: int) -> str:

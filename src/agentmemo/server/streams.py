@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ from agentmemo.model.access import Caller
 from agentmemo.server import problems
 from agentmemo.server.decoding import Disconnected, Receive
 from agentmemo.server.routes import Route
-from agentmemo.server.waiting import Hub
+from agentmemo.server.waiting import Hub, Place, Topic
 from agentmemo.store import access as access_rows
 from agentmemo.store.database import Transaction
 
@@ -87,15 +88,19 @@ async def long_poll(
 
 
 async def _poll(hub: Hub, asked: _Asked, end: float, gone: asyncio.Future[None] | None) -> Any:
-    with hub:
+    line: AbstractAsyncContextManager[None] = contextlib.nullcontext()
+    with hub.topic(_place(asked.operation, asked.caller, asked.request)) as topic:
         while True:
             if gone is not None and gone.done():
                 raise Disconnected
-            seen = hub.generation
-            answer = await asked.perform()
-            if end - monotonic() <= 0 or hub.stopping or asked.is_ready(answer):
+            seen = topic.generation
+            async with line:
+                answer = await asked.perform()
+            if end - monotonic() <= 0 or topic.stopping or asked.is_ready(answer):
                 return answer
-            await _unless_gone(_until_worth_asking(hub, seen, end, asked), gone)
+            await _unless_gone(_until_worth_asking(hub, topic, seen, end, asked), gone)
+            # Changes share commits, so they go together; reads take turns.
+            line = contextlib.nullcontext() if asked.operation.mutating else hub.look()
 
 
 async def _unless_gone(waiting: Coroutine[Any, Any, None], gone: asyncio.Future[None] | None) -> None:
@@ -110,12 +115,18 @@ async def _unless_gone(waiting: Coroutine[Any, Any, None], gone: asyncio.Future[
         work.cancel()
 
 
-async def _until_worth_asking(hub: Hub, seen: int, end: float, asked: _Asked) -> None:
+async def _until_worth_asking(hub: Hub, topic: Topic, seen: int, end: float, asked: _Asked) -> None:
     """Until a commit of anybody's may have changed the answer, the time is over, or the server stops."""
-    while (left := end - monotonic()) > 0 and await hub.changed_since(seen, left):
-        seen = hub.generation  # before asking: what is committed meanwhile is seen then or looked at again
-        if await asked.is_worth_asking():
-            return
+    while (left := end - monotonic()) > 0 and await topic.changed_since(seen, left):
+        seen = topic.generation  # before asking: what is committed meanwhile is seen then or looked at again
+        async with hub.look():
+            if await asked.is_worth_asking():
+                return
+
+
+def _place(operation: Operation, caller: Caller, request: Any) -> Place | None:
+    """The namespace that is watched, where it is one; else any commit may be what is waited for."""
+    return (caller.workspace, request.namespace) if operation.name == "state.watch" else None
 
 
 class Stream:
@@ -161,21 +172,22 @@ class Stream:
 
     async def _pieces(self, route: Route, request: Any, batch: Batch) -> AsyncIterator[bytes]:
         look = _LOOKS[route.operation.name]
-        with self._hub as hub:
+        with self._hub.topic(_place(route.operation, await self._admit(), request)) as topic:
             spoke = monotonic()
             while True:
                 if batch.events:
                     yield b"".join(map(_event, batch.events))
                     spoke = monotonic()
-                if batch.ended or hub.stopping:
+                if batch.ended or topic.stopping:
                     return
-                seen = hub.generation
-                batch = await look(self, route, request, batch.position)
+                seen = topic.generation
+                async with self._hub.look():
+                    batch = await look(self, route, request, batch.position)
                 if batch.events or batch.more or batch.ended:
                     continue
                 silent = spoke + HEARTBEAT_SECONDS - monotonic()
                 if silent > 0:
-                    await hub.changed_since(seen, silent)
+                    await topic.changed_since(seen, silent)
                 if monotonic() - spoke >= HEARTBEAT_SECONDS:
                     # The id without data moves Last-Event-ID along, so a late return need not look at old revisions.
                     yield b": heartbeat\nid: %d\n\n" % batch.position

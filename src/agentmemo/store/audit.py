@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from agentmemo.model.audit import Event, Leaf, decode_leaf, leaf_hash
-from agentmemo.store.database import Row
+from agentmemo.store.database import Row, Transaction
 
 REVISION_MASK = (1 << 40) - 1
 _payload_decoder = msgspec.msgpack.Decoder(dict[str, tuple[bytes, str | None]])
@@ -49,3 +49,8 @@ def event_of(row: Row) -> Event:
         count=leaf.count,
         door=leaf.door,
     )
+
+
+def touched(tx: Transaction, low: int, high: int) -> list[tuple[str, str | None]]:
+    """Which operations, and in which namespaces, the events between two positions are of."""
+    return [(operation, namespace) for operation, namespace in tx.all("event_touched", low=low, high=high)]

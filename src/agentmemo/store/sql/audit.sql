@@ -14,6 +14,10 @@ SELECT sequence, leaf FROM event WHERE stream = :stream ORDER BY sequence DESC L
 SELECT position, leaf, payload FROM event WHERE id = :id AND position > :low AND position <= :high
     AND (:everything = 1 OR namespace IS NULL OR namespace IN (SELECT CAST(value AS BIGINT) FROM json_each(:readable)));
 
+-- name: event_touched
+SELECT DISTINCT e.operation, n.name FROM event e LEFT JOIN namespace n ON n.id = e.namespace
+WHERE e.position > :low AND e.position <= :high;
+
 -- name: event_list
 SELECT position, leaf, payload FROM event
 WHERE position > :low AND position <= :high

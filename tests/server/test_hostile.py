@@ -1,0 +1,207 @@
+"""Clients that are slow, silent, flooding or do not read: they are told why, cut off, and harm nobody else."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import re
+import signal
+import socket
+
+import pytest
+from served import SECONDS, Server
+
+TRIES = 40
+BOUNDS = {
+    "AGENTMEMO_HEAD_BYTES_MAX": "8000",
+    "AGENTMEMO_HEAD_SECONDS": "0.3",
+    "AGENTMEMO_BODY_SECONDS": "0.3",
+    "AGENTMEMO_STALLED_SECONDS": "0.3",
+    "AGENTMEMO_CONNECTIONS_MAX": "8",
+    "AGENTMEMO_WATCHERS_MAX": "3",
+    "AGENTMEMO_WATCHERS_PER_ACTOR_MAX": "2",
+    "AGENTMEMO_BODIES_BYTES_MAX": "100000",
+}
+WATCH = (
+    "GET /v1/changes/ns?after=0 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nauthorization: Bearer %s\r\n\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory):
+    made = Server(tmp_path_factory.mktemp("bounded") / "agentmemo.db", **BOUNDS)
+    yield made
+    # Whatever they sent, it is nothing that the log should hold.
+    assert made.stop() == (-signal.SIGTERM, "")
+
+
+@pytest.fixture
+def dial(bounded):
+    """`dial(data)` opens a connection, sends, and keeps it until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def connect(data=b""):
+            place = ("127.0.0.1", int(bounded.url.rpartition(":")[2]))
+            made = stack.enter_context(socket.create_connection(place, timeout=SECONDS))
+            with contextlib.suppress(ConnectionError):
+                made.sendall(data)
+            return made
+
+        yield connect
+
+
+def everything(connection):
+    """What comes until the server hangs up."""
+    found = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(65536):
+            found += piece
+    return found
+
+
+def answer_of(connection):
+    """One answer that leaves the connection open, or the beginning of a stream."""
+    found = connection.recv(65536)
+    length = re.search(rb"content-length: (\d+)", found)
+    while length and len(found.partition(b"\r\n\r\n")[2]) < int(length[1]):
+        found += connection.recv(65536)
+    return found
+
+
+def refusal(answer):
+    """Its status, headers and problem."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line, *headers = head.decode().split("\r\n")
+    return int(line.split()[1]), dict(header.split(": ", 1) for header in headers), json.loads(body)
+
+
+def test_who_says_nothing_is_hung_up_on(dial):
+    assert everything(dial()) == b""
+    assert everything(dial(b"\r\n")) == b""
+
+
+def test_a_head_that_does_not_end_is_refused_in_time(dial):
+    status, headers, problem = refusal(everything(dial(b"GET /healthz HTTP/1.1\r\nx-a: 1\r\n")))
+    assert (status, problem["code"], headers["connection"]) == (408, "timed_out", "close")
+
+
+def test_a_body_that_does_not_end_is_given_up(dial, bounded):
+    head = "PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-length: 900\r\n\r\n{"
+    assert everything(dial((head % bounded.key).encode())) == b""
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\n" + b"x-a: 1\r\n" * 2000 + b"\r\n",
+        b"GET /healthz HTTP/1.1\r\nx-a: " + b"1" * 20_000 + b"\r\n\r\n",
+        b"GET /healthz?" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nx-a: " + b"1" * 400_000,
+    ],
+    ids=["many headers", "a long header", "a long path", "a header without an end"],
+)
+def test_large_heads_are_refused(dial, head):
+    status, _, problem = refusal(everything(dial(head)))
+    assert (status, problem["code"], problem["details"]) == (431, "limit_exceeded", {"limit": 8000})
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\0" * 99]
+)
+def test_what_is_not_http_is_refused(dial, garbage):
+    status, _, problem = refusal(everything(dial(garbage)))
+    assert (status, problem["code"]) == (400, "invalid_input")
+
+
+def test_garbage_behind_a_request_does_not_stand_in_its_answer(dial):
+    answer = everything(dial(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n\0\0\0garbage"))
+    assert b"\r\nHTTP/" not in answer[answer.find(b"\r\n\r\n") + 4 :]
+
+
+def test_a_flood_of_requests_on_one_connection_is_cut_off(dial):
+    assert everything(dial(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 5000)).count(b"HTTP/1.1 200") <= 17
+
+
+def test_an_upgrade_is_not_taken(dial):
+    request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    connection = dial(request)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_who_does_not_read_is_cut_off(dial, bounded):
+    # More answers than the sockets' buffers hold; the server would keep the rest for ever.
+    one = b"GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n"
+    connection = dial(one * 30)
+    with pytest.raises(ConnectionError):
+        while True:
+            connection.sendall(b"\r\n" * 1000)
+    del bounded
+
+
+def test_compressed_bodies_are_refused_unread(dial, bounded):
+    bomb = gzip.compress(b"0" * 1_000_000)
+    head = (
+        f"PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {bounded.key}\r\ncontent-encoding: gzip\r\n"
+        f"content-length: {len(bomb)}\r\n\r\n"
+    )
+    status, headers, problem = refusal(everything(dial(head.encode() + bomb)))
+    assert (status, problem["code"], headers["accept-encoding"]) == (415, "invalid_input", "identity")
+
+
+def test_more_connections_than_it_takes_are_told_to_come_back(dial):
+    kept = [dial() for _ in range(8)]
+    status, headers, problem = refusal(everything(dial()))
+    assert (status, headers["retry-after"], problem["code"], problem["retry_safe"]) == (503, "1", "unavailable", True)
+    for connection in kept:
+        everything(connection)
+
+
+def test_watchers_have_a_share_each_and_a_limit_together(dial, bounded):
+    def watch(key):
+        connection = dial((WATCH % key).encode())
+        return connection, answer_of(connection)
+
+    person = bounded.started["person_key"]
+    first, answer = watch(bounded.key)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert watch(bounded.key)[1].startswith(b"HTTP/1.1 200")
+    answer = watch(bounded.key)[1]
+    status, headers, problem = refusal(answer)
+    assert (status, headers["retry-after"], problem["retry_safe"]) == (503, "1", True)
+    assert "WATCHERS_PER_ACTOR_MAX" in problem["next_call"]
+    assert watch(person)[1].startswith(b"HTTP/1.1 200")
+    assert "WATCHERS_MAX" in refusal(watch(person)[1])[2]["next_call"]
+    first.close()
+    while not watch(person)[1].startswith(b"HTTP/1.1 200"):
+        pass
+
+
+def test_a_watcher_is_missed_though_requests_wait_behind_it(dial, bounded):
+    """Two requests on one connection, of which the first waits: when it is lost, its place is free."""
+    both = (WATCH % bounded.key).encode() + b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    taken = 0
+    for _ in range(TRIES):
+        with dial(both) as connection:
+            taken += answer_of(connection).startswith(b"HTTP/1.1 200")
+    assert taken > TRIES / 4
+
+
+def test_bodies_have_room_together(dial, bounded):
+    def send(size):
+        head = f"PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {bounded.key}\r\n"
+        return dial(f"{head}content-length: 300000\r\n\r\n".encode() + b" " * size)
+
+    held = send(90_000)
+    status, headers, problem = refusal(everything(send(290_000)))
+    assert (status, headers["retry-after"], problem["retry_safe"]) == (503, "1", True)
+    assert everything(held) == b""
+    # Alone, one has as much room as a request may have.
+    with dial(
+        f"PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {bounded.key}\r\n"
+        f"content-length: 300012\r\n\r\n".encode()
+        + b'{"value": "'
+        + b"x" * 299_999
+        + b'"}'
+    ) as alone:
+        assert alone.recv(65536).startswith(b"HTTP/1.1 200")
