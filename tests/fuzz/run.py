@@ -2,7 +2,7 @@
 
     python run.py --seconds 60 [--seed N] [--only cursor]
 
-With atheris (`pip install atheris`), guided by what each input reaches; without it, seeds mutated by chance. What is
+With atheris (a package, for CPython on Linux), guided by what each input reaches; without it, seeds mutated by chance. What is
 found is printed as Python, to become a case of `targets.EXTREME`.
 """
 

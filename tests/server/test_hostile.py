@@ -171,10 +171,14 @@ def test_watchers_have_a_share_each_and_a_limit_together(dial, bounded):
     assert (status, headers["retry-after"], problem["retry_safe"]) == (503, "1", True)
     assert "WATCHERS_PER_ACTOR_MAX" in problem["next_call"]
     assert watch(person)[1].startswith(b"HTTP/1.1 200")
-    assert "WATCHERS_MAX" in refusal(watch(person)[1])[2]["next_call"]
+    refused, answer = watch(person)
+    refused.close()
+    assert "WATCHERS_MAX" in refusal(answer)[2]["next_call"]
     first.close()
-    while not watch(person)[1].startswith(b"HTTP/1.1 200"):
-        pass
+    answer = b""
+    while not answer.startswith(b"HTTP/1.1 200"):
+        connection, answer = watch(person)
+        connection.close()
 
 
 def test_a_watcher_is_missed_though_requests_wait_behind_it(dial, bounded):

@@ -33,7 +33,7 @@ def get(tx: Transaction, call: Call, request: model.GetEvidence) -> model.Workfl
     return _evidence(tx, call, _find(tx, call, request.name, request.version))
 
 
-def explain(tx: Transaction, call: Call, request: model.ExplainWorkflow) -> model.Explanation:
+def explain(tx: Transaction, call: Call, request: model.ExplainWorkflow) -> model.WorkflowExplanation:
     """Which model does which step, why, on what evidence, and what would change it."""
     found = _find(tx, call, request.name, request.version)
     known = _evidence(tx, call, found)
@@ -43,7 +43,7 @@ def explain(tx: Transaction, call: Call, request: model.ExplainWorkflow) -> mode
         lines.append(f"Step {choice.step}: {choice.why} {choice.would_change}".rstrip())
         lines += [_of_model(row) for row in known.evidence if row.step == choice.step]
     lines += _of_product(known)
-    return model.Explanation(text="\n".join(lines), evidence=known)
+    return model.WorkflowExplanation(text="\n".join(lines), evidence=known)
 
 
 def demote(tx: Transaction, call: Call, request: model.DemoteModel) -> model.WorkflowEvidence:

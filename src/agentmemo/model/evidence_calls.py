@@ -85,7 +85,7 @@ class WorkflowEvidence(Response, kw_only=True):
     choices: list[StepChoice]
 
 
-class Explanation(Response, kw_only=True):
+class WorkflowExplanation(Response, kw_only=True):
     """`text` is for people; `evidence` is what it says, as data."""
 
     text: str

@@ -6,7 +6,9 @@ import asyncio
 from typing import Any, NamedTuple
 
 import httptools
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, TimedOut, Unavailable
 from agentmemo.server import problems
@@ -39,8 +41,8 @@ def bounds_of(settings: Settings, descriptors: int) -> Bounds:
 class Protocol(HttpToolsProtocol):
     """One deadline at a time: for the head of a request, then for its body. Another for a client that does not read."""
 
-    def __init__(self, bounds: Bounds, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, bounds: Bounds, *, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
+        super().__init__(config=config, server_state=server_state, app_state=app_state)
         self._bounds = bounds
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None

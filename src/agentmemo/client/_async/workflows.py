@@ -20,11 +20,11 @@ from agentmemo.model.evidence_calls import (
     Comparison,
     DemoteModel,
     ExplainWorkflow,
-    Explanation,
     GetEvidence,
     JudgeStep,
     ResetModel,
     WorkflowEvidence,
+    WorkflowExplanation,
 )
 from agentmemo.model.executions import Execution
 from agentmemo.model.workflow_diff import WorkflowDiff
@@ -167,7 +167,7 @@ class AsyncWorkflows(AsyncExecutions, AsyncTrials, AsyncRepairs):
 
     async def explain(self, name: str, *, version: Version | None = None) -> str:
         """Which model does which step, why, on what evidence, and what would change it."""
-        found: Explanation = await self._plane.call(ExplainWorkflow(name=name, version=_version(version)))
+        found: WorkflowExplanation = await self._plane.call(ExplainWorkflow(name=name, version=_version(version)))
         return found.text
 
     async def demote_model(

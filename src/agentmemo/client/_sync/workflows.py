@@ -21,11 +21,11 @@ from agentmemo.model.evidence_calls import (
     Comparison,
     DemoteModel,
     ExplainWorkflow,
-    Explanation,
     GetEvidence,
     JudgeStep,
     ResetModel,
     WorkflowEvidence,
+    WorkflowExplanation,
 )
 from agentmemo.model.executions import Execution
 from agentmemo.model.workflow_diff import WorkflowDiff
@@ -164,7 +164,7 @@ class Workflows(Executions, Trials, Repairs):
 
     def explain(self, name: str, *, version: Version | None = None) -> str:
         """Which model does which step, why, on what evidence, and what would change it."""
-        found: Explanation = self._plane.call(ExplainWorkflow(name=name, version=_version(version)))
+        found: WorkflowExplanation = self._plane.call(ExplainWorkflow(name=name, version=_version(version)))
         return found.text
 
     def demote_model(
