@@ -2,8 +2,8 @@
 
     python run.py --seconds 60 [--seed N] [--only cursor]
 
-With atheris (a package, for CPython on Linux), guided by what each input reaches; without it, seeds mutated by chance. What is
-found is printed as Python, to become a case of `targets.EXTREME`.
+With atheris (a package, for CPython on Linux), guided by what each input reaches; without it, seeds mutated by chance.
+What is found is printed as Python, to become a case of `targets.EXTREME`.
 """
 
 from __future__ import annotations
