@@ -277,6 +277,26 @@ def test_an_attempt_that_dies_after_the_approval_asks_nobody_again(surface, plan
 
 
 @promise("guard.durable")
+def test_another_agent_that_goes_on_with_the_run_is_decided_on_for_itself(surface, plane, agent, ana):
+    def ship(agent):
+        def task(run):
+            return agent.guard("deploy", {"tag": "v1"}, annotations=SAFE).approved and run.id
+
+        return task
+
+    agent.task("ship")(ship(agent))
+    started = agent.start("ship", key="1")
+    agent.work(until_idle=True)
+    (asked,) = ana.inbox.list()
+    ana.inbox.answer(asked.id, "approve")
+    other = surface.connect("another")
+    other.task("ship")(ship(other))
+    other.work(until_idle=True)
+    assert other.runs.get(started.id).result == started.id
+    assert len(other.escalations.list().items) == 1
+
+
+@promise("guard.durable")
 def test_an_approval_that_came_too_late_is_asked_for_again(surface, plane, agent, ana):
     @agent.task("late")
     def late(run):

@@ -15,6 +15,9 @@ PROGRAM = Path(__file__).with_name("workload.py")
 # Far above anything a test waits for: what is free within seconds is free because its holder's lock is.
 LEASE_SECONDS = 60.0
 DEATH_SECONDS = 30.0
+END_SECONDS = 90.0
+# In place of an exit code: it had to be stopped.
+LATE = 124
 # Every process of this session that died by SIGKILL.
 kills: list[int] = []
 
@@ -51,16 +54,16 @@ class Child:
         assert code == -signal.SIGKILL, self._failed(f"ended with {code} instead of dying at its point")
 
     def succeeded(self) -> None:
-        code = self.join()
+        code = self.join(END_SECONDS)
         assert code == 0, self._failed(f"ended with {code}")
 
-    def join(self) -> int:
+    def join(self, seconds: float = DEATH_SECONDS) -> int:
         try:
-            code = self.process.wait(DEATH_SECONDS)
+            code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            code = 0
+            code = LATE
         if code == -signal.SIGKILL:
             kills.append(self.process.pid)
         self.process.close()

@@ -281,7 +281,9 @@ def receive(tx: Transaction, call: Call, request: model.ReceiveAnswer) -> model.
 def redeem(tx: Transaction, call: Call, request: model.RedeemApproval) -> model.Escalation:
     """Use an approval for exactly the action that was approved; a repeat from the same step is the same use."""
     row = existing(tx, call, request.escalation)
-    if row.asker != call.actor:
+    claim = call.caller.claim
+    # The claim has been looked at: whoever holds the run that asked goes on in its place.
+    if row.asker != call.actor and not (claim and row.run == claim.run):
         raise PermissionDenied(
             f"{call.caller.actor} did not ask for {row.handle}.",
             why="An approval belongs to whoever asked for it.",
@@ -300,7 +302,6 @@ def redeem(tx: Transaction, call: Call, request: model.RedeemApproval) -> model.
             "An approval is bound to the tool, its arguments and the target's revision, as the person saw them.",
             {"approved": answer.digest, "given": digest},
         )
-    claim = call.caller.claim
     user = f"{claim.run}/{claim.step or ''}" if claim else None
     if user is not None and row.redeemed == user:
         return made

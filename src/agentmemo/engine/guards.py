@@ -29,14 +29,17 @@ NEWEST = 2**53
 
 
 def check(tx: Transaction, call: Call, request: model.CheckGuard) -> model.GuardDecision:
-    """Decide on a call and record it; at the same place of a run the first decision stands."""
+    """Decide on a call and record it; at the same place of a run the first decision on an agent's call stands.
+
+    Another agent that goes on with the run is decided on for itself: rules may tell them apart.
+    """
     model.check_call(request)
     digest = action_digest(request.tool, request.arguments, request.revision)
     key = _place(request)
     met = rows.of_key(tx, call.workspace, key) if key else None
-    if met is not None and met.digest == digest:
+    if met is not None and met.digest == digest and met.actor == call.actor:
         return _view(tx, call, met)
-    if met is not None:
+    if met is not None and met.digest != digest:
         raise InvalidInput(
             f"Another call was guarded at {request.name}/{request.key} of {request.run}.",
             why="A place in a run stands for one call.",
@@ -44,7 +47,7 @@ def check(tx: Transaction, call: Call, request: model.CheckGuard) -> model.Guard
         )
     if request.run is not None:
         held(tx, call, request.run)
-    return _view(tx, call, _decide(tx, call, request, digest, key))
+    return _view(tx, call, _decide(tx, call, request, digest, None if met else key))
 
 
 def _decide(tx: Transaction, call: Call, request: model.CheckGuard, digest: str, key: str | None) -> rows.GuardedRow:
