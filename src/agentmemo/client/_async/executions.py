@@ -30,7 +30,6 @@ from agentmemo.client.driving import (
     unknown_tool,
     usage_of,
 )
-from agentmemo.client.given import as_actions
 from agentmemo.client.step_call import summary_of
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, StepFailed, TimedOut
@@ -442,11 +441,8 @@ class AsyncExecutions:
 
     async def _ask_person(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
         """Put the step's question, and go on once it is answered; meanwhile nothing is held."""
-        asked = dict(step.question or {})
-        actions = as_actions(asked.pop("suggested_actions", ()))
-        question = as_request(asked, CreateEscalation)
         question = msgspec.structs.replace(
-            question, suggested_actions=actions, run=execution.id, name=step.step, key=str(step.attempt), wait=True
+            as_request(step.question or {}, CreateEscalation), run=execution.id, name=step.step, key=str(step.attempt)
         )
         made = await self._under_claim(execution.id, question)
         if made.answer is None:
