@@ -38,6 +38,7 @@ from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
 
 DOCUMENTS_KEPT = 64
+_TOO_DEEP = f"its path has more than {run_model.NAME_MAX} characters. Give it, and what is around it, shorter ids."
 
 
 class Made(NamedTuple):
@@ -84,6 +85,9 @@ class Course:
             found = model.moment(self.progress, self.documents)
             if found is None:
                 self._close()
+                continue
+            if len(found.path) > run_model.NAME_MAX:
+                self.ending = Ending(None, f"Step {found.step.id} is too deep inside others: {_TOO_DEEP}", counts=False)
                 continue
             try:
                 waits = self._arrive(found)

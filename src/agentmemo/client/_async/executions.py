@@ -32,7 +32,7 @@ from agentmemo.client.driving import (
 )
 from agentmemo.client.step_call import summary_of
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, StepFailed, TimedOut
+from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, NotFound, StepFailed, TimedOut
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
@@ -267,6 +267,7 @@ class AsyncExecutions:
     async def _call_tool(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
         tool = await self._tool(step.tool or "", step)
         check_effect(tool, step.effect)
+        await self._find_checks(step)
         arguments = arguments_for(tool, step.input, step.idempotency_key)
         announced = step.effect in ANNOUNCED_EFFECTS
         if announced:
@@ -292,6 +293,7 @@ class AsyncExecutions:
         if step.model == NO_MODEL:
             return await self._submit(execution, step, agreed(step), None)
         tools = [await self._tool(name, step) for name in step.tools]
+        await self._find_checks(step)
         asking = executor.prepare(step, tools)
         try:
             reservation = await self._begin(execution, step, asking)
@@ -383,9 +385,23 @@ class AsyncExecutions:
             if check["kind"] == "tool":
                 found.append(await self._checked_by_tool(step, check, output))
             elif check["kind"] == "second_model" and not by_tools and (executor := self._executor()) is not None:
-                asking = executor.prepare_opinion(step, check, output)
-                found.append(opinion_of(check, await self._opinion(executor, asking, execution, step)))
+                found.append(await self._checked_by_model(executor, execution, step, check, output))
         return found
+
+    async def _checked_by_model(
+        self,
+        executor: StepExecutor,
+        execution: model.Execution,
+        step: model.NextStep,
+        check: dict[str, Any],
+        output: Any,
+    ) -> model.ReportedCheck:
+        """A hint that cannot be had, for want of money or of the model, costs the step nothing that was paid for."""
+        try:
+            asking = executor.prepare_opinion(step, check, output)
+            return opinion_of(check, await self._opinion(executor, asking, execution, step))
+        except (LimitExceeded, NotFound) as error:
+            return model.ReportedCheck(check=check["id"], passed=False, detail=error.message)
 
     async def _opinion(
         self, executor: StepExecutor, asking: Asking, execution: model.Execution, step: model.NextStep
@@ -425,6 +441,12 @@ class AsyncExecutions:
             return await self._plane.flow.run_function(executor.ask, call, {}, seconds)
         except TimedOut as error:
             return Told(outcome=model.TIMED_OUT, reason=error.message)
+
+    async def _find_checks(self, step: model.NextStep) -> None:
+        """Before anything is paid for or done: what could not be checked afterwards would be lost."""
+        for check in step.checks:
+            if check["kind"] == "tool":
+                check_effect(await self._tool(check.get("tool", ""), step), "read")
 
     async def _checked_by_tool(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
         """A check that fails to run did not pass."""

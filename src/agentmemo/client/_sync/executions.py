@@ -33,7 +33,7 @@ from agentmemo.client.driving import (
 )
 from agentmemo.client.step_call import summary_of
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, StepFailed, TimedOut
+from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, NotFound, StepFailed, TimedOut
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
@@ -268,6 +268,7 @@ class Executions:
     def _call_tool(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
         tool = self._tool(step.tool or "", step)
         check_effect(tool, step.effect)
+        self._find_checks(step)
         arguments = arguments_for(tool, step.input, step.idempotency_key)
         announced = step.effect in ANNOUNCED_EFFECTS
         if announced:
@@ -291,6 +292,7 @@ class Executions:
         if step.model == NO_MODEL:
             return self._submit(execution, step, agreed(step), None)
         tools = [self._tool(name, step) for name in step.tools]
+        self._find_checks(step)
         asking = executor.prepare(step, tools)
         try:
             reservation = self._begin(execution, step, asking)
@@ -382,9 +384,23 @@ class Executions:
             if check["kind"] == "tool":
                 found.append(self._checked_by_tool(step, check, output))
             elif check["kind"] == "second_model" and not by_tools and (executor := self._executor()) is not None:
-                asking = executor.prepare_opinion(step, check, output)
-                found.append(opinion_of(check, self._opinion(executor, asking, execution, step)))
+                found.append(self._checked_by_model(executor, execution, step, check, output))
         return found
+
+    def _checked_by_model(
+        self,
+        executor: StepExecutor,
+        execution: model.Execution,
+        step: model.NextStep,
+        check: dict[str, Any],
+        output: Any,
+    ) -> model.ReportedCheck:
+        """A hint that cannot be had, for want of money or of the model, costs the step nothing that was paid for."""
+        try:
+            asking = executor.prepare_opinion(step, check, output)
+            return opinion_of(check, self._opinion(executor, asking, execution, step))
+        except (LimitExceeded, NotFound) as error:
+            return model.ReportedCheck(check=check["id"], passed=False, detail=error.message)
 
     def _opinion(
         self, executor: StepExecutor, asking: Asking, execution: model.Execution, step: model.NextStep
@@ -424,6 +440,12 @@ class Executions:
             return self._plane.flow.run_function(executor.ask, call, {}, seconds)
         except TimedOut as error:
             return Told(outcome=model.TIMED_OUT, reason=error.message)
+
+    def _find_checks(self, step: model.NextStep) -> None:
+        """Before anything is paid for or done: what could not be checked afterwards would be lost."""
+        for check in step.checks:
+            if check["kind"] == "tool":
+                check_effect(self._tool(check.get("tool", ""), step), "read")
 
     def _checked_by_tool(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
         """A check that fails to run did not pass."""
