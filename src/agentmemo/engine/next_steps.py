@@ -216,7 +216,7 @@ def _index(version: str, step: str, document: WorkflowDocument) -> Nearest:
     known = _indexes.get((version, step))
     if known is None:
         if len(_indexes) >= INDEXES_KEPT:
-            _indexes.pop(next(iter(_indexes)))
+            _indexes.pop(next(iter(_indexes)), None)
         known = Nearest([text_of(example.input) for example in _examples_of(document, step)])
         _indexes[version, step] = known
     return known
