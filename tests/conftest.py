@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from agentmemo.engine import dispatch, judge
 from agentmemo.store import sqlite
 from agentmemo.testing.postgres import PostgresServer
 
@@ -52,6 +54,35 @@ def _quick_files():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "SYNCHRONOUS", QUICK_FILES)
         yield
+
+
+class SharedJudge(judge.Judge):
+    """One process judges for all planes of this one: it keeps nothing between questions, and takes long to start."""
+
+    lock = threading.Lock()
+    child = None
+
+    def __init__(self):
+        self._lock = self.lock
+
+    @property
+    def _child(self):
+        return SharedJudge.child
+
+    @_child.setter
+    def _child(self, child):
+        SharedJudge.child = child
+
+    def close(self):
+        """With the session."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_judge():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, "Judge", SharedJudge)
+        yield
+        judge.Judge.close(SharedJudge())
 
 
 @pytest.fixture

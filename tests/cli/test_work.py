@@ -323,10 +323,11 @@ def test_the_nearest_function_is_named(inside):
 def test_workflows_that_were_left_to_the_plane_are_executed(cli, here, agent, monkeypatch):
     monkeypatch.chdir(here)
     (here / "tools.py").write_text("def put(one, two, three):\n    return [one, two, three]\n", encoding="utf-8")
-    step = {"id": "put", "kind": "tool", "tool": "put", "input": dict.fromkeys(("one", "two", "three"), 1)}
+    given = dict.fromkeys(("one", "two", "three"), 1)
+    step = {"id": "put", "kind": "tool", "tool": "put", "effect": "read", "input": given}
     agent.workflows.create(name="one", designed_by="person:ana", steps=[step])
     left = agent.workflows.start("one", driver="plane")
-    said = cli("work", "--workflows", "--tool", "tools:put:write", "--agent", "taker", "--until-idle")
+    said = cli("work", "--workflows", "--tool", "tools:put:read", "--agent", "taker", "--until-idle")
     assert (said.status, said.err) == (0, "")
     found = agent.workflows.execution(left.id)
     assert (found.state, found.result) == ("completed", [1, 1, 1])

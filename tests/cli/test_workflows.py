@@ -57,7 +57,7 @@ def test_people_move_versions(cli, file):
     cli("workflow", "create", file)
     assert cli("workflow", "promote", "review", 1, "--to", "shadow").out.startswith("review  shadow")
     refused = cli("workflow", "promote", "review", 1, "--json")
-    assert (refused.status, refused.problem["code"]) == (4, "conflict")
+    assert (refused.status, refused.problem["code"]) == (4, "invalid_transition")
     assert cli("workflow", "demote", "review", 1, "--reason", "worse").out.startswith("review  retired")
     assert cli("workflow", "demote", "review", 1, "--to", "draft", "--agent", "worker").status == 5
 

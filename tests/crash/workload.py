@@ -20,6 +20,7 @@ from pathlib import Path
 import agentmemo
 from agentmemo import current_step
 from agentmemo.errors import Conflict, Error, IdempotencyMismatch, InvalidInput, LeaseLost, RunHeld, Unavailable
+from agentmemo.model.escalations import RUN_QUESTION
 
 ATTEMPTS = 1000
 # One that the shipped table has a price of.
@@ -281,7 +282,7 @@ class Work:
                     if asked.action is not None:
                         self.person.inbox.answer(asked.id, "approve", seen=asked.digest)
                         self.side.note("approved", id=asked.id)
-                    elif not asked.reason.startswith(UNANSWERED):
+                    elif RUN_QUESTION not in (asked.detail or {}) and not asked.reason.startswith(UNANSWERED):
                         choice = SIDES[sum(map(ord, asked.reason)) % 2]
                         decided = self.person.inbox.answer(asked.id, "choose", choice=choice)
                         self.side.note("answered", id=asked.id, choice=decided.answer.choice)

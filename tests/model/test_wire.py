@@ -86,7 +86,10 @@ def test_a_typo_is_refused_with_the_nearest_name():
         as_request([], state.SetEntry)
 
 
-VALUES = {"value", "inputs", "result", "context", "calls", "document", "values", "arguments"}
+VALUES = {
+    "value", "inputs", "result", "context", "calls", "document", "values", "arguments", "expected", "edits",
+    "designed_by",
+}  # fmt: skip
 WRONG = [object(), b"x", {1, 2}, 1j, (), lambda: None, "\ud800"]
 
 
@@ -95,8 +98,9 @@ def test_requests_made_in_python_are_as_strict_as_on_a_wire(operation):
     fields = [f for f in msgspec.structs.fields(operation.request) if f.name not in VALUES]
     given_fields = {f.name: "x" if "str" in str(f.type) else 1 for f in fields if f.required}
     given_fields |= {f.name: [] for f in fields if f.required and "list" in str(f.type)}
+    given_fields |= {f.name: True for f in fields if f.required and "bool" in str(f.type)}
     given_fields |= {
-        name: None for name in ("value", "calls", "document") if name in operation.request.__struct_fields__
+        name: None for name in ("value", "calls", "document", "edits") if name in operation.request.__struct_fields__
     }
     for field in fields:
         for wrong in (object(), 1j, {1: 2}):

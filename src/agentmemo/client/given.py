@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import inspect
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -12,13 +11,11 @@ import msgspec
 
 from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
-from agentmemo.model.escalations import SuggestedAction
+from agentmemo.model.escalations import SuggestedAction, action_called
 from agentmemo.model.runs import Retry
 from agentmemo.model.wire import explain
 
 T = TypeVar("T", bound=msgspec.Struct)
-SLUG_MAX = 60
-_NO_SLUG = re.compile(r"[^a-z0-9]+")
 
 
 def microseconds(at: datetime.datetime | int | None) -> int | None:
@@ -49,9 +46,7 @@ def as_actions(given: Iterable[SuggestedAction | dict[str, Any] | str]) -> list[
     actions: list[SuggestedAction] = []
     for each in given:
         if isinstance(each, str):
-            slug = _NO_SLUG.sub("-", each.lower()).strip("-")[:SLUG_MAX] or f"action-{len(actions) + 1}"
-            taken = {action.id for action in actions}
-            actions.append(SuggestedAction(id=slug if slug not in taken else f"{slug}-{len(actions) + 1}", label=each))
+            actions.append(action_called(each, actions))
         else:
             actions.append(as_struct(SuggestedAction, each))
     return actions

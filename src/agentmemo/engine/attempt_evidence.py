@@ -43,6 +43,12 @@ def look(course: Standing, found: Moment, stated: str | None) -> Tried | None:
     )
 
 
+def takes_model(course: Standing, found: Moment) -> bool:
+    """Whether a model has to be asked for what the step gives: the rung without one answers from examples."""
+    place, ladder = course.progress.rung, course.ladder(found)
+    return found.step.kind == LLM and not (place is not None and ladder and ladder[place].model == NO_MODEL)
+
+
 def note_attempt(
     tx: Transaction,
     call: Call,
@@ -110,7 +116,8 @@ def note_run(
     passed = not failed and not progress.helped
     if passed and not progress.told:
         return
-    source = CALLER if row.driver == model.CALLER else PLANE
+    # What was handed in without a model having been asked for it says nothing of how the plane would do.
+    source = CALLER if row.driver == model.CALLER or progress.unasked else PLANE
     candidate = Candidate(row.version, workflow=row.workflow, source=source)
     asked = Asked(run_standard(quality))
     evidence.observe(tx, call, candidate, asked, Seen(passed, run.inputs_hash))

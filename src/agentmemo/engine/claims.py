@@ -5,8 +5,9 @@ from __future__ import annotations
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import LeaseLost
+from agentmemo.errors import InvalidTransition, LeaseLost
 from agentmemo.model import runs as model
+from agentmemo.model.executions import is_execution
 from agentmemo.store import runs as rows
 from agentmemo.store.database import Transaction
 
@@ -54,6 +55,16 @@ def lost(run: rows.RunRow, epoch: int) -> LeaseLost:
         next_call="Stop this work; open the run again by its key to continue it.",
         details={"run": run.handle, "state": run.state, "epoch": epoch, "current": run.epoch},
     )
+
+
+def check_own_course(run: rows.RunRow | rows.HeldRun, handle: str) -> None:
+    """The steps, the waits and the result of an execution are made by its document alone, each checked before."""
+    if is_execution(run.name):
+        raise InvalidTransition(
+            f"Run {handle} is the execution of a workflow; its steps and its end are not written from outside.",
+            why="Each is checked before it is kept, and what is a person's is answered by a person.",
+            next_call=f"Do its `next_step`: workflows.execution('{handle}'), then workflows.submit(...).",
+        )
 
 
 def overdue_at(tx: Transaction, call: Call, at: int | None = None) -> int:

@@ -16,9 +16,10 @@ from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import Asked, Candidate, Seen
 from agentmemo.engine.execution_scope import Standing, Unclear
+from agentmemo.engine.ledger_reads import existing_usage
 from agentmemo.engine.output_checks import judge
 from agentmemo.engine.workflows import find
-from agentmemo.errors import InvalidTransition, PermissionDenied
+from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
 from agentmemo.model import escalations as escalation_model
 from agentmemo.model import evidence_calls as model
 from agentmemo.model import executions, runs
@@ -166,6 +167,7 @@ def settle(
     """What a reserved call came to."""
     if request.reservation is None:
         return None
+    _check_reserved(tx, call, request)
     if not request.billed:
         return ledger.void(tx, call, ledger_model.VoidUsage(id=request.reservation, reason=request.reason))
     return ledger.settle(
@@ -179,6 +181,16 @@ def settle(
             provider_nanousd=request.provider_nanousd,
         ),
     )
+
+
+def _check_reserved(tx: Transaction, call: Call, request: model.CompareStep | executions.SubmitStep) -> None:
+    """One call is evidence of one step: what was reserved for another is not settled with it."""
+    row = existing_usage(tx, call, request.reservation or "")
+    if (row.run, row.step) != (request.execution, request.step):
+        raise InvalidInput(
+            f"{request.reservation} was reserved for something else than step {request.step} of {request.execution}.",
+            next_call="Send the `reservation` that workflow.begin answered for this step, or none.",
+        )
 
 
 def judge_step(tx: Transaction, call: Call, request: model.JudgeStep) -> model.Comparison:

@@ -15,9 +15,10 @@ from agentmemo.engine.execution_scope import Scope, Unclear
 from agentmemo.engine.output_checks import Judgement, judge
 from agentmemo.engine.waits import WAIT_EFFECT
 from agentmemo.engine.workflows import find
-from agentmemo.errors import InvalidTransition
+from agentmemo.errors import InvalidTransition, NotFound
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
+from agentmemo.model.escalations import NEGATIVE, Answer
 from agentmemo.model.executions import Moment
 from agentmemo.model.workflows import (
     ASSERT,
@@ -37,6 +38,7 @@ from agentmemo.store import runs as run_rows
 from agentmemo.store.database import Transaction
 
 DOCUMENTS_KEPT = 64
+_TOO_DEEP = f"its path has more than {run_model.NAME_MAX} characters. Give it, and what is around it, shorter ids."
 
 
 class Made(NamedTuple):
@@ -83,6 +85,9 @@ class Course:
             found = model.moment(self.progress, self.documents)
             if found is None:
                 self._close()
+                continue
+            if len(found.path) > run_model.NAME_MAX:
+                self.ending = Ending(None, f"Step {found.step.id} is too deep inside others: {_TOO_DEEP}", counts=False)
                 continue
             try:
                 waits = self._arrive(found)
@@ -165,10 +170,13 @@ class Course:
         stored = run_rows.get_step(self.tx, self.run.id, found.path, key)
         if stored is None or stored.state != run_model.COMPLETED:
             return False
-        if stored.effect != WAIT_EFFECT or found.step.kind == HUMAN:
+        if stored.effect != WAIT_EFFECT:
             model.pass_on(self.progress)
             return True
         answer = next_steps.read_answer(self.tx, self.call, stored)
+        if found.step.kind == HUMAN and not self.progress.person:
+            self._take(found, answer)
+            return True
         self.progress.helped = True
         self.progress.attempt += 1
         if answer.choice == model.SUPPLY:
@@ -182,6 +190,14 @@ class Course:
             said = f": {answer.comment}" if answer.comment else ""
             self.ending = Ending(None, f"{self.progress.person} A person stopped it{said}.")
         return True
+
+    def _take(self, found: Moment, answer: Answer) -> None:
+        """The answer to a step's own question is its output. A refusal, or a question taken back, is none."""
+        if answer.decision in NEGATIVE:
+            said = f": {answer.comment}" if answer.comment else ""
+            self.ending = Ending(None, f"Step {found.step.id} was answered with {answer.decision}{said}.", counts=False)
+        else:
+            model.pass_on(self.progress)
 
     def await_driver(self, found: Moment) -> bool:
         if self.progress.rung is None and (ladder := self.ladder(found)):
@@ -220,7 +236,10 @@ class Course:
     def descend(self, found: Moment) -> bool:
         if len(self.progress.frames) >= DEPTH_MAX:
             raise Unclear(f"more than {DEPTH_MAX} workflows and loops inside each other")
-        pinned = find(self.tx, self.call, found.step.workflow or "", found.step.version)
+        try:
+            pinned = find(self.tx, self.call, found.step.workflow or "", found.step.version)
+        except NotFound as error:
+            raise Unclear(error.message) from None
         version = pinned.row.version
         self.documents[version] = pinned.document
         given = self.scope.resolve(self.progress, found.step.input or {})

@@ -9,7 +9,7 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.engine import comparisons
-from agentmemo.engine.attempt_evidence import look
+from agentmemo.engine.attempt_evidence import look, takes_model
 from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import chance
@@ -153,6 +153,8 @@ def _look_at_result(tx: Transaction, call: Call, request: model.SubmitStep) -> _
         return None
     found = current(course, request.step)
     _check_submission(course, found, request)
+    if request.reservation is None and takes_model(course, found):
+        course.progress.unasked = True
     before = msgspec.structs.replace(course.progress)
     tried = look(course, found, request.model)
     instruction = course.scope.resolve(course.progress, found.step.instruction)

@@ -109,7 +109,7 @@ def begin(tx: Transaction, call: Call, request: model.BeginStep) -> model.Begun:
     if step.effect in run_model.ANNOUNCED_EFFECTS:
         stored = run_rows.get_step(tx, run.id, found.path, str(request.attempt))
         if stored is None or stored.state != run_model.STARTED or stored.epoch < run.epoch:
-            steps.start(tx, call, _start_step(request, found))
+            steps.start(tx, call, _start_step(request, found), of_document=True)
     reserved = _reserve(tx, call, request, course) if request.model is not None else None
     reach("execution.after_begin")
     return _begun(request, reserved)
@@ -141,7 +141,7 @@ def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Exec
         attempt_evidence.note_attempt(tx, call, row, request, decision.attempted, used)
     _write(tx, call, run, decision)
     if not decision.made:
-        steps.fail(tx, call, _fail_step(request, decision.attempted))
+        steps.fail(tx, call, _fail_step(request, decision.attempted), of_document=True)
     reach("execution.after_submit")
     return _view(tx, call, request.execution, decision.next_step)
 
@@ -223,7 +223,7 @@ def _write(tx: Transaction, call: Call, run: run_rows.RunRow, decision: Decision
             retry_safe=True,
         )
     for made, packed in decision.made:
-        steps.keep(tx, call, _complete_step(run.handle, made, packed))
+        steps.keep(tx, call, _complete_step(run.handle, made, packed), of_document=True)
     if decision.ending is not None:
         state = run_model.COMPLETED if decision.ending.error is None else run_model.FAILED
         row = run_rows.get(tx, call.workspace, run.handle)

@@ -13,7 +13,7 @@ from agentmemo.engine.output_checks import checks_of
 from agentmemo.engine.workflows import is_untrusted
 from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
-from agentmemo.model.escalations import REASON_MAX, Answer
+from agentmemo.model.escalations import REASON_MAX, Answer, SuggestedAction, action_called
 from agentmemo.model.executions import Moment
 from agentmemo.model.nearest import Nearest
 from agentmemo.model.values import NOT_JSON, encode_sorted
@@ -159,12 +159,15 @@ def supplied(answer: Answer) -> Any:
 
 def _own_question(course: Standing, found: Moment) -> dict[str, Any]:
     step = found.step
+    actions: list[SuggestedAction] = []
+    for label in step.suggested_actions:
+        actions.append(action_called(label, actions))
     asked = {
         "kind": "question",
         "severity": step.severity,
         "reason": str(course.scope.resolve(course.progress, step.instruction or step.title))[:REASON_MAX],
         "context": course.scope.resolve(course.progress, step.input),
-        "suggested_actions": list(step.suggested_actions),
+        "suggested_actions": [msgspec.to_builtins(action) for action in actions],
     }
     return asked | ({"response_schema": step.output_schema} if step.output_schema else {})
 

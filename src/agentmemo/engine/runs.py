@@ -11,7 +11,7 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, escalation_delivery, handoff_moves, ledger, liveness, run_questions, waits
 from agentmemo.engine.call import Call, not_found
-from agentmemo.engine.claims import existing, held, lost, make_ready, overdue_at
+from agentmemo.engine.claims import check_own_course, existing, held, lost, make_ready, overdue_at
 from agentmemo.engine.handoff_ends import cancel_run, end_run
 from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied, RunHeld
@@ -177,6 +177,7 @@ def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claim
 
 def complete(tx: Transaction, call: Call, request: model.CompleteRun) -> model.Run:
     run = held(tx, call, request.run)
+    check_own_course(run, run.handle)
     reach("run.before_complete")
     packed: Packed = request.result
     rows.set_value(tx, run.id, "result", packed)

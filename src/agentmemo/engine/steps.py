@@ -8,7 +8,7 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, run_questions
 from agentmemo.engine.call import Call, not_found
-from agentmemo.engine.claims import existing, lost
+from agentmemo.engine.claims import check_own_course, existing, lost
 from agentmemo.engine.run_views import step_view
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import InvalidInput, InvalidTransition
@@ -23,11 +23,14 @@ _budget_decoder = msgspec.json.Decoder(model.Budget)
 UNBOUNDED = "{}"
 
 
-def start(tx: Transaction, call: Call, request: model.StartStep) -> model.Step:
-    """Announce a step; durable before its function runs, so that a crash leaves it in doubt and never unseen."""
+def start(tx: Transaction, call: Call, request: model.StartStep, *, of_document: bool = False) -> model.Step:
+    """Announce a step; durable before its function runs, so that a crash leaves it in doubt and never unseen.
+
+    `of_document` says, here and below, that the execution of a workflow does it, and nobody from outside.
+    """
     reach("step.before_start")
     _check(request.name, request.key, request.effect)
-    run = _held(tx, call, request.run)
+    run = _held(tx, call, request.run, of_document=of_document)
     found = rows.get_step(tx, run.id, request.name, request.key)
     model.next_step_state(found.state if found else "absent", "start", request.name)
     _set_current(tx, call, f"{request.name}/{request.key}")
@@ -48,10 +51,12 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
     return msgspec.structs.replace(made, paused=paused) if paused else made
 
 
-def keep(tx: Transaction, call: Call, request: model.CompleteStep) -> tuple[rows.HeldRun, model.Step]:
+def keep(
+    tx: Transaction, call: Call, request: model.CompleteStep, *, of_document: bool = False
+) -> tuple[rows.HeldRun, model.Step]:
     """The result of a step that is done, under the caller's claim. Raises LeaseLost."""
     _check(request.name, request.key, request.effect)
-    run = _held(tx, call, request.run)
+    run = _held(tx, call, request.run, of_document=of_document)
     tx.write(
         "run_count_step",
         expect=1,
@@ -68,13 +73,13 @@ def keep(tx: Transaction, call: Call, request: model.CompleteStep) -> tuple[rows
     return run, made
 
 
-def fail(tx: Transaction, call: Call, request: model.FailStep) -> model.Step:
+def fail(tx: Transaction, call: Call, request: model.FailStep, *, of_document: bool = False) -> model.Step:
     """Record a failed attempt; its error is kept, what it buffered is not.
 
     Raises InvalidTransition when this very attempt was recorded as completed and only its answer was lost.
     """
     _check(request.name, request.key, request.effect)
-    run = _held(tx, call, request.run)
+    run = _held(tx, call, request.run, of_document=of_document)
     found = rows.get_step(tx, run.id, request.name, request.key)
     if found and _is_result_of(found, request, call.claim_on(request.run).epoch):
         raise InvalidTransition(
@@ -132,13 +137,16 @@ def _check(name: str, key: str, effect: str) -> None:
         raise InvalidInput(f"Unknown effect {effect!r}.", next_call=f"Use one of: {', '.join(model.EFFECTS)}.")
 
 
-def _held(tx: Transaction, call: Call, handle: str) -> rows.HeldRun:
+def _held(tx: Transaction, call: Call, handle: str, *, of_document: bool = False) -> rows.HeldRun:
     """The run under the caller's claim, read as little as a step needs of it. Raises LeaseLost."""
     claim = call.claim_on(handle)
     row = tx.one("run_held", handle=handle, workspace=call.workspace, epoch=claim.epoch, holder=call.actor)
     if row is None:
         raise lost(existing(tx, call, handle), claim.epoch)
-    return rows.HeldRun(*row)
+    run = rows.HeldRun(*row)
+    if not of_document:
+        check_own_course(run, handle)
+    return run
 
 
 def _set_current(tx: Transaction, call: Call, step: str | None) -> None:

@@ -11,7 +11,7 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, handoff_moves
 from agentmemo.engine.call import Call
-from agentmemo.engine.claims import existing, held, make_ready, overdue_at
+from agentmemo.engine.claims import check_own_course, existing, held, make_ready, overdue_at
 from agentmemo.engine.run_views import budget_of, changed, view
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model import runs as model
@@ -39,6 +39,7 @@ FITTING = {
 def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
     """Wait as the step (name, key). Idempotent: on replay a wait that ended answers at once."""
     run = held(tx, call, request.run)
+    check_own_course(run, run.handle)
     model.check_choice(request.kind, KINDS, "kind of wait")
     step = rows.get_step(tx, run.id, request.name, request.key)
     if step and step.state in (model.COMPLETED, model.FAILED):

@@ -8,6 +8,8 @@ reached who asked are two facts, and the second is retried without asking again.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -73,6 +75,8 @@ NEGATIVE = ("reject", "abort")
 SENSITIVITIES = ("public", "internal", "secret")
 SCOPES = ("once", "run", "rule")
 REASON_MAX = 500
+SLUG_MAX = 60
+_NO_SLUG = re.compile(r"[^a-z0-9]+")
 KEY_MAX = 512
 ACTIONS_MAX = 5
 LABEL_MAX = 80
@@ -93,6 +97,14 @@ class SuggestedAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     effect: str = ""
     reversible: bool | None = None
     cost: str = ""
+
+
+def action_called(label: str, before: Sequence[SuggestedAction]) -> SuggestedAction:
+    """One that is only words: its id is made of them, and is none of those before it."""
+    number = len(before) + 1
+    slug = _NO_SLUG.sub("-", label.lower()).strip("-")[:SLUG_MAX] or f"action-{number}"
+    is_taken = any(action.id == slug for action in before)
+    return SuggestedAction(id=f"{slug}-{number}" if is_taken else slug, label=label)
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

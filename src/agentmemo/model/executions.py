@@ -54,7 +54,8 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     `attempt` counts the attempts at the current step, `tries` those on its current rung. `person` says why a person is
     asked, once nobody else is left to do it; `allowed` that a person let the step go on. `audit` is the model that does
     the step too, `shadow` the version whose step is tried beside it. Of the whole execution: `told` is whether checks
-    say that what was made last is right, `helped` whether a person did what was not theirs to do.
+    say that what was made last is right, `helped` whether a person did what was not theirs to do, `unasked` whether an
+    output of a model's step came from no model that the plane knows of.
     """
 
     frames: list[Frame]
@@ -70,6 +71,7 @@ class Progress(msgspec.Struct, kw_only=True, omit_defaults=True):
     shadow: str = ""
     told: bool = False
     helped: bool = False
+    unasked: bool = False
 
 
 class Moment(NamedTuple):

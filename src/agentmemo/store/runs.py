@@ -57,6 +57,7 @@ class HeldRun(NamedTuple):
     """What a step needs of the run it belongs to."""
 
     id: int
+    name: str
     steps: int
     attempt: int
     budget: str

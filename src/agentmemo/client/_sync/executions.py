@@ -31,10 +31,9 @@ from agentmemo.client.driving import (
     unknown_tool,
     usage_of,
 )
-from agentmemo.client.given import as_actions
 from agentmemo.client.step_call import summary_of
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, StepFailed, TimedOut
+from agentmemo.errors import Error, InvalidInput, LeaseLost, LimitExceeded, NotFound, StepFailed, TimedOut
 from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
@@ -269,6 +268,7 @@ class Executions:
     def _call_tool(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
         tool = self._tool(step.tool or "", step)
         check_effect(tool, step.effect)
+        self._find_checks(step)
         arguments = arguments_for(tool, step.input, step.idempotency_key)
         announced = step.effect in ANNOUNCED_EFFECTS
         if announced:
@@ -292,6 +292,7 @@ class Executions:
         if step.model == NO_MODEL:
             return self._submit(execution, step, agreed(step), None)
         tools = [self._tool(name, step) for name in step.tools]
+        self._find_checks(step)
         asking = executor.prepare(step, tools)
         try:
             reservation = self._begin(execution, step, asking)
@@ -383,9 +384,23 @@ class Executions:
             if check["kind"] == "tool":
                 found.append(self._checked_by_tool(step, check, output))
             elif check["kind"] == "second_model" and not by_tools and (executor := self._executor()) is not None:
-                asking = executor.prepare_opinion(step, check, output)
-                found.append(opinion_of(check, self._opinion(executor, asking, execution, step)))
+                found.append(self._checked_by_model(executor, execution, step, check, output))
         return found
+
+    def _checked_by_model(
+        self,
+        executor: StepExecutor,
+        execution: model.Execution,
+        step: model.NextStep,
+        check: dict[str, Any],
+        output: Any,
+    ) -> model.ReportedCheck:
+        """A hint that cannot be had, for want of money or of the model, costs the step nothing that was paid for."""
+        try:
+            asking = executor.prepare_opinion(step, check, output)
+            return opinion_of(check, self._opinion(executor, asking, execution, step))
+        except (LimitExceeded, NotFound) as error:
+            return model.ReportedCheck(check=check["id"], passed=False, detail=error.message)
 
     def _opinion(
         self, executor: StepExecutor, asking: Asking, execution: model.Execution, step: model.NextStep
@@ -426,6 +441,12 @@ class Executions:
         except TimedOut as error:
             return Told(outcome=model.TIMED_OUT, reason=error.message)
 
+    def _find_checks(self, step: model.NextStep) -> None:
+        """Before anything is paid for or done: what could not be checked afterwards would be lost."""
+        for check in step.checks:
+            if check["kind"] == "tool":
+                check_effect(self._tool(check.get("tool", ""), step), "read")
+
     def _checked_by_tool(self, step: model.NextStep, check: dict[str, Any], output: Any) -> model.ReportedCheck:
         """A check that fails to run did not pass."""
         tool = self._tool(check.get("tool", ""), step)
@@ -441,11 +462,8 @@ class Executions:
 
     def _ask_person(self, execution: model.Execution, step: model.NextStep) -> model.Execution:
         """Put the step's question, and go on once it is answered; meanwhile nothing is held."""
-        asked = dict(step.question or {})
-        actions = as_actions(asked.pop("suggested_actions", ()))
-        question = as_request(asked, CreateEscalation)
         question = msgspec.structs.replace(
-            question, suggested_actions=actions, run=execution.id, name=step.step, key=str(step.attempt), wait=True
+            as_request(step.question or {}, CreateEscalation), run=execution.id, name=step.step, key=str(step.attempt)
         )
         made = self._under_claim(execution.id, question)
         if made.answer is None:

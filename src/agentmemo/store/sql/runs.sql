@@ -86,7 +86,7 @@ UPDATE run SET state = :state, wake = NULL, wake_at = NULL, waiting_for = NULL, 
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
 -- name: run_held; by handle; id first
-SELECT id, steps, attempt, budget, worked_us, claimed_at, tokens, nanousd FROM run
+SELECT id, name, steps, attempt, budget, worked_us, claimed_at, tokens, nanousd FROM run
 WHERE handle = :handle AND workspace = :workspace AND epoch = :epoch AND state = 'running' AND holder = :holder;
 
 -- name: run_count_step; by handle

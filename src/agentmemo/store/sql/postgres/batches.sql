@@ -62,7 +62,7 @@ FROM unnest(:workspace::bigint[], :name::text[], :key::text[]) WITH ORDINALITY A
 JOIN run r ON r.workspace = b.workspace AND r.name = b.name AND r.key = b.key;
 
 -- name: run_held
-SELECT b.n, r.id, r.steps, r.attempt, r.budget, r.worked_us, r.claimed_at, r.tokens, r.nanousd
+SELECT b.n, r.id, r.name, r.steps, r.attempt, r.budget, r.worked_us, r.claimed_at, r.tokens, r.nanousd
 FROM unnest(:handle::text[], :workspace::bigint[], :epoch::bigint[], :holder::bigint[]) WITH ORDINALITY
     AS b (handle, workspace, epoch, holder, n)
 JOIN run r ON r.handle = b.handle
