@@ -266,6 +266,8 @@ EXTREME = [
     b"# T\n## Steps\n" + b"1. Do it\n" * 20_000,
     CALENDAR.replace(b"Berlin", b"Berl" * 1000),
     CALENDAR.replace(b"DTEND", b"DTSTART"),
+    CALENDAR.replace(b"INTERVAL=2", b"INTERVAL=0"),
+    CALENDAR.replace(b"20250602", b"02250602").replace(b"WEEKLY", b"DAILY"),
     b"1e999",
     b'{"code":"conflict","details":[1]}',
     b'{"code":"conflict","details":"x"}',

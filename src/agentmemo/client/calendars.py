@@ -17,6 +17,8 @@ DAY_US = 86_400 * SECOND
 CANCELLED = "CANCELLED"
 # What the libraries raise where a calendar is not what they expect: a property twice, a zone whose name is no file's.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError)
+# How long ago a recurring event may have begun.
+YEARS_MAX = 50
 FREQUENCIES = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 
 
@@ -60,24 +62,32 @@ def _events(content: bytes | str, since: datetime.datetime, until: datetime.date
     import recurring_ical_events
 
     try:
-        _check_rules(calendar)
+        _check_rules(calendar, since)
         found: list[Any] = recurring_ical_events.of(calendar, components=["VEVENT"]).between(since, until)
     except UNREADABLE as error:
         raise _no_calendar(error) from None
     return found
 
 
-def _check_rules(calendar: Any) -> None:
+def _check_rules(calendar: Any, since: datetime.datetime) -> None:
     """Nobody is on call by the hour for half a year; a rule by the second would fill the memory."""
     for event in calendar.walk("VEVENT"):
         rules = event.get("RRULE", [])
-        for rule in rules if isinstance(rules, list) else [rules]:
+        rules = rules if isinstance(rules, list) else [rules]
+        for rule in rules:
             for frequency in rule.get("FREQ", []):
                 if str(frequency).upper() not in FREQUENCIES:
-                    raise InvalidInput(
-                        f"The event {str(event.get('SUMMARY', ''))[:64]!r} recurs {str(frequency)[:64]}.",
-                        next_call=f"Let it recur {', '.join(FREQUENCIES)}.",
-                    )
+                    raise _refused(event, str(frequency)[:64], f"Let it recur {', '.join(FREQUENCIES)}.")
+            if any(int(interval) < 1 for interval in rule.get("INTERVAL", [])):
+                # The library would look for the next occurrence for ever.
+                raise _refused(event, "without going on", "Let its INTERVAL be 1 or more, or leave it out.")
+        if rules and event.start.year < since.year - YEARS_MAX:
+            # It would count every occurrence since then.
+            raise _refused(event, f"since {event.start.year}", f"Let it begin in the last {YEARS_MAX} years.")
+
+
+def _refused(event: Any, how: str, next_call: str) -> InvalidInput:
+    return InvalidInput(f"The event {str(event.get('SUMMARY', ''))[:64]!r} recurs {how}.", next_call=next_call)
 
 
 def _window(since: int, until: int, zone: datetime.tzinfo) -> tuple[datetime.datetime, datetime.datetime]:
