@@ -13,6 +13,7 @@ from agentmemo.console.workflow import MOVES, version_row
 from agentmemo.console.workflows import ended
 from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
 from agentmemo.model.executions import PLANE
+from agentmemo.model.values import NOT_JSON
 from agentmemo.model.workflow_versions import Workflow, check_state
 from agentmemo.model.workflows import ACTIVE, TRANSITIONS
 
@@ -50,7 +51,7 @@ def given(form: Any, schema: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise InvalidInput("The inputs are no JSON.", why=str(error), next_call="Go back and correct them.") from None
     if not isinstance(value, dict):
         raise InvalidInput("The inputs are no JSON object.", next_call='Write them as {"name": value}.')
