@@ -502,3 +502,13 @@ def test_a_tool_that_does_more_than_its_step_has_announced_is_not_called(agent):
     agent.workflows.register(lambda: pytest.fail("it was called"), "pay", "write")
     with pytest.raises(InvalidInput, match="has the effect 'write'"):
         agent.workflows.execute("pay")
+
+
+@promise("execution.person")
+@pytest.mark.surfaces("sync")
+def test_a_person_may_let_a_failed_assertion_pass(agent, plane):
+    small = {"kind": "expression", "expression": "inputs.lines < 10"}
+    made(agent, {"steps": [{"id": "small", "kind": "assert", "checks": [small]}]}, "small")
+    ana = plane.person("ana").will_answer("choose", choice="continue")
+    assert agent.workflows.execute("small", lines=20).result is False
+    assert len(ana.answered) == 1
