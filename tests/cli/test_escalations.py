@@ -31,8 +31,8 @@ def test_a_question_is_asked_looked_at_and_taken_back(cli):
     assert cli("escalation", "get", handle, "--wait-seconds", "0.01", "--json").json["state"] == "open"
     assert cli("escalation", "withdraw", handle, "found it", "--agent", "other").status == 5
     taken_back = cli("escalation", "withdraw", handle, "found it", "--agent", "bot")
-    assert taken_back.out == f"{handle}  Withdrawn: found it.\n"
-    assert cli("escalation", "receive", handle, "--agent", "bot").out == f"{handle}  Withdrawn.\n"
+    assert taken_back.out == f"{handle}  Withdrawn.\n"
+    assert cli("escalation", "receive", handle, "--agent", "bot").out == f"{handle}  Withdrawn: found it.\n"
     assert cli("escalate", "urgent", "May I?").status == 2
 
 
