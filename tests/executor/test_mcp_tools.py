@@ -15,7 +15,7 @@ from agentmemo.client.driving import arguments_for, calls_for_model, check_effec
 from agentmemo.executor.mcp_tools import McpTools
 from agentmemo.llm.config import ToolServer
 
-pytest.importorskip("mcp")
+pytest.importorskip("mcp", reason="the MCP SDK is not installed on this machine: make test installs it")
 PROGRAM = str(Path(__file__).with_name("mcp_server.py"))
 SECONDS = 60
 

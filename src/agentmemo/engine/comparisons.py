@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agentmemo import ids
-from agentmemo.engine import audit, escalations, evidence, ledger, next_steps
+from agentmemo.engine import audit, escalations, evidence, ledger, model_calls, next_steps
 from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.evidence import Asked, Candidate, Seen
 from agentmemo.engine.execution_scope import Standing, Unclear
-from agentmemo.engine.ledger_reads import existing_usage
 from agentmemo.engine.output_checks import judge
 from agentmemo.engine.workflows import find
-from agentmemo.errors import InvalidInput, InvalidTransition, PermissionDenied
+from agentmemo.errors import InvalidTransition, PermissionDenied
 from agentmemo.model import escalations as escalation_model
 from agentmemo.model import evidence_calls as model
 from agentmemo.model import executions, runs
@@ -113,7 +112,6 @@ def owe(
 def reserve(tx: Transaction, call: Call, request: executions.BeginStep, course: Standing) -> ledger_model.LedgerRow:
     """Set aside what is asked beside a step, under the same caps as the step. Raises LimitExceeded."""
     row = _due(tx, call, request.execution, request.step, request.role or "")
-    bounds = course.documents[course.progress.frames[0].document].budget
     return ledger.reserve(
         tx,
         call,
@@ -128,9 +126,7 @@ def reserve(tx: Transaction, call: Call, request: executions.BeginStep, course: 
             run=request.execution,
             step=request.step,
             attempt=request.attempt,
-            caps=ledger_model.Caps(
-                run_nanousd=bounds.run_nanousd, step_nanousd=bounds.step_nanousd, run_tokens=bounds.run_tokens
-            ),
+            caps=model_calls.caps_of(course.documents[course.progress.frames[0].document]),
         ),
     )
 
@@ -148,7 +144,7 @@ def compare(tx: Transaction, call: Call, request: model.CompareStep) -> model.Co
     compared: Compared | None = call.decisions.get(request.execution)
     if compared is None or row.verdict != model.DUE:
         return _view(request.execution, row)
-    settle(tx, call, request)
+    model_calls.settle_of_step(tx, call, request)
     _end(tx, call, row, compared.verdict, compared.reason, request.execution)
     if compared.verdict in (model.SAME, model.DIFFERENT):
         same = compared.verdict == model.SAME
@@ -159,38 +155,6 @@ def compare(tx: Transaction, call: Call, request: model.CompareStep) -> model.Co
     elif any(compared.texts) and in_share(f"{row.run}\0{row.path}", "person", PERSON_SHARE):
         _ask_people(tx, call, request, compared)
     return _view(request.execution, row._replace(verdict=compared.verdict, reason=compared.reason))
-
-
-def settle(
-    tx: Transaction, call: Call, request: model.CompareStep | executions.SubmitStep
-) -> ledger_model.LedgerRow | None:
-    """What a reserved call came to."""
-    if request.reservation is None:
-        return None
-    _check_reserved(tx, call, request)
-    if not request.billed:
-        return ledger.void(tx, call, ledger_model.VoidUsage(id=request.reservation, reason=request.reason))
-    return ledger.settle(
-        tx,
-        call,
-        ledger_model.SettleUsage(
-            id=request.reservation,
-            usage=request.usage,
-            model_served=request.served_model,
-            request_id=request.request_id,
-            provider_nanousd=request.provider_nanousd,
-        ),
-    )
-
-
-def _check_reserved(tx: Transaction, call: Call, request: model.CompareStep | executions.SubmitStep) -> None:
-    """One call is evidence of one step: what was reserved for another is not settled with it."""
-    row = existing_usage(tx, call, request.reservation or "")
-    if (row.run, row.step) != (request.execution, request.step):
-        raise InvalidInput(
-            f"{request.reservation} was reserved for something else than step {request.step} of {request.execution}.",
-            next_call="Send the `reservation` that workflow.begin answered for this step, or none.",
-        )
 
 
 def judge_step(tx: Transaction, call: Call, request: model.JudgeStep) -> model.Comparison:

@@ -10,7 +10,7 @@ import msgspec
 
 from agentmemo import ids
 from agentmemo.crashpoints import reach
-from agentmemo.engine import attempt_evidence, audit, comparisons, ledger, liveness, runs, steps
+from agentmemo.engine import attempt_evidence, audit, comparisons, ledger, liveness, model_calls, runs, steps
 from agentmemo.engine.attempts import Attempted
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
@@ -133,7 +133,7 @@ def submit(tx: Transaction, call: Call, request: model.SubmitStep) -> model.Exec
     run = held(tx, call, request.execution)
     if decision is None:  # it was submitted before
         return _view(tx, call, request.execution, course_of(tx, call, request.execution).advance())
-    used = comparisons.settle(tx, call, request)
+    used = model_calls.settle_of_step(tx, call, request)
     row = rows.get(tx, call.workspace, request.execution)
     assert row is not None and decision.attempted is not None  # noqa: S101, PT018 - both were looked at before
     if row.driver != model.TRIAL:  # a trial says itself what it has shown
@@ -300,7 +300,6 @@ def _under(call: Call, run: str, epoch: int) -> Call:
 
 
 def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Course) -> ledger_model.LedgerRow:
-    bounds = course.documents[course.progress.frames[0].document].budget
     progress = course.progress
     climbed = progress.rung is not None and progress.rung != progress.first_rung
     return ledger.reserve(
@@ -318,9 +317,7 @@ def _reserve(tx: Transaction, call: Call, request: model.BeginStep, course: Cour
             step=request.step,
             attempt=request.attempt,
             rung=progress.rung,
-            caps=ledger_model.Caps(
-                run_nanousd=bounds.run_nanousd, step_nanousd=bounds.step_nanousd, run_tokens=bounds.run_tokens
-            ),
+            caps=model_calls.caps_of(course.documents[progress.frames[0].document]),
         ),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentmemo.engine import audit, cases, evidence, ledger, runs, trial_evidence
+from agentmemo.engine import audit, cases, evidence, model_calls, runs, trial_evidence
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
 from agentmemo.engine.execution_course import document as document_by_version
@@ -21,7 +21,6 @@ from agentmemo.engine.workflows import find
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model import cases as case_model
 from agentmemo.model import executions, workflows
-from agentmemo.model import ledger as ledger_model
 from agentmemo.model import runs as run_model
 from agentmemo.model import trials as model
 from agentmemo.model.cases import NewCase
@@ -372,20 +371,9 @@ def _settled(tx: Transaction, call: Call, request: model.TryCase) -> tuple[int |
         return rows.cost(tx, call.workspace, request.execution), None
     if request.reservation is None:
         return 0, None
+    settled = model_calls.settle(tx, call, request.reservation, request)
     if not request.billed:
-        ledger.void(tx, call, ledger_model.VoidUsage(id=request.reservation, reason=request.reason))
         return 0, None
-    settled = ledger.settle(
-        tx,
-        call,
-        ledger_model.SettleUsage(
-            id=request.reservation,
-            usage=request.usage,
-            model_served=request.served_model,
-            request_id=request.request_id,
-            provider_nanousd=request.provider_nanousd,
-        ),
-    )
     return settled.counted_nanousd, settled.model
 
 
