@@ -106,10 +106,7 @@ def add(
         source=source,
         author=author,
         now=tx.now,
-        size=packed.size,
-        codec=packed.codec,
-        value=packed.value,
-        blob=packed.blob,
+        **packed.columns(),
     )
 
 

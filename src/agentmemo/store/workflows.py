@@ -83,10 +83,7 @@ def add_version(
         untrusted=int(untrusted),
         author=author,
         now=tx.now,
-        size=packed.size,
-        codec=packed.codec,
-        value=packed.value,
-        blob=packed.blob,
+        **packed.columns(),
     )
     return workflow
 
