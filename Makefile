@@ -9,6 +9,7 @@ BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
 POWER ?=
+HISTORIES ?=
 SEED  ?=
 # Half of what most tests do is waiting for processes; more at once than there are cores use that.
 WORKERS ?= 3
@@ -46,12 +47,13 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # API=50000: as many requests made from the description. FUZZ=60: each parser for so many seconds.
-# CLIENTS=10000: so many hostile clients against one server.
-ifneq ($(API)$(FUZZ)$(CLIENTS),)
+# CLIENTS=10000: so many hostile clients against one server. HISTORIES=1000: so many, of 32 clients each, are checked.
+ifneq ($(API)$(FUZZ)$(CLIENTS)$(HISTORIES),)
 torture: $(VENV)/.dev
 	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
 	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
+	@$(if $(HISTORIES),$(BIN)/python tests/histories/run.py --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) $(ARGS))
 else
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
 	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))

@@ -128,14 +128,14 @@ class Recorder:
 
         return self._made(Write(changes), call)
 
-    def watch(self, after: int) -> Said | None:
-        request = WatchNamespace(namespace=self.namespace, after=after, limit=1000, wait_seconds=WATCH_SECONDS)
+    def watch(self, after: int, limit: int) -> Said | None:
+        request = WatchNamespace(namespace=self.namespace, after=after, limit=limit, wait_seconds=WATCH_SECONDS)
 
         def call() -> Said:
             answer = self.agent._plane.call(request)
             return Heard([self._version(change.entry) for change in answer.changes], answer.next)
 
-        return self._made(Watch(after), call)
+        return self._made(Watch(after, limit), call)
 
     def hand(self, priority: int) -> Said | None:
         def call() -> Said:
@@ -350,10 +350,10 @@ class Watcher:
                 with self._connect(self._name) as connection:
                     recorder = Recorder(self._name, connection, self._plan.namespace, log)
                     while not last and self._chance.random() < 0.8:
-                        last = self._over.is_set()
-                        said = recorder.watch(after)
-                        after = said.next if isinstance(said, Heard) else after
-                        last = last and said is not None
+                        over, limit = self._over.is_set(), self._chance.choice((3, 1000))
+                        said = recorder.watch(after, limit)
+                        if isinstance(said, Heard):
+                            after, last = said.next, over and len(said.versions) < limit
         except BaseException as error:  # noqa: BLE001 - told by whoever waits
             self._failed.append(error)
         finally:

@@ -38,9 +38,10 @@ class Read(Form, tag="read"):
 
 
 class Watch(Form, tag="watch"):
-    """One answer of a watch that goes on after `after`."""
+    """One answer of a watch that goes on after `after`, with so many changes at most."""
 
     after: int
+    limit: int = 1000
 
 
 class Hand(Form, tag="hand"):
@@ -181,8 +182,8 @@ def _asked(asked: Asked) -> str:
             return "; ".join(_change(change) for change in changes)
         case Read(key):
             return f"get {key}" if key else "list"
-        case Watch(after):
-            return f"watch after {after}"
+        case Watch(after, limit):
+            return f"watch after {after}, up to {limit}"
         case Hand(priority):
             return f"hand over, priority {priority}"
         case Claim():

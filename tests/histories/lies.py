@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,16 @@ from msgspec.structs import replace
 from ways import Threads
 
 import agentmemo
-from agentmemo.errors import Error, LeaseLost
+from agentmemo.errors import LeaseLost
 
 Send = Callable[[Any], Any]
+Lie = Callable[[Any, Send], Any]
 
 
 class Liar:
     """A transport before another; `lie(request, send)` answers."""
 
-    def __init__(self, inner: Any, lie: Callable[[Any, Send], Any]) -> None:
+    def __init__(self, inner: Any, lie: Lie) -> None:
         self._inner = inner
         self._lie = lie
 
@@ -35,7 +36,7 @@ class Liar:
 class Lying(Threads):
     """Clients that call in turn, each over a transport that tells the same lie; the auditor is told the truth."""
 
-    def __init__(self, folder: Path, lie: Callable[[], Callable[[Any, Send], Any]] | None) -> None:
+    def __init__(self, folder: Path, lie: Callable[[], Lie] | None) -> None:
         super().__init__("lies", folder, str(folder / "lies.db"))
         self._lie = lie and lie()
 
@@ -62,22 +63,7 @@ class Lying(Threads):
         log.close()
 
 
-def reads_from_a_cache() -> Callable[[Any, Send], Any]:
-    """What was read once is read for ever."""
-    known: dict[tuple[str, str], Any] = {}
-
-    def lie(request: Any, send: Send) -> Any:
-        if type(request).__name__ != "GetEntry":
-            return send(request)
-        place = request.namespace, request.key
-        if place not in known:
-            known[place] = send(request)
-        return known[place]
-
-    return lie
-
-
-def ignores_conditions() -> Callable[[Any, Send], Any]:
+def ignores_conditions() -> Lie:
     """Every write is done, whatever version it expected."""
 
     def lie(request: Any, send: Send) -> Any:
@@ -87,22 +73,7 @@ def ignores_conditions() -> Callable[[Any, Send], Any]:
     return lie
 
 
-def answers_before_it_writes() -> Callable[[Any, Send], Any]:
-    """A write is answered as if it were done, and the process dies."""
-    last: list[Any] = []
-
-    def lie(request: Any, send: Send) -> Any:
-        if type(request).__name__ != "SetEntry" or not last:
-            answer = send(request)
-            last.extend([answer] if type(request).__name__ == "SetEntry" else [])
-            return answer
-        before = last.pop()
-        return replace(before, value=request.value, version=before.version + 1, revision=before.revision + 1)
-
-    return lie
-
-
-def does_twice() -> Callable[[Any, Send], Any]:
+def does_twice() -> Lie:
     """A write is sent again, and done again."""
 
     def lie(request: Any, send: Send) -> Any:
@@ -114,7 +85,7 @@ def does_twice() -> Callable[[Any, Send], Any]:
     return lie
 
 
-def splits_transactions() -> Callable[[Any, Send], Any]:
+def splits_transactions() -> Lie:
     """Each change of a transaction is a commit of its own; what comes before a refused one stays."""
 
     def lie(request: Any, send: Send) -> Any:
@@ -126,7 +97,7 @@ def splits_transactions() -> Callable[[Any, Send], Any]:
     return lie
 
 
-def forgets_changes() -> Callable[[Any, Send], Any]:
+def forgets_changes() -> Lie:
     """Every third change is missing in watches."""
     counted = iter(range(1_000_000))
 
@@ -139,7 +110,7 @@ def forgets_changes() -> Callable[[Any, Send], Any]:
     return lie
 
 
-def accepts_what_is_stale() -> Callable[[Any, Send], Any]:
+def accepts_what_is_stale() -> Lie:
     """A holder that lost its claim is told that it has ended the handoff."""
 
     def lie(request: Any, send: Send) -> Any:
@@ -151,42 +122,5 @@ def accepts_what_is_stale() -> Callable[[Any, Send], Any]:
     return lie
 
 
-def gives_to_two() -> Callable[[Any, Send], Any]:
-    """What was claimed is given to the next caller too."""
-    given: list[Any] = []
-
-    def lie(request: Any, send: Send) -> Any:
-        if type(request).__name__ != "ClaimHandoffs":
-            return send(request)
-        if given:
-            return given.pop()
-        answer = send(request)
-        given.extend([answer] if answer.handoffs else [])
-        return answer
-
-    return lie
-
-
-def calls_done_refused() -> Callable[[Any, Send], Any]:
-    """A write is done, and then said to have met a conflict."""
-    counted = iter(range(1_000_000))
-
-    def lie(request: Any, send: Send) -> Any:
-        answer = send(request)
-        if type(request).__name__ == "SetEntry" and request.if_version and next(counted) % 3 == 0:
-            raise _conflict(request.if_version + 1)
-        return answer
-
-    return lie
-
-
-def _conflict(version: int) -> Error:
-    return agentmemo.VersionConflict("Another version.", details={"current": version})
-
-
-def _all() -> Iterator[Callable[[], Callable[[Any, Send], Any]]]:
-    yield from (reads_from_a_cache, ignores_conditions, answers_before_it_writes, does_twice, splits_transactions)
-    yield from (forgets_changes, accepts_what_is_stale, gives_to_two, calls_done_refused)
-
-
-LIES = {lie.__name__: lie for lie in _all()}
+_ALL = (ignores_conditions, does_twice, splits_transactions, forgets_changes, accepts_what_is_stale)
+LIES = {lie.__name__: lie for lie in _ALL}

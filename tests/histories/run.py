@@ -84,12 +84,12 @@ def torture(ways: list[Way], wanted: argparse.Namespace) -> int:
     begun, wrong = time.monotonic(), 0
     for number in range(wanted.histories):
         way = ways[number % len(ways)]
-        harm = number // len(ways) % 2 == 1
+        harm = bool(way.harms) and number // len(ways) % 2 == 1
         history = way.record(f"{wanted.seed}-{number}", wanted.clients, wanted.actions, harm=harm)
         if wanted.keep:
             history.save(wanted.keep / f"{wanted.seed}-{number}.json")
         faults = check(history)
-        counts.update({way.name: 1, "harmed": harm and bool(way.harms), "calls": len(history.ops)})
+        counts.update({way.name: 1, "harmed": harm, "calls": len(history.ops)})
         counts["without answer"] += sum(op.is_open for op in history.ops)
         counts["changes"] += len(history.record.watched)
         if faults:

@@ -42,11 +42,15 @@ def test_threads_on_a_file(tmp_path):
 
 
 def test_processes_on_a_file_of_which_one_is_killed(tmp_path):
-    is_right(Processes("processes", tmp_path, str(tmp_path / "store.db"), 2), harm=True)
+    way = Processes("processes", tmp_path, str(tmp_path / "store.db"), 2)
+    way.harms = [way.kill]
+    is_right(way, harm=True)
 
 
 def test_clients_of_a_server_that_is_killed(tmp_path):
-    is_right(Http("http", tmp_path, str(tmp_path / "store.db")), harm=True)
+    way = Http("http", tmp_path, str(tmp_path / "store.db"))
+    way.harms = [way.kill]
+    is_right(way, harm=True)
 
 
 def test_two_planes_on_postgres(tmp_path, connects):

@@ -136,8 +136,9 @@ class Places:
                 return [(op.said.versions[0].revision, op.said.versions[-1].revision)]
             case Read(key):
                 return self._found(key, op.said.versions)
-            case Watch():
-                return [(op.said.next, op.said.next)]
+            case Watch(_, limit):
+                # A full page ends with its last change; else all is in it up to when it looked.
+                return [(op.said.next, LAST if len(op.said.versions) == limit else op.said.next)]
         return self._of_handoff(op)
 
     def _open(self, op: Op) -> Spans | None:
@@ -346,6 +347,6 @@ def _watches(history: History) -> list[Fault]:
         due = [version for version in history.record.watched if low < version.revision <= high]
         if op.said.versions != due:
             faults.append(Fault(f"A watch missed, repeated or disordered changes; {len(due)} were due.", [op]))
-        if high < low:
-            faults.append(Fault("The cursor of a watch went back.", [op]))
+        if high < low or (len(due) == op.asked.limit and high != due[-1].revision) or len(due) > op.asked.limit:
+            faults.append(Fault("The cursor of a watch is not where its changes end.", [op]))
     return faults

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import socket
 import sys
 import time
@@ -27,6 +28,9 @@ from agentmemo.model.state import WatchNamespace
 CLIENTS = Path(__file__).with_name("clients.py")
 WATCHERS = 2
 END_SECONDS = 120.0
+LEASE_SECONDS = 1.0
+# Whoever is frozen so long has lost what it held when it wakes up.
+FROZEN_SECONDS = 1.5 * LEASE_SECONDS
 Connect = Callable[[str], agentmemo.Connection]
 
 
@@ -40,7 +44,8 @@ class Way:
         self.key: str | None = None
         self.errors = folder / f"{name}.errors"
         kept = {each: value for each, value in os.environ.items() if not each.startswith("AGENTMEMO_")}
-        self.environment = kept | {"AGENTMEMO_UPKEEP_INTERVAL_SECONDS": "0.1"} | environment
+        quick = {"AGENTMEMO_UPKEEP_INTERVAL_SECONDS": "0.1", "AGENTMEMO_LEASE_SECONDS": str(LEASE_SECONDS)}
+        self.environment = kept | quick | environment
         # What may be done to it in the middle of a history.
         self.harms: list[Callable[[random.Random], None]] = []
         self.count = 0
@@ -117,14 +122,14 @@ class Planes(Threads):
 
 
 class Processes(Way):
-    """Several processes with the store open, of which one may be killed; this one watches."""
+    """Several processes with the store open, of which one may be killed or frozen; this one watches."""
 
     def __init__(self, name: str, folder: Path, target: str, processes: int = 4, **environment: str) -> None:
         super().__init__(name, folder, target, **environment)
         self._processes = processes
         self._children: list[Forked] = []
         self._killed: Forked | None = None
-        self.harms.append(self.kill)
+        self.harms += [self.kill, self.freeze]
 
     def work(self, plan: Plan, chance: random.Random | None) -> None:
         self._killed = None
@@ -145,6 +150,9 @@ class Processes(Way):
         self._killed = chance.choice(self._children)
         self._killed.kill()
 
+    def freeze(self, chance: random.Random) -> None:
+        freeze(chance.choice(self._children))
+
     def _share(self, plan: Plan, number: int, chance: random.Random | None) -> str:
         names = plan.names[number :: self._processes]
         share = replace(plan, names=names, attended=chance is not None)
@@ -152,13 +160,13 @@ class Processes(Way):
 
 
 class Http(Threads):
-    """Clients of one server or of several on one store, of which one may be killed and started again."""
+    """Clients of one server or of several on one store, of which one may be frozen, or killed and started again."""
 
     def __init__(self, name: str, folder: Path, target: str, servers: int = 1, **environment: str) -> None:
         super().__init__(name, folder, target, AGENTMEMO_DATA=str(folder / f"{name}.served"), **environment)
         self._ports = [free_port() for _ in range(servers)]
         self._servers = [self._serve(port) for port in self._ports]
-        self.harms.append(self.kill)
+        self.harms += [self.kill, self.freeze]
 
     def connect(self, name: str) -> agentmemo.Connection:
         port = self._ports[sum(name.encode()) % len(self._ports)]
@@ -168,6 +176,9 @@ class Http(Threads):
         number = chance.randrange(len(self._servers))
         end(self._servers[number])
         self._servers[number] = self._serve(self._ports[number])
+
+    def freeze(self, chance: random.Random) -> None:
+        freeze(chance.choice(self._servers))
 
     def close(self) -> None:
         for server in self._servers:
@@ -180,6 +191,12 @@ class Http(Threads):
         assert line, self.said()
         self.key = self.key or Path(msgspec.json.decode(line)["agent_key_file"]).read_text(encoding="ascii").strip()
         return server
+
+
+def freeze(process: Forked) -> None:
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(FROZEN_SECONDS)
+    process.send_signal(signal.SIGCONT)
 
 
 def end(process: Forked) -> None:
