@@ -94,8 +94,12 @@ def read_log(path: str) -> list[Op]:
     # A read that nobody was told the answer of says nothing.
     kept = [op for op in ops.values() if not op.is_open or not isinstance(op.asked, Read | Watch)]
     begun = min(op.called for op in kept)
-    moved = [replace(op, called=op.called - begun, returned=op.returned - begun) for op in kept]
-    return sorted(moved, key=lambda op: op.called)
+    return sorted((_since(op, begun) for op in kept), key=lambda op: op.called)
+
+
+def _since(op: Op, begun: int) -> Op:
+    called = replace(op, called=op.called - begun)
+    return called if op.is_open else replace(called, returned=op.returned - begun)
 
 
 class Recorder:

@@ -6,8 +6,10 @@ import itertools
 import random
 
 import pytest
-from history import FOR_EVER, Change, Found, Op, Read, Refused, Version, Write, Wrote, token_of
+from clients import Log, read_log
+from history import FOR_EVER, Change, Found, History, Op, Read, Refused, Version, Write, Wrote, token_of
 from lies import LIES, Lying
+from msgspec.structs import replace
 from planted import FAULTS
 from registers import is_linearizable, smallest, steps_of
 from verdict import CHECKS, check
@@ -16,6 +18,15 @@ from verdict import CHECKS, check
 def test_what_a_store_did_is_accepted(recorded):
     assert check(recorded) == []
     assert sum(op.is_open for op in recorded.ops) > 3
+
+
+def test_what_was_written_down_is_read_again(recorded, tmp_path):
+    log, path = Log(str(tmp_path / "log")), tmp_path / "history.json"
+    for each in recorded.ops:
+        log.note(each)
+    log.close()
+    replace(recorded, ops=read_log(str(tmp_path / "log"))).save(path)
+    assert History.load(path) == recorded
 
 
 @pytest.mark.parametrize("name", FAULTS)
