@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from agentmemo.engine import dispatch, judge
-from agentmemo.store import sqlite
+from agentmemo.store import migrate, sqlite
 from agentmemo.testing.postgres import PostgresServer
 
 # What the tests of several folders share.
@@ -50,9 +50,13 @@ def _own_data(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_files():
-    """Files that this process opens wait for no disk, but for `durable_files`. Those of processes it starts do."""
+    """Files that this process opens are made in haste and wait for no disk, but for `durable_files`. Those of processes it
+    starts do."""
+    import ready_schema
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "SYNCHRONOUS", QUICK_FILES)
+        patch.setattr(sqlite, "migrate", ready_schema.give)
         yield
 
 
@@ -87,8 +91,9 @@ def _one_judge():
 
 @pytest.fixture
 def durable_files(monkeypatch):
-    """Files are as safe as in production."""
+    """Files are as safe as in production, and made as there."""
     monkeypatch.setattr(sqlite, "SYNCHRONOUS", SAFE_FILES)
+    monkeypatch.setattr(sqlite, "migrate", migrate.migrate)
 
 
 @pytest.fixture(scope="session")
