@@ -245,6 +245,11 @@ def prune(engine: Engine) -> int:
     return sum(engine.database.write(partial(_prune, engine, calls[place]), lane=place) for place in turn)
 
 
+def shrink(engine: Engine) -> int:
+    """What retention freed and new rows do not need goes back to the disk."""
+    return engine.database.shrink()
+
+
 def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     settings = engine.settings
     finished = tx.now - round(settings.finished_runs_days * DAY)
@@ -388,4 +393,4 @@ DUTIES = (
     index_entries,
     merge_index,
 )
-SLOW_DUTIES = (prune, review_prices)
+SLOW_DUTIES = (prune, shrink, review_prices)
