@@ -51,7 +51,9 @@ class Load:
         self.rounds = 0
         self.errors: list[str] = []
         self.seen = 0
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._go_on, self._watch, self._follow)]
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._go_on, self._watch, self._follow)
+        ]
 
     def start(self) -> None:
         for thread in self._threads:

@@ -62,7 +62,7 @@ def test_what_nobody_needs_any_more_is_given_back(plane):
     plane.advance(2 * DAY)
     plane.advance(2 * DAY)
     pages, free = room(plane)
-    assert pages - empty < (full - empty) / 3
+    assert pages - empty < (full - empty) / 2
     assert free <= pages / 3
     assert agent.audit.verify().intact
 

@@ -178,7 +178,8 @@ class SqliteTransaction:
         self.begin_request()
 
 
-HEADS_CACHED = 50_000
+# Of streams, of which most end soon: what is active is learned anew when all are forgotten.
+HEADS_CACHED = 10_000
 INCREMENTAL = 2  # of auto_vacuum
 # A commit is on the disk before it is acknowledged.
 SYNCHRONOUS = "FULL"
