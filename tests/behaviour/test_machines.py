@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from machines.budgets import BudgetMachine
+from machines.leases import LeaseMachine
 from machines.machine import check
 from machines.runs import RunMachine
 from machines.states import StateMachine
@@ -18,3 +20,13 @@ def test_state(make_surface):
 @promise("step.once")
 def test_runs(make_surface):
     check(RunMachine, make_surface, examples=12, steps=20)
+
+
+@promise("run.lease", "run.epoch")
+def test_leases(make_surface):
+    check(LeaseMachine, make_surface, examples=12, steps=30)
+
+
+@promise("run.budget", "ledger.caps")
+def test_budgets(make_surface):
+    check(BudgetMachine, make_surface, examples=12, steps=25)

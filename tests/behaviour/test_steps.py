@@ -508,6 +508,32 @@ def test_waiting_costs_no_working_time(surface, agent):
     assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
 
 
+@promise("run.budget")
+@pytest.mark.parametrize("jump", [-86_400, 86_400], ids=["back", "ahead"])
+def test_setting_the_wall_clock_is_no_work(surface, agent, jump):
+    with agent.run("r", key="1") as run:
+        run.step("s", lambda: surface.plane.clock.advance(3))
+        surface.plane.clock.step(jump)
+        run.step("s", lambda: surface.plane.clock.advance(1))
+        assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
+    assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
+
+
+@promise("run.budget")
+@pytest.mark.parametrize("noticed", [True, False], ids=["by upkeep", "by its heir"])
+def test_the_dead_worked_no_longer_than_their_lease(surface, agent, noticed):
+    with pytest.raises(ValueError), agent.run("r", key="1") as run:
+        run.step("s", lambda: surface.plane.clock.advance(5))
+        surface.plane.kill(surface.raw(agent))
+        raise ValueError
+    surface.plane.clock.advance(10 * 86_400)
+    if noticed:
+        surface.plane.upkeep()
+    with surface.connect().run("r", key="1") as heir:
+        heir.step("t", lambda: surface.plane.clock.advance(5))
+    assert 10 <= heir.record.spent.seconds <= 20
+
+
 @promise("input.refused")
 @pytest.mark.parametrize(
     "options",

@@ -88,6 +88,12 @@ class Machine(RuleBasedStateMachine):
             self.plane.upkeep()
             self.upkeep_came()
 
+    def kill(self, connection):
+        """Its process dies. Over HTTP the plane notices it by the end of a lease."""
+        self.surface.kill(connection)
+        if self.surface.kind == "http":
+            self.upkeep_came()
+
     @rule(seconds=st.sampled_from([1, 4, 11, 101, HOUR]), upkeep=st.booleans())
     def time_passes(self, seconds, upkeep):
         self.pass_time(seconds, upkeep=upkeep)

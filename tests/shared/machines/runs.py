@@ -294,9 +294,7 @@ class RunMachine(Machine):
 
     def die(self):
         self.held.clear()
-        self.surface.kill(self.agents[self.agent])
-        if self.surface.kind == "http":
-            self.upkeep_came()  # it took the plane a lease to notice
+        self.kill(self.agents[self.agent])
         self.agents[self.agent] = self.surface.connect(self.agent)
         raise Crashed
 
