@@ -282,6 +282,17 @@ def test_a_probe_finds_out(surface, found):
 
 
 @promise("step.doubt")
+def test_a_probe_waits_no_longer_than_the_timeout_where_the_wall_clock_was_set_back(surface):
+    doubtful(surface, timeout_seconds=60)
+    surface.plane.clock.step(-86_400)
+    before = surface.plane.clock.now_us()
+    with surface.connect().run("r", key="1") as run:
+        run.step("before", lambda: 2)
+        run.step("pay", lambda: 1, effect="write", in_doubt=lambda _: 1, timeout_seconds=60)
+    assert surface.plane.clock.now_us() - before <= 60_000_000
+
+
+@promise("step.doubt")
 def test_what_is_in_doubt_is_told(surface):
     handle = doubtful(surface)
     surface.plane.upkeep()
