@@ -27,6 +27,6 @@ def test_leases(make_surface):
     check(LeaseMachine, make_surface, examples=12, steps=30)
 
 
-@promise("run.budget", "ledger.caps")
+@promise("run.budget", "ledger.cap")
 def test_budgets(make_surface):
     check(BudgetMachine, make_surface, examples=12, steps=25)

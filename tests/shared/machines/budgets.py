@@ -83,10 +83,10 @@ class Work:
         least, most = (bound is not None and each + now - self.claimed > bound * SECOND for each in self.worked)
         return least if least == most else None
 
-    def let_go(self, now, *, sign=None):
-        """Whoever held it stops, or died: then it worked until its last sign of life, or a little before."""
-        self.worked[1] += now - self.claimed
-        self.worked[0] += now - self.claimed if sign is None else max(0, sign - self.claimed)
+    def let_go(self, now, *, unseen=0):
+        """Whoever held it stops, or died: then it worked until now, or until it is missed."""
+        self.worked[0] += now - self.claimed
+        self.worked[1] += now - self.claimed + unseen
 
 
 class BudgetMachine(Machine):
@@ -288,8 +288,7 @@ class BudgetMachine(Machine):
 
     def die(self):
         if self.held:
-            now = self.clock.boot_us()
-            self.held.let_go(now, sign=now - round(self.settings.lease_seconds * SECOND) // 3)
+            self.held.let_go(self.clock.boot_us(), unseen=round(self.settings.lease_seconds * SECOND))
         self.held = None
         self.kill(self.agent)
         self.agent = self.surface.connect()
