@@ -147,6 +147,8 @@ def _from_text(route: Route, name: str, text: str) -> Any:
         raise InvalidInput(
             f"`{name}={text[:100]}` does not fit.", next_call=f"Send {_named(kind)} for `{name}`."
         ) from None
+    if value is None:
+        raise InvalidInput(f"A query has no null: `{name}={text[:100]}`.", next_call=f"Leave `{name}` out.")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidInput(f"`{name}` must be a finite number.", next_call=f"Leave `{name}` out, or send a number.")
     return value
