@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 from follower import Follower
 from workload import big_text, digest
 
 import agentmemo
+from agentmemo.model.workflow_search import counts_of
 
+INDEX_SECONDS = 30.0
 # What nobody works at any more, each with how it is asked for.
 UNFINISHED = {
     "runs": "SELECT handle, name, state, wake, waiting_for, reason FROM run WHERE wake IS NOT NULL",
@@ -109,3 +114,30 @@ def check_acknowledged(agent: agentmemo.Connection, notes: list[dict]) -> None:
 
 def check_derived(store: Path) -> None:
     """What is kept so that it is found quickly says what the rows say from which it was made."""
+    with agentmemo.connect(store, agent="checker") as agent, closing(apsw.Connection(str(store))) as file:
+        _wait_for_index(file)
+        for entry in agent.state.list("facts"):
+            token = entry.value["token"]
+            found = [(match.entry.key, match.entry.version) for match in agent.state.search(token)]
+            assert found == [(entry.key, entry.version)], f"{token} of {entry.key} is found in {found}"
+        words = Counter()
+        for workflow in agent.workflows.list():
+            words.update(counts_of(agent.workflows.get(workflow.name).document))
+        assert words == Counter(dict(file.execute("SELECT word, sum(count) FROM workflow_word GROUP BY word")))
+        assert words.total() == file.execute("SELECT sum(words) FROM workflow").fetchone()[0]
+        indexed = file.execute("SELECT rowid FROM entry_search ORDER BY rowid").fetchall()
+        assert indexed == file.execute("SELECT id FROM entry WHERE live = 1 ORDER BY id").fetchall()
+        counted = "SELECT count(*) FROM step s WHERE s.run = r.id AND s.state = 'completed' AND s.effect <> 'wait'"
+        wrong = file.execute(f"SELECT handle, steps FROM run r WHERE steps <> ({counted})")  # noqa: S608 - our own text
+        assert wrong.fetchall() == [], "steps are counted wrongly"
+
+
+def _wait_for_index(file: apsw.Connection) -> None:
+    """Full-text search follows by less than a second, where the machine has one to spare."""
+    end = time.monotonic() + INDEX_SECONDS
+    behind = (
+        "SELECT count(*) FROM entry_version v JOIN workspace w ON w.id = v.position >> 40 AND v.position > w.indexed"
+    )
+    while file.execute(behind).fetchone()[0]:
+        assert time.monotonic() < end, "what was written is not indexed"
+        time.sleep(0.02)

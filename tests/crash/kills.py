@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "shared"))
@@ -125,7 +124,9 @@ class Kills:
             if taken := self.ground.is_taken_over(held):
                 self.counts["woken after a takeover"] += 1
             elif not all_of_them:
-                assert time.monotonic() < since + ASLEEP_SECONDS, f"nobody takes over {held} of {slot}, which is stopped"
+                assert time.monotonic() < since + ASLEEP_SECONDS, (
+                    f"nobody takes over {held} of {slot}, which is stopped"
+                )
                 continue
             process.process.send_signal(signal.SIGCONT)
             self._asleep.remove(sleeper)
@@ -164,11 +165,12 @@ class Kills:
 
     def told(self) -> str:
         noted, totals = self.ground.acknowledged, self.ground.follower.trail.totals
-        seconds = time.monotonic() - self._begun
+        seconds, kills = time.monotonic() - self._begun, self.ground.kills
         return (
-            f"kills: {self.ground.kills} of {self.wanted} in {seconds:.0f} s ({60 * self.ground.kills / seconds:.0f}/min), "
-            f"{self.cycle} cycles {dict(self.counts)}; {noted.total()} acknowledged, {noted['refused']} refused, "
-            f"{totals['run.takeover']} takeovers, {totals.total()} events, 0 violations; seed {self.seed}"
+            f"kills: {kills} of {self.wanted} in {seconds:.0f} s ({60 * kills / seconds:.0f}/min),"
+            f" {self.cycle} cycles {dict(self.counts)}; {noted.total()} acknowledged, {noted['refused']} refused,"
+            f" {totals['run.takeover']} takeovers, {totals['worker.stop']} dead workers found, {totals.total()} events,"
+            f" 0 violations; seed {self.seed}"
         )
 
 
@@ -200,15 +202,17 @@ def report(run: Kills, found: str, directory: Path) -> str:
 def least(directory: Path, run: Kills, *, seconds: float = SEARCH_SECONDS, plant: str = "") -> str:
     """The fewest kinds of blows, processes and kills that still show it, as far as real processes repeat themselves."""
     end = time.monotonic() + seconds
-    kills, blows, who = max(1, run.ground.kills), tuple(run._blows), tuple({SLOTS[slot]: 0 for slot in run.ground.slots})
+    kills, blows, who = (
+        max(1, run.ground.kills),
+        tuple(run._blows),
+        tuple({SLOTS[slot]: 0 for slot in run.ground.slots}),
+    )
 
     def shows(kills: int, blows: tuple[str, ...], who: tuple[str, ...]) -> bool:
         for number in range(TRIES):
             if time.monotonic() > end:
                 return False
-            _, found = attempt(
-                directory, kills, f"{run.seed}/{number}", blows=blows, who=who, plant=plant, loud=False
-            )
+            _, found = attempt(directory, kills, f"{run.seed}/{number}", blows=blows, who=who, plant=plant, loud=False)
             if found:
                 return True
         return False
@@ -233,6 +237,7 @@ def main() -> int:
     parser.add_argument("--blows", type=lambda text: tuple(text.split(",")), default=tuple(BLOWS))
     parser.add_argument("--who", type=lambda text: tuple(text.split(",")), default=WHO)
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nobody is left behind
     directory = Path(tempfile.mkdtemp(prefix="agentmemo-kills-"))
     print(f"seed {wanted.seed}, in {directory}", flush=True)  # noqa: T201
     run, found = attempt(directory / "run", wanted.kills, wanted.seed, blows=wanted.blows, who=wanted.who)

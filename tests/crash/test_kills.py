@@ -21,7 +21,7 @@ FOUND = {
     "do_a_finished_step_again": "was finished at epoch|was completed twice",
     "accept_an_old_epoch": "a stale write",
     "leave_an_event_out": "are missing",
-    "wake_nobody": r"nothing wakes .* \(by ready\)",
+    "wake_nobody": r"nothing wakes .* \(by a claim\)",
     "sum_wrongly": "sums up to",
 }
 

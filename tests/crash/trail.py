@@ -17,7 +17,9 @@ MASK = (1 << POSITION_BITS) - 1
 CHANGES_OF_ENTRIES = ("state.set", "state.delete", "state.expire")
 # An event of these says that somebody holds the run from now on.
 CLAIMS = ("run.start", "run.claim", "run.takeover")
-EVENTS = "SELECT position, stream, sequence, leaf, payload FROM event WHERE position > ? AND position <= ? ORDER BY position"
+EVENTS = (
+    "SELECT position, stream, sequence, leaf, payload FROM event WHERE position > ? AND position <= ? ORDER BY position"
+)
 
 
 class Event(NamedTuple):
@@ -75,7 +77,9 @@ class Trail:
     def _join(self, event: Event, stream: str, sequence: int, leaf: bytes) -> None:
         before, previous = self._heads.get(stream, (0, ""))
         assert (stream, sequence) == (event.stream, before + 1), f"{stream} goes on from {before} with {event.leaf}"
-        assert (event.leaf["sequence"], event.leaf["previous"]) == (sequence, previous), f"the chain of {stream} is broken"
+        assert (event.leaf["sequence"], event.leaf["previous"]) == (sequence, previous), (
+            f"the chain of {stream} is broken"
+        )
         self._heads[stream] = (sequence, hashlib.sha256(b"\x00" + leaf).hexdigest())
 
     def _take(self, event: Event) -> None:
