@@ -47,11 +47,12 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-# API=50000: as many requests made from the description. FUZZ=60: each parser for so many seconds.
-# CLIENTS=10000: so many hostile clients against one server. SOAK=60: a server under steady load for so many minutes.
-# HISTORIES=1000: so many, of 32 clients each, are checked.
-ifneq ($(API)$(FUZZ)$(CLIENTS)$(SOAK)$(HISTORIES),)
+# KILLS=10000: as many kills of workers and their server on one file. API=50000: as many requests made from the
+# description. FUZZ=60: each parser for so many seconds. CLIENTS=10000: so many hostile clients against one server.
+# SOAK=60: a server under steady load for so many minutes. HISTORIES=1000: so many, of 32 clients each, are checked.
+ifneq ($(KILLS)$(API)$(FUZZ)$(CLIENTS)$(SOAK)$(HISTORIES),)
 torture: $(VENV)/.dev
+	@$(if $(KILLS),$(BIN)/python tests/crash/kills.py --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
 	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
