@@ -10,6 +10,7 @@ BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
 POWER ?=
+HISTORIES ?=
 SEED  ?=
 # Much of what tests do is waiting: three of them keep two cores busy for six tenths of the time, so five are begun.
 WORKERS ?= 5
@@ -46,13 +47,17 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-# API=50000: as many requests made from the description. FUZZ=60: each parser for so many seconds.
-# CLIENTS=10000: so many hostile clients against one server.
-ifneq ($(API)$(FUZZ)$(CLIENTS),)
+# KILLS=10000: as many kills of workers and their server on one file. API=50000: as many requests made from the
+# description. FUZZ=60: each parser for so many seconds. CLIENTS=10000: so many hostile clients against one server.
+# SOAK=60: a server under steady load for so many minutes. HISTORIES=1000: so many, of 32 clients each, are checked.
+ifneq ($(KILLS)$(API)$(FUZZ)$(CLIENTS)$(SOAK)$(HISTORIES),)
 torture: $(VENV)/.dev
+	@$(if $(KILLS),$(BIN)/python tests/crash/kills.py --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
 	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
+	@$(if $(SOAK),$(BIN)/python tests/crash/soak.py --minutes $(SOAK) $(ARGS))
+	@$(if $(HISTORIES),$(BIN)/python tests/histories/run.py --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) $(ARGS))
 else
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
 	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))

@@ -139,6 +139,14 @@ def surface(request, plane):
     made.close()
 
 
+@pytest.fixture(params=("sync", "http"))
+def make_surface(request):
+    """For tests that make many planes: a surface of each, embedded or over the one server of the session."""
+    over_http = request.param == "http"
+    board = request.getfixturevalue("switchboard") if over_http else None
+    return functools.partial(Surface, request.param, switchboard=board)
+
+
 @pytest.fixture
 def agent(surface):
     """A connection of the agent `agent`."""
