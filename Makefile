@@ -1,7 +1,7 @@
 # One command to start (`make up`), one to check (`make check`), one to test (`make test`).
 .DEFAULT_GOAL := help
 .PHONY: help up test torture check format lint types layers generated compile
-.PHONY: bench bench-downgrade demo relay docs lock clean
+.PHONY: bench bench-growth bench-downgrade demo relay docs lock clean
 
 VENV  := .venv
 BENCH := .venv-bench
@@ -97,6 +97,10 @@ compile: $(VENV)/.dev
 
 bench: $(BENCH)/.bench ## Measure against the peers, in one run
 	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
+
+bench-growth: $(BENCH)/.bench ## Measure what operations cost beside ten million events and a million parked runs
+	@BENCH_GROWTH="1e4 1e5 1e6" BENCH_PARKED=1e6 BENCH_TRAIL=1e7 BENCH_STEPS=1e6 \
+	    $(BENCH)/bin/python benchmarks/run.py growth extremes
 
 bench-downgrade: $(VENV)/.models ## Measure how far a workflow's cheapest rungs go, with a small model on this machine
 	@$(BIN)/python benchmarks/downgrade.py
