@@ -47,11 +47,14 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 
 # API=50000: as many requests made from the description. FUZZ=60: each parser for so many seconds.
 # CLIENTS=10000: so many hostile clients against one server.
-ifneq ($(API)$(FUZZ)$(CLIENTS),)
+# MACHINES=1000: so many histories of each machine (tests/shared/machines), embedded and over HTTP.
+ifneq ($(API)$(FUZZ)$(CLIENTS)$(MACHINES),)
 torture: $(VENV)/.dev
 	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
 	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
+	@$(if $(MACHINES),AGENTMEMO_TORTURE_MACHINES=$(MACHINES) $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
+	    $(BIN)/python -m pytest -n $(WORKERS) tests/behaviour/test_machines.py $(ARGS))
 else
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
 	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
