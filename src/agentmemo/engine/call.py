@@ -9,6 +9,7 @@ from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.presence import Presence
 from agentmemo.engine.prices import Prices
+from agentmemo.engine.tallies import Tallies
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
 from agentmemo.model.handoffs import Package
@@ -33,6 +34,7 @@ class EngineContext(Protocol):
     names: Names
     presence: Presence
     judge: Judge
+    tallies: Tallies
     prices: Prices
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]

@@ -116,9 +116,8 @@ def list_(tx: Transaction, call: Call, request: model.ListSteps) -> Page:
     bound = [request.run, request.state]
     after = read_cursor(request.cursor, "step.list", bound, 0)
     run = existing(tx, call, request.run)
-    found = [
-        rows.StepRow(*row) for row in tx.all("step_list", run=run.id, after=after, state=request.state, limit=limit + 1)
-    ]
+    query = "step_list" if request.state in (None, model.COMPLETED) else "step_list_unfinished"
+    found = [rows.StepRow(*row) for row in tx.all(query, run=run.id, after=after, state=request.state, limit=limit + 1)]
     items = [step_view(tx, call, run.handle, row) for row in found[:limit]]
     cursor = make_cursor("step.list", bound, found[limit - 1].id) if len(found) > limit else None
     return Page(items=items, cursor=cursor)

@@ -18,13 +18,14 @@ from agentmemo.testing import Crashed
 
 AGENTS = ("a", "b")
 KEYS = ("r1", "r2")
+KEY, AGENT = st.sampled_from(KEYS), st.sampled_from(AGENTS)
 # What a program is made of. A step with an effect says what is to be done when it is in doubt.
 PLAIN, FLAKY, CHILD, SLEEP, SIGNAL = "plain", "flaky", "child", "sleep", "signal"
 RETRY, PROBE, ASK = "write retry", "write probe", "irreversible ask"
 PROGRAMS = st.lists(st.sampled_from([PLAIN, FLAKY, CHILD, SLEEP, SIGNAL, RETRY, PROBE, ASK]), min_size=2, max_size=5)
 # What comes in the way of a visit at one place: before it, or inside its function before or after the effect.
-FAULTS = ("none", "die", "die before", "die after", "raise", "raise before", "rival", "ahead", "back", "cancel")
-MOODS = ("patient", "signalled", "dies")  # of who has to wait
+FAULTS = ("die", "raise", "raise before", "rival", "ahead", "back", "cancel")
+MOOD = st.sampled_from(["patient", "signalled", "dies"])  # of who has to wait
 SLEEP_SECONDS, TIMEOUT_SECONDS = 50, 500
 MAX_ATTEMPTS, TAKEOVERS_MAX = 3, 3
 FINISHED = ("completed", "failed", "cancelled")
@@ -154,10 +155,19 @@ class RunMachine(Machine):
 
     # A visit.
 
-    @rule(
-        key=st.sampled_from(KEYS), program=PROGRAMS, agent=st.sampled_from(AGENTS), fault=st.sampled_from(FAULTS),
-        pick=PICK, mood=st.sampled_from(MOODS),
-    )  # fmt: skip
+    @rule(key=KEY, program=PROGRAMS, agent=AGENT, fault=st.sampled_from(FAULTS), pick=PICK, mood=MOOD)
+    def something_happens(self, key, program, agent, fault, pick, mood):
+        self.visit(key, program, agent, fault, pick, mood)
+
+    @rule(key=KEY, program=PROGRAMS, agent=AGENT, after=st.booleans(), pick=PICK, mood=MOOD)
+    def somebody_dies(self, key, program, agent, after, pick, mood):
+        """In the middle of a step's function: what comes of that is the point of it all."""
+        self.visit(key, program, agent, "die after" if after else "die before", pick, mood)
+
+    @rule(key=KEY, program=PROGRAMS, agent=AGENT, mood=MOOD)
+    def nothing_happens(self, key, program, agent, mood):
+        self.visit(key, program, agent, "none", 0, mood)
+
     def visit(self, key, program, agent, fault, pick, mood):
         work = self.works.get(key)
         if work is None:

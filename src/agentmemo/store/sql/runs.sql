@@ -14,28 +14,80 @@ SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, ag
     created_at, updated_at, finished_at, pruned, holder
 FROM run WHERE workspace = :workspace AND name = :name AND key = :key;
 
+-- Ids are positions, so a range of them is of one workspace; with the workspace beside it another index would be taken.
+
 -- name: run_list
 SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
     takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
     created_at, updated_at, finished_at, pruned, holder
 FROM run
-WHERE workspace = :workspace AND id < :before
-    AND (name = :name OR :name IS NULL)
-    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+WHERE id > :low AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- The next four walk an index each. A plus keeps SQLite from another one that is by the workspace.
+
+-- name: run_list_of_state
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE workspace = :workspace AND state = :state AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: run_list_of_name
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE workspace = :workspace AND name = :name AND state = :state AND id < :before
     AND (agent = :agent OR :agent IS NULL)
-    AND (parent = :parent OR :parent IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: run_list_of_agent
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE workspace = :workspace AND agent = :agent AND state = :state AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: run_list_of_parent
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE parent = :parent AND +workspace = :workspace AND id < :before
+    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (name = :name OR :name IS NULL)
+    AND (agent = :agent OR :agent IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: run_handles
-SELECT handle FROM run WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+SELECT handle FROM run WHERE +workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
 
 -- name: run_count_by_state
-SELECT state, count(*) FROM run WHERE workspace = :workspace GROUP BY state;
+SELECT 'pending', count(*) FROM run WHERE workspace = :workspace AND state = 'pending'
+UNION ALL SELECT 'running', count(*) FROM run WHERE workspace = :workspace AND state = 'running'
+UNION ALL SELECT 'waiting', count(*) FROM run WHERE workspace = :workspace AND state = 'waiting'
+UNION ALL SELECT 'completed', count(*) FROM run WHERE workspace = :workspace AND state = 'completed'
+UNION ALL SELECT 'failed', count(*) FROM run WHERE workspace = :workspace AND state = 'failed'
+UNION ALL SELECT 'cancelled', count(*) FROM run WHERE workspace = :workspace AND state = 'cancelled';
+
+-- Among what rests, which an index has in order, and what is running, which is never much.
 
 -- name: run_oldest_unfinished
-SELECT handle, name, state, updated_at FROM run
-WHERE workspace = :workspace AND wake IS NOT NULL ORDER BY updated_at LIMIT 1;
+SELECT handle, name, state, updated_at FROM (
+    SELECT handle, name, state, updated_at FROM (
+        SELECT handle, name, state, updated_at FROM run
+        WHERE workspace = :workspace AND wake IS NOT NULL AND state <> 'running' ORDER BY updated_at LIMIT 1) resting
+    UNION ALL
+    SELECT handle, name, state, updated_at FROM run WHERE workspace = :workspace AND state = 'running'
+) oldest ORDER BY updated_at LIMIT 1;
 
 -- name: run_add; by id, handle, workspace, name, key
 INSERT INTO run (id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
@@ -136,8 +188,7 @@ ORDER BY overdue_at LIMIT 20;
 
 -- name: run_prunable
 SELECT workspace, handle FROM run
-WHERE finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before
-    AND (workspace = :workspace OR :workspace IS NULL)
+WHERE workspace = :workspace AND finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before
 ORDER BY finished_at LIMIT :limit;
 
 -- name: run_mark_pruned; by id
@@ -191,6 +242,13 @@ SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, finger
     decision, size, codec, value, blob
 FROM step WHERE run = :run AND id > :after AND (state = :state OR :state IS NULL) ORDER BY id LIMIT :limit;
 
+-- The few of a run that are not completed have an index of their own.
+
+-- name: step_list_unfinished
+SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at, finished_at, error,
+    decision, size, codec, value, blob
+FROM step WHERE run = :run AND id > :after AND state = :state AND state <> 'completed' ORDER BY id LIMIT :limit;
+
 -- name: step_put; by run, name, key
 INSERT INTO step (run, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at,
     finished_at, error, decision, size, codec, value, blob)
@@ -206,7 +264,7 @@ ON CONFLICT (run, name, key) DO UPDATE SET state = excluded.state, effect = excl
 SELECT count(*) FROM step WHERE run = :run;
 
 -- name: step_started_before
-SELECT id, name, key FROM step WHERE run = :run AND state = 'started' AND epoch < :epoch
+SELECT id, name, key FROM step WHERE run = :run AND state = 'started' AND state <> 'completed' AND epoch < :epoch
     AND effect IN ('write', 'irreversible') ORDER BY id;
 
 -- name: step_set_state
@@ -216,7 +274,7 @@ UPDATE step SET state = :state WHERE id = :id;
 UPDATE step SET decision = :decision WHERE id = :id;
 
 -- name: step_in_doubt
-SELECT name, key FROM step WHERE run = :run AND state = 'in_doubt' ORDER BY id;
+SELECT name, key FROM step WHERE run = :run AND state = 'in_doubt' AND state <> 'completed' ORDER BY id;
 
 -- name: step_copy
 INSERT INTO step (run, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at,
