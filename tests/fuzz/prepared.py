@@ -96,7 +96,9 @@ class Hands:
         return self.call("workflow.create", by=AGENT, document=WORKFLOW | {"name": self.fresh("w")}).name  # type: ignore[no-any-return]
 
     def model_call(self) -> str:
-        reserved = self.call("ledger.reserve", id=self.usage(), model=MODEL, input_tokens=900, max_output_tokens=400)
+        reserved = self.call(
+            "ledger.reserve", id=self.usage(), model=MODEL, input_tokens=900, max_output_tokens=400
+        )
         return reserved.id  # type: ignore[no-any-return]
 
     def shown(self) -> str:
@@ -290,11 +292,7 @@ def case(hands: Hands) -> Given:
 def triable_workflow(hands: Hands) -> Given:
     given = case(hands).parameters
     worker = hands.call("worker.register", by=AGENT).id
-    return Given(
-        {"path.name": given["path.name"]},
-        {"worker": worker, "models": [SMALL], "models_here": {"models": [SMALL]}},
-        AGENT,
-    )
+    return Given({"path.name": given["path.name"]}, {"worker": worker, "models": [SMALL], "models_here": {"models": [SMALL]}}, AGENT)
 
 
 def trial(hands: Hands) -> Given:
@@ -303,11 +301,7 @@ def trial(hands: Hands) -> Given:
     due = opened.next
     named = {"step": due.step, "model": due.model, "case": due.case}
     return Given(
-        {
-            "path.trial": opened.id,
-            CLAIM: f"{opened.id}@{opened.epoch}",
-            **{f"query.{name}": value for name, value in named.items()},
-        },
+        {"path.trial": opened.id, CLAIM: f"{opened.id}@{opened.epoch}", **{f"query.{name}": value for name, value in named.items()}},
         {**named, "result": "card"},
         AGENT,
     )
@@ -371,9 +365,7 @@ PREPARED: dict[str, Callable[[Hands], Given]] = {
     "handoff.find": keyed_handoff,
     "handoff.reference": referring_handoff,
     "handoff.requeue": dead_handoff,
-    **dict.fromkeys(
-        ["inbox.answer", "inbox.comment", "inbox.acknowledge", "escalation.withdraw", "escalation.retry"], open_question
-    ),
+    **dict.fromkeys(["inbox.answer", "inbox.comment", "inbox.acknowledge", "escalation.withdraw", "escalation.retry"], open_question),
     "inbox.release": held_question,
     "inbox.snooze": snoozed,
     "inbox.delegate": delegated,
@@ -383,10 +375,7 @@ PREPARED: dict[str, Callable[[Hands], Given]] = {
     "ledger.savings": spent,
     **dict.fromkeys(["policy.set", "policy.get", "policy.versions", "policy.delete"], policy),
     "task.unschedule": scheduled,
-    **dict.fromkeys(
-        ["workflow.begin", "workflow.submit", "workflow.attempts", "workflow.execution", "workflow.resume"],
-        begun_workflow,
-    ),
+    **dict.fromkeys(["workflow.begin", "workflow.submit", "workflow.attempts", "workflow.execution", "workflow.resume"], begun_workflow),
     "workflow.keep_case": ended_workflow,
     **dict.fromkeys(["workflow.add_cases", "workflow.start", "workflow.rates"], named_workflow),
     "workflow.diff": two_versions,
