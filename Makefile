@@ -50,7 +50,8 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 # KILLS=10000: as many kills of workers and their server on one file. API=50000: as many requests made from the
 # description. FUZZ=60: each parser for so many seconds. CLIENTS=10000: so many hostile clients against one server.
 # SOAK=60: a server under steady load for so many minutes. HISTORIES=1000: so many, of 32 clients each, are checked.
-ifneq ($(KILLS)$(API)$(FUZZ)$(CLIENTS)$(SOAK)$(HISTORIES),)
+# MACHINES=1000: so many examples of each machine (tests/shared/machines), embedded and over HTTP.
+ifneq ($(KILLS)$(API)$(FUZZ)$(CLIENTS)$(SOAK)$(HISTORIES)$(MACHINES),)
 torture: $(VENV)/.dev
 	@$(if $(KILLS),$(BIN)/python tests/crash/kills.py --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
@@ -58,6 +59,8 @@ torture: $(VENV)/.dev
 	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
 	@$(if $(SOAK),$(BIN)/python tests/crash/soak.py --minutes $(SOAK) $(ARGS))
 	@$(if $(HISTORIES),$(BIN)/python tests/histories/run.py --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) $(ARGS))
+	@$(if $(MACHINES),AGENTMEMO_TORTURE_MACHINES=$(MACHINES) $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
+	    $(BIN)/python -m pytest -n $(WORKERS) tests/behaviour/test_machines.py $(ARGS))
 else
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
 	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
