@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
@@ -19,7 +18,7 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import check_choice
 from agentmemo.store import handoffs as rows
 from agentmemo.store import state as state_rows
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 
 NEWEST = 1 << 60
 # Events that a look for what is new goes through; who is further behind is told everything.
@@ -48,11 +47,16 @@ def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
         return Page(items=[])
     bound = [request.state, request.to, request.sender, request.root, request.brief]
     before = read_cursor(request.cursor, "handoff.list", bound, NEWEST)
-    filters = {"before": before, "address": address, "sender": sender, "root": request.root, "limit": limit + 1}
-    if request.state == "escalated":
-        found = tx.all("handoff_list_escalated", workspace=call.workspace, **filters)
-    else:
-        found = tx.all("handoff_list", workspace=call.workspace, state=request.state, **filters)
+    found = rows.listed(
+        tx,
+        call.workspace,
+        before,
+        limit + 1,
+        state=request.state,
+        address=address,
+        sender=sender,
+        root=request.root,
+    )
     show = brief_view if request.brief else view
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.list", bound, row.id), show)
 
@@ -66,7 +70,8 @@ def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
     limit = check_limit(request.limit)
     skipped = read_cursor(request.cursor, "handoff.pending", None, 0)
     found = rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, skipped + limit + 1)[skipped:]
-    return _page(tx, call, found, limit, lambda _: make_cursor("handoff.pending", None, skipped + limit))
+    cursor = make_cursor("handoff.pending", None, skipped + limit) if len(found) > limit else None
+    return Page(items=[view(tx, call, row) for row in found[:limit]], cursor=cursor)
 
 
 def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
@@ -122,7 +127,7 @@ def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffR
 def _page(
     tx: Transaction,
     call: Call,
-    found: list[Any],
+    found: list[Row],
     limit: int,
     cursor: Callable[[rows.HandoffRow], str],
     show: Callable[[Transaction, Call, rows.HandoffRow], model.Handoff] = view,
