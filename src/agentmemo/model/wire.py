@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_
 import msgspec
 
 from agentmemo.errors import InvalidInput
+from agentmemo.model.kinds import described
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -30,7 +31,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`(?: - at `(
 def as_request(data: Any, kind: type[T]) -> T:
     """Check plain data against a request type. Raises InvalidInput naming the path and the next valid call."""
     try:
-        return msgspec.convert(data, kind, strict=False)
+        return msgspec.convert(data, described(kind), strict=False)
     except msgspec.ValidationError as error:
         raise explain(error, kind) from None
 
@@ -79,10 +80,10 @@ def fitting(request: T) -> T:
             continue
         try:
             if field.exact:
-                msgspec.convert(value, field.type)
+                msgspec.convert(value, described(field.type))
             else:
-                msgspec.convert(msgspec.to_builtins(value), field.type)
-                changed[field.name] = msgspec.convert(value, field.type)
+                msgspec.convert(msgspec.to_builtins(value), described(field.type))
+                changed[field.name] = msgspec.convert(value, described(field.type))
         except (TypeError, ValueError, msgspec.ValidationError) as error:
             raise InvalidInput(
                 f"`{field.name}` of {kind.__name__} does not fit: {error}.",
