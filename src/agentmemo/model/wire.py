@@ -56,6 +56,7 @@ class _Field(NamedTuple):
 
     name: str
     exact: frozenset[type]
+    plain: bool  # nothing but `exact`
     type: Any
     empty: list[Any] | None  # of a list
 
@@ -76,7 +77,7 @@ def check_types(request: Request) -> None:
         if value == field.empty and type(value) is list:
             continue
         try:
-            if field.exact:
+            if field.plain:
                 msgspec.convert(value, field.type)
             else:
                 msgspec.convert(msgspec.to_builtins(value), field.type)
@@ -96,6 +97,6 @@ def _fields(kind: type[Request]) -> tuple[_Field, ...]:
         if field.type is Any or field.name == "calls":  # values are checked where they are encoded
             continue
         plain = all(member in _PLAIN for member in members)
-        exact = frozenset(kind for member in members for kind in _PLAIN[member]) if plain else frozenset()
-        found.append(_Field(field.name, exact, field.type, [] if get_origin(field.type) is list else None))
+        exact = frozenset(kind for member in members for kind in _PLAIN.get(member, ()))
+        found.append(_Field(field.name, exact, plain, field.type, [] if get_origin(field.type) is list else None))
     return tuple(found)
