@@ -18,7 +18,6 @@ from agentmemo.store.blobs import Packed
 from agentmemo.store.database import Head, Row, Transaction
 
 Content = bytes | Packed
-POSITION_BITS = 40
 VERIFY_BATCH = 5000
 CHANGES_OUTCOME = "ok"
 # (of one stream, newest first) -> query
@@ -136,10 +135,7 @@ def revision(position: int) -> int:
     return position & rows.REVISION_MASK
 
 
-def position_range(workspace: int) -> tuple[int, int]:
-    """(low, high] of a workspace's positions."""
-    low = workspace << POSITION_BITS
-    return low, low | rows.REVISION_MASK
+position_range = rows.position_range
 
 
 def last_position(tx: Transaction, workspace: int) -> int:

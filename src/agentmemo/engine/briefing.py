@@ -35,19 +35,7 @@ def get(tx: Transaction, call: Call, request: model.GetBriefing) -> model.Briefi
     agent = call.engine.names.find_actor(tx, call.workspace, name)
     found: list[rows.RunRow] = []
     if agent is not None:
-        found = [
-            rows.RunRow(*row)
-            for row in tx.all(
-                "run_list",
-                workspace=call.workspace,
-                before=EVER,
-                name=None,
-                state="unfinished",
-                agent=agent,
-                parent=None,
-                limit=RUNS_SHOWN + 1,
-            )
-        ]
+        found = rows.listed(tx, call.workspace, EVER, RUNS_SHOWN + 1, state="unfinished", agent=agent)
     runs = [_describe(tx, call, row) for row in found[:RUNS_SHOWN]]
     more = len(found) > RUNS_SHOWN
     data = {"agent": name, "at": clock.iso(tx.now), "runs": runs, "more_runs": more, **_handoffs(tx, call, name, agent)}

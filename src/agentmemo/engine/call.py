@@ -9,6 +9,7 @@ from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.presence import Presence
 from agentmemo.engine.prices import Prices
+from agentmemo.engine.tallies import Tallies
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.access import Caller, Claim, allowed_patterns, allows
 from agentmemo.model.handoffs import Package
@@ -33,10 +34,12 @@ class EngineContext(Protocol):
     names: Names
     presence: Presence
     judge: Judge
+    tallies: Tallies
     prices: Prices
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, frozenset[str]]
+    unnamed: dict[str, dict[tuple[str, int], int]]
     carried: dict[str, tuple[int, Package | None]]
     receiving: dict[int, list[str]]
     met: set[tuple[int, str]]

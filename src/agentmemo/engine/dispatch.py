@@ -22,6 +22,7 @@ from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
 from agentmemo.engine.presence import Presence
 from agentmemo.engine.prices import NoPrices, Prices
+from agentmemo.engine.tallies import Tallies
 from agentmemo.engine.waiting import Lines, place_of
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied, Unavailable
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, Grant, allows
@@ -56,6 +57,8 @@ class Engine:
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # By actor: the workers that stand for it where it claimed without one of its own, here or at another server.
         self.unattended: dict[int, frozenset[str]] = {}
+        # By worker: the claims (handle, epoch) that its heartbeats do not name, and since when by the boot clock.
+        self.unnamed: dict[str, dict[tuple[str, int], int]] = {}
         # Of handoffs claimed here: whether results are checked, and the package if it is small. Both are fixed.
         self.carried: dict[str, tuple[int, Package | None]] = {}
         # By actor: where it took work from the last time. Receivers that somebody has called as: (workspace, address).
@@ -65,7 +68,11 @@ class Engine:
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
         # The workspace up to which retention has come in its round.
+        self.tallies = Tallies()
+        # How far the last round of retention came.
         self.pruned_to = 0
+        self.versions_seen: dict[int, int] = {}
+        self.swept_to = 0
         self.prices_reviewed_at: int | None = None
         self._disabled: frozenset[tuple[int, str, str]] = frozenset()
         self._peppers: list[bytes] | None = None

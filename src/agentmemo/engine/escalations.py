@@ -243,12 +243,11 @@ def list_(tx: Transaction, call: Call, request: model.ListEscalations) -> Page:
         check_choice(request.state, (*model.STATES, "undelivered"), "state")
     bound = [request.state, request.run]
     before = read_cursor(request.cursor, "escalation.list", bound, NEWEST)
-    wanted = {"workspace": call.workspace, "before": before, "run": request.run, "limit": limit + 1}
     if request.state == "undelivered":
-        found = tx.all("escalation_list_undelivered", **wanted)
+        wanted = {"workspace": call.workspace, "before": before, "run": request.run, "limit": limit + 1}
+        items = [rows.EscalationRow(*row) for row in tx.all("escalation_list_undelivered", **wanted)]
     else:
-        found = tx.all("escalation_list", state=request.state, **wanted)
-    items = [rows.EscalationRow(*row) for row in found]
+        items = rows.listed(tx, call.workspace, before, limit + 1, state=request.state, run=request.run)
     cursor = make_cursor("escalation.list", bound, items[limit - 1].id) if len(items) > limit else None
     return Page(items=[view(tx, call, row) for row in items[:limit]], cursor=cursor)
 

@@ -166,18 +166,9 @@ def list_(tx: Transaction, call: Call, request: model.ListExecutions) -> Page:
     limit = check_limit(request.limit)
     bound = [request.workflow, request.version, request.state]
     before = read_cursor(request.cursor, "workflow.executions", bound, NEWEST)
-    found = [
-        rows.ExecutionRow(*row)
-        for row in tx.all(
-            "execution_list",
-            workspace=call.workspace,
-            before=before,
-            workflow=request.workflow,
-            version=request.version,
-            state=request.state,
-            limit=limit + 1,
-        )
-    ]
+    found = rows.listed(
+        tx, call.workspace, before, limit + 1, workflow=request.workflow, version=request.version, state=request.state
+    )
     items = [_view(tx, call, row.handle) for row in found[:limit]]
     cursor = make_cursor("workflow.executions", bound, found[limit - 1].run) if len(found) > limit else None
     return Page(items=items, cursor=cursor)

@@ -128,6 +128,8 @@ def end_run(
         error=error,
         reason=reason,
         percent=percent,
+        # Whoever cancels it is another than who holds it.
+        worked=claims.worked_us(tx, call, run, by_lease=state == run_model.CANCELLED),
         now=tx.now,
     )
     tx.write("ready_remove", run=run.id)

@@ -47,11 +47,16 @@ def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
         return Page(items=[])
     bound = [request.state, request.to, request.sender, request.root, request.brief]
     before = read_cursor(request.cursor, "handoff.list", bound, NEWEST)
-    filters = {"before": before, "address": address, "sender": sender, "root": request.root, "limit": limit + 1}
-    if request.state == "escalated":
-        found = tx.all("handoff_list_escalated", workspace=call.workspace, **filters)
-    else:
-        found = tx.all("handoff_list", workspace=call.workspace, state=request.state, **filters)
+    found = rows.listed(
+        tx,
+        call.workspace,
+        before,
+        limit + 1,
+        state=request.state,
+        address=address,
+        sender=sender,
+        root=request.root,
+    )
     show = brief_view if request.brief else view
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.list", bound, row.id), show)
 

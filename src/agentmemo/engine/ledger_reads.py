@@ -44,23 +44,24 @@ def list_(tx: Transaction, call: Call, request: model.ListUsage) -> Page:
     agent = call.engine.names.find_actor(tx, call.workspace, request.agent) if request.agent else None
     if request.agent and agent is None:
         return Page(items=[])
-    found = [
-        rows.UsageRow(*row)
-        for row in tx.all(
-            "usage_list",
-            workspace=call.workspace,
-            before=before,
-            workflow=request.workflow,
-            run=request.run,
-            agent=agent,
-            model=request.model,
-            role=request.role,
-            state=request.state,
-            since=rows.SINCE_EVER if request.since is None else request.since,
-            until=rows.FOR_EVER if request.until is None else request.until,
-            limit=limit + 1,
-        )
-    ]
+    wanted = {
+        "workspace": call.workspace,
+        "before": before,
+        "workflow": request.workflow,
+        "agent": agent,
+        "model": request.model,
+        "role": request.role,
+        "state": request.state,
+        "since": rows.SINCE_EVER if request.since is None else request.since,
+        "until": rows.FOR_EVER if request.until is None else request.until,
+        "limit": limit + 1,
+    }
+    listed = (
+        tx.all("usage_list", **wanted)
+        if request.run is None
+        else tx.all("usage_list_of_run", **wanted, run=request.run)
+    )
+    found = [rows.UsageRow(*row) for row in listed]
     cursor = make_cursor("ledger.list", bound, found[limit - 1].id) if len(found) > limit else None
     return Page(items=[view(tx, call, row) for row in found[:limit]], cursor=cursor)
 

@@ -39,19 +39,16 @@ def list_(tx: Transaction, call: Call, request: model.ListRuns) -> Page:
     agent = call.engine.names.find_actor(tx, call.workspace, request.agent) if request.agent else None
     if request.agent and agent is None:
         return Page(items=[])
-    found = [
-        rows.RunRow(*row)
-        for row in tx.all(
-            "run_list",
-            workspace=call.workspace,
-            before=before,
-            name=request.name,
-            state=request.state,
-            agent=agent,
-            parent=request.parent,
-            limit=limit + 1,
-        )
-    ]
+    found = rows.listed(
+        tx,
+        call.workspace,
+        before,
+        limit + 1,
+        state=request.state,
+        name=request.name,
+        agent=agent,
+        parent=request.parent,
+    )
     items = [view(tx, call, row) for row in found[:limit]]
     cursor = make_cursor("run.list", bound, found[limit - 1].id) if len(found) > limit else None
     return Page(items=items, cursor=cursor)

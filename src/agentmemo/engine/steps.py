@@ -116,9 +116,8 @@ def list_(tx: Transaction, call: Call, request: model.ListSteps) -> Page:
     bound = [request.run, request.state]
     after = read_cursor(request.cursor, "step.list", bound, 0)
     run = existing(tx, call, request.run)
-    found = [
-        rows.StepRow(*row) for row in tx.all("step_list", run=run.id, after=after, state=request.state, limit=limit + 1)
-    ]
+    query = "step_list" if request.state in (None, model.COMPLETED) else "step_list_unfinished"
+    found = [rows.StepRow(*row) for row in tx.all(query, run=run.id, after=after, state=request.state, limit=limit + 1)]
     items = [step_view(tx, call, run.handle, row) for row in found[:limit]]
     cursor = make_cursor("step.list", bound, found[limit - 1].id) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
@@ -238,7 +237,7 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     now = _held(tx, call, request.run) if request.calls else _charged(run, request)
     spent = model.Spent(
         steps=now.steps,
-        seconds=(now.worked_us + tx.now - now.claimed_at) / SECOND,
+        seconds=(now.worked_us + max(0, call.engine.clock.boot_us() - now.claimed_at)) / SECOND,
         tokens=now.tokens,
         nanousd=now.nanousd,
     )

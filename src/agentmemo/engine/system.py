@@ -19,16 +19,16 @@ HOUR = 3600 * clock.SECOND
 
 
 def status(tx: Transaction, call: Call, _request: model.GetStatus) -> model.Status:
-    entries = tx.one("entry_count", workspace=call.workspace)
+    counted = call.engine.tallies.of
     return model.Status(
         version=VERSION,
         database=call.engine.database.capabilities.name,
         store=call.engine.database.capabilities.address,
         revision=audit.revision(audit.last_position(tx, call.workspace)),
-        runs=dict(tx.all("run_count_by_state", workspace=call.workspace)),
-        entries=entries[0] if entries else 0,
+        runs=counted(tx, "run_count_by_state", call.workspace),
+        entries=counted(tx, "entry_count", call.workspace).get("live", 0),
         bytes_on_disk=call.engine.database.size(),
-        handoffs=dict(tx.all("handoff_count_by_state", workspace=call.workspace)),
+        handoffs=counted(tx, "handoff_count_by_state", call.workspace),
         escalations=_escalations(tx, call),
         overdue=[f"{handle} {name}" for handle, name in tx.all("run_overdue", workspace=call.workspace)]
         + [

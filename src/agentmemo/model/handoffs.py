@@ -23,7 +23,8 @@ from agentmemo.model.wire import Request, Response
 PENDING, CLAIMED, SUBMITTED = "pending", "claimed", "submitted"
 COMPLETED, DECLINED, FAILED = "completed", "declined", "failed"
 DEAD, CANCELLED, EXPIRED = "dead", "cancelled", "expired"
-STATES = (PENDING, CLAIMED, SUBMITTED, COMPLETED, DECLINED, FAILED, DEAD, CANCELLED, EXPIRED)
+UNFINISHED = (PENDING, CLAIMED, SUBMITTED)
+STATES = (*UNFINISHED, COMPLETED, DECLINED, FAILED, DEAD, CANCELLED, EXPIRED)
 ENDED = (COMPLETED, DECLINED, FAILED, DEAD, CANCELLED, EXPIRED)
 # Ended without a result, with the work kept: it may be offered again.
 KEPT = (DECLINED, FAILED, DEAD, EXPIRED)

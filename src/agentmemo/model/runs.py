@@ -25,6 +25,7 @@ from agentmemo.model.wire import Request, Response
 PENDING, RUNNING, WAITING = "pending", "running", "waiting"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 FINISHED = (COMPLETED, FAILED, CANCELLED)
+UNFINISHED = (PENDING, RUNNING, WAITING)
 
 RUN_TRANSITIONS: dict[tuple[str, str], str] = {
     (PENDING, "claim"): RUNNING,

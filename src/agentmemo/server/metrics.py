@@ -85,7 +85,7 @@ def _stored(engine: Engine, tx: Transaction) -> Iterator[str]:
     states: dict[str, int] = {}
     oldest: int | None = None
     for workspace, *_ in tx.all("workspace_all"):
-        for state, count in tx.all("run_count_by_state", workspace=workspace):
+        for state, count in engine.tallies.of(tx, "run_count_by_state", workspace).items():
             states[state] = states.get(state, 0) + count
         row = tx.one("run_oldest_unfinished", workspace=workspace)
         if row is not None:

@@ -9,9 +9,16 @@ import msgspec
 from agentmemo.model.audit import Event, Leaf, decode_leaf, leaf_hash
 from agentmemo.store.database import Row, Transaction
 
-REVISION_MASK = (1 << 40) - 1
+POSITION_BITS = 40
+REVISION_MASK = (1 << POSITION_BITS) - 1
 _payload_decoder = msgspec.msgpack.Decoder(dict[str, tuple[bytes, str | None]])
 _payload_encoder = msgspec.msgpack.Encoder()
+
+
+def position_range(workspace: int) -> tuple[int, int]:
+    """(low, high] of a workspace's positions."""
+    low = workspace << POSITION_BITS
+    return low, low | REVISION_MASK
 
 
 def encode_payload(fields: dict[str, tuple[bytes, str | None]]) -> bytes | None:

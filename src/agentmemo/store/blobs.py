@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -119,14 +119,25 @@ def _add_chunk(tx: Transaction, number: int, index: int, chunk: bytes) -> None:
     tx.write("blob_chunk_add", blob=number, chunk=index, content=chunk)
 
 
-def sweep(tx: Transaction, before: int, limit: int, workspace: int | None = None) -> int:
-    """Remove blobs that nothing refers to and nobody touched since `before`; of one workspace or of all."""
-    found = tx.all("blob_unreferenced", before=before, limit=limit, workspace=workspace)
-    numbers = [number for (number,) in found]
+def unreferenced(tx: Transaction, before: int, after: int, limit: int) -> tuple[list[tuple[int, int]], int]:
+    """(workspace, number) of blobs that nothing refers to and nobody touched since `before`, and where to go on.
+
+    `limit` blobs behind `after` are looked at; after the last of all it goes on with the first.
+    """
+    last, looked = tx.one("blob_next", after=after, limit=limit) or (None, 0)
+    found = tx.all("blob_unreferenced", after=after, last=last, before=before) if looked else []
+    return [(place, number) for place, number in found], last if looked == limit else 0
+
+
+def remove(tx: Transaction, numbers: Sequence[int], before: int) -> int:
+    """Remove of these blobs what is still unreferenced. Returns how many that were."""
+    removed = 0
     for number in numbers:
-        tx.write("blob_remove_chunks", number=number)
-        tx.write("blob_remove", number=number)
-    return len(numbers)
+        if tx.all("blob_unreferenced", after=number - 1, last=number, before=before):
+            tx.write("blob_remove_chunks", number=number)
+            tx.write("blob_remove", number=number)
+            removed += 1
+    return removed
 
 
 def _chunks(content: bytes) -> Iterator[bytes]:

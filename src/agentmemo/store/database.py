@@ -135,6 +135,10 @@ class Database(Protocol):
         """Bytes the store takes on disk."""
         ...
 
+    def shrink(self) -> int:
+        """Give a portion of what retention freed back to the disk; 0 once nothing is worth it."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from agentmemo.store import lists
 from agentmemo.store.blobs import Packed, packed_row
 from agentmemo.store.database import Transaction
 
@@ -77,6 +78,20 @@ class WaiterRow(NamedTuple):
 def get(tx: Transaction, workspace: int, handle: str) -> EscalationRow | None:
     row = tx.one("escalation_get", workspace=workspace, handle=handle)
     return EscalationRow(*row) if row else None
+
+
+def listed(
+    tx: Transaction, workspace: int, before: int, limit: int, *, state: str | None, run: str | None
+) -> list[EscalationRow]:
+    """The newest questions that fit both filters."""
+    wanted = {"workspace": workspace, "before": before, "limit": limit}
+    if run is not None:
+        found = tx.all("escalation_list_of_run", **wanted, run=run, state=state)
+    elif state is not None:
+        found = tx.all("escalation_list_of_state", **wanted, state=state)
+    else:
+        found = lists.all_before(tx, "escalation_list", **wanted)
+    return [EscalationRow(*row) for row in found]
 
 
 def of_key(tx: Transaction, workspace: int, key: str) -> EscalationRow | None:

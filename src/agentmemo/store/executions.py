@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from agentmemo.store.audit import position_range
 from agentmemo.store.blobs import Packed, packed_row
 from agentmemo.store.database import Transaction
 
@@ -43,6 +44,26 @@ class AttemptRow(NamedTuple):
 def get(tx: Transaction, workspace: int, handle: str) -> ExecutionRow | None:
     row = tx.one("execution_get", workspace=workspace, handle=handle)
     return ExecutionRow(*row) if row else None
+
+
+def listed(
+    tx: Transaction,
+    workspace: int,
+    before: int,
+    limit: int,
+    *,
+    workflow: str | None,
+    version: str | None,
+    state: str | None,
+) -> list[ExecutionRow]:
+    """The newest executions that fit every filter."""
+    low, high = position_range(workspace)
+    wanted = {"before": min(before, high + 1), "version": version, "state": state, "limit": limit}
+    if workflow is None:
+        found = tx.all("execution_list", **wanted, low=low)
+    else:
+        found = tx.all("execution_list_of_workflow", **wanted, workspace=workspace, workflow=workflow)
+    return [ExecutionRow(*row) for row in found]
 
 
 def attempts(tx: Transaction, run: int) -> list[AttemptRow]:

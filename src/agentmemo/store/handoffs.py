@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from agentmemo.model.handoffs import COMPLETED, UNFINISHED
+from agentmemo.store import lists
 from agentmemo.store.blobs import NOTHING, Packed, packed_row
 from agentmemo.store.database import Read, Row, Transaction
 
@@ -82,6 +84,39 @@ def get(tx: Transaction, workspace: int, handle: str) -> HandoffRow | None:
 def find(tx: Transaction, workspace: int, key: str) -> HandoffRow | None:
     row = tx.one("handoff_find", workspace=workspace, key=key)
     return HandoffRow(*row) if row else None
+
+
+def listed(
+    tx: Transaction,
+    workspace: int,
+    before: int,
+    limit: int,
+    *,
+    state: str | None,
+    address: str | None,
+    sender: int | None,
+    root: str | None,
+) -> list[HandoffRow]:
+    """The newest handoffs that fit every filter; `state` is one of the nine, `unfinished` or `escalated`.
+
+    Of several filters the one goes first that most often is met by few.
+    """
+    wanted = {"workspace": workspace, "before": before, "address": address, "sender": sender}
+    if state == "escalated":
+        found = tx.all("handoff_list_escalated", **wanted, root=root, limit=limit)
+    elif root is not None:
+        found = tx.all("handoff_list_of_root", **wanted, state=state, root=root, limit=limit)
+    elif state == "unfinished":
+        found = lists.in_states(tx, "handoff_list_of_state", UNFINISHED, limit, wanted)
+    elif state is not None and (state != COMPLETED or (address is None and sender is None)):
+        found = tx.all("handoff_list_of_state", **wanted, state=state, limit=limit)
+    elif address is not None:
+        found = tx.all("handoff_list_of_address", **wanted, state=state, limit=limit)
+    elif sender is not None:
+        found = tx.all("handoff_list_of_sender", **wanted, state=state, limit=limit)
+    else:
+        found = lists.all_before(tx, "handoff_list", workspace, before, limit)
+    return [HandoffRow(*row) for row in found]
 
 
 def offered(tx: Transaction, workspace: int, addresses: list[str], actor: int, limit: int) -> list[HandoffRow]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from agentmemo.model.runs import FINISHED, UNFINISHED
+from agentmemo.store import lists
 from agentmemo.store.blobs import NOTHING, Packed, packed_row
 from agentmemo.store.database import Transaction
 
@@ -45,7 +47,7 @@ class RunRow(NamedTuple):
     worked_us: int
     tokens: int
     nanousd: int
-    claimed_at: int | None
+    claimed_at: int | None  # by the boot clock
     created_at: int
     updated_at: int
     finished_at: int | None
@@ -62,7 +64,7 @@ class HeldRun(NamedTuple):
     attempt: int
     budget: str
     worked_us: int
-    claimed_at: int
+    claimed_at: int  # by the boot clock
     tokens: int
     nanousd: int
 
@@ -109,6 +111,41 @@ def get(tx: Transaction, workspace: int, handle: str) -> RunRow | None:
 def find(tx: Transaction, workspace: int, name: str, key: str) -> RunRow | None:
     row = tx.one("run_find", workspace=workspace, name=name, key=key)
     return RunRow(*row) if row else None
+
+
+def listed(
+    tx: Transaction,
+    workspace: int,
+    before: int,
+    limit: int,
+    *,
+    state: str | None = None,
+    name: str | None = None,
+    agent: int | None = None,
+    parent: str | None = None,
+) -> list[RunRow]:
+    """The newest runs that fit every filter; `state` is one of the six, or `unfinished`."""
+    wanted: dict[str, Any] = {"workspace": workspace, "before": before}
+    if parent is not None:
+        wanted |= {"parent": parent, "name": name, "agent": agent, "state": state, "limit": limit}
+        return [RunRow(*row) for row in tx.all("run_list_of_parent", **wanted)]
+    if name is not None:
+        query = "run_list_of_name"
+        wanted |= {"name": name, "agent": agent}
+    elif agent is not None:
+        query = "run_list_of_agent"
+        wanted |= {"agent": agent}
+    elif state is not None:
+        query = "run_list_of_state"
+    else:
+        return [RunRow(*row) for row in lists.all_before(tx, "run_list", workspace, before, limit)]
+    return [RunRow(*row) for row in lists.in_states(tx, query, _states(state), limit, wanted)]
+
+
+def _states(state: str | None) -> tuple[str, ...]:
+    if state is None:
+        return (*UNFINISHED, *FINISHED)
+    return UNFINISHED if state == "unfinished" else (state,)
 
 
 def values(tx: Transaction, run: int) -> dict[str, Packed]:

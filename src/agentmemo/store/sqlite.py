@@ -44,6 +44,11 @@ BUSY_MS = 30_000
 CHECKPOINT_PAGES = 10_000
 # The log is cut back to this when it begins anew.
 LOG_BYTES_KEPT = 256 * 1024 * 1024
+# Room that retention frees is used again. What is more than this share of the file, and than so many pages, is given
+# back to the disk, in portions of half a MiB: other writes go in between.
+FREE_SHARE_KEPT = 0.25
+FREE_PAGES_KEPT = 1024
+FREED_PAGES = 128
 POLL_SECONDS = 0.025
 WATCH_AGAIN_SECONDS = 1.0
 _LITERAL = re.compile(r"'[^']*'")
@@ -133,6 +138,17 @@ class SqliteTransaction:
     def changes(self) -> int:
         return self._connection.total_changes()
 
+    def surplus_pages(self) -> int:
+        """Free pages that are worth giving back to the disk."""
+        pragma = self._connection.pragma
+        if pragma("auto_vacuum") != INCREMENTAL:
+            return 0
+        return int(pragma("freelist_count") - max(FREE_PAGES_KEPT, FREE_SHARE_KEPT * pragma("page_count")))
+
+    def free_pages(self, number: int) -> None:
+        # Each step gives one page back, so all of them are taken.
+        self._execute(f"PRAGMA incremental_vacuum({number})").fetchall()
+
     def on_snapshot(self, work: Callable[[Any], T]) -> T:
         self._execute("BEGIN")
         try:
@@ -162,7 +178,9 @@ class SqliteTransaction:
         self.begin_request()
 
 
-HEADS_CACHED = 50_000
+# Of streams, of which most end soon: what is active is learned anew when all are forgotten.
+HEADS_CACHED = 10_000
+INCREMENTAL = 2  # of auto_vacuum
 # A commit is on the disk before it is acknowledged.
 SYNCHRONOUS = "FULL"
 HEADER_BYTES = 100
@@ -323,6 +341,13 @@ class SqliteDatabase:
             return "unknown"
         return {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}.get(level, "unknown")
 
+    def shrink(self) -> int:
+        surplus = self.read(SqliteTransaction.surplus_pages, snapshot=False)
+        if surplus <= 0:
+            return 0
+        self.write(lambda tx: tx.free_pages(min(surplus, FREED_PAGES)))
+        return surplus
+
     def close(self) -> None:
         if self._closed.is_set() or self._forked:
             return
@@ -346,6 +371,8 @@ class SqliteDatabase:
                 # What is not ours is refused before a pragma changes it.
                 if check_file(connection, self._target):
                     check_version(connection, self._target)
+                # Of a new file only; an older one has this once it was copied.
+                connection.pragma("auto_vacuum", "INCREMENTAL")
                 connection.pragma("journal_mode", "WAL")
                 connection.pragma("synchronous", SYNCHRONOUS)
                 connection.pragma("fullfsync", value=True)

@@ -344,11 +344,12 @@ def unpack(database: Database, workspace: int, packed: blobs.Packed) -> bytes:
 
 def sweep(database: Database, clock: ManualClock, grace_seconds: int) -> int:
     before = clock.now_us() - grace_seconds * SECOND
-    return database.write(lambda tx: blobs.sweep(tx, before, 100))
+    found, _ = database.read(lambda tx: blobs.unreferenced(tx, before, after=0, limit=100))
+    return database.write(lambda tx: blobs.remove(tx, [number for _, number in found], before))
 
 
 def blob_count(database: Database) -> int:
     ever = 1 << 60
-    return database.read(
-        lambda tx: len(tx.all("blob_unreferenced", before=ever, limit=1000, workspace=None))
-    ) + database.read(lambda tx: len(tx.all("run_values", run=1)))
+    return database.read(lambda tx: len(tx.all("blob_unreferenced", after=0, last=ever, before=ever))) + database.read(
+        lambda tx: len(tx.all("run_values", run=1))
+    )

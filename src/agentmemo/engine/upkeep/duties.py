@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +40,10 @@ _log = logging.getLogger("agentmemo.upkeep")
 BATCH = 200
 INDEX_BATCH = 500
 WORKSPACES_PER_ROUND = 200
+# What retention looks through in one round of it, and goes on from there in the next: positions of a workspace whose
+# versions may be old, blobs that may have lost the last reference to them.
+POSITIONS_PER_ROUND = 50_000
+BLOBS_PER_ROUND = 2_000
 MERGE_PAGES = 64
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -242,10 +247,32 @@ def prune(engine: Engine) -> int:
     turn = [workspace for workspace, *_ in known if workspace > engine.pruned_to][:WORKSPACES_PER_ROUND]
     engine.pruned_to = turn[-1] if len(turn) == WORKSPACES_PER_ROUND else 0
     calls = engine.system_calls(turn)
-    return sum(engine.database.write(partial(_prune, engine, calls[place]), lane=place) for place in turn)
+    return sum(
+        engine.database.write(partial(_prune, engine, calls[place], _old_versions(engine, place)), lane=place)
+        for place in turn
+    )
 
 
-def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
+def sweep_blobs(engine: Engine) -> int:
+    """Blobs that nothing refers to any more. Looked for on a reader, and at each again inside the transaction."""
+    before = engine.clock.now_us() - round(engine.settings.blob_hours * HOUR)
+    look = partial(blobs.unreferenced, before=before, after=engine.swept_to, limit=BLOBS_PER_ROUND)
+    found, engine.swept_to = engine.database.read(look)
+    numbers: defaultdict[int, list[int]] = defaultdict(list)
+    for place, number in found:
+        numbers[place].append(number)
+    return sum(
+        engine.database.write(partial(blobs.remove, numbers=some[:BATCH], before=before), lane=place)
+        for place, some in numbers.items()
+    )
+
+
+def shrink(engine: Engine) -> int:
+    """What retention freed and new rows do not need goes back to the disk."""
+    return engine.database.shrink()
+
+
+def _prune(engine: Engine, call: Call, versions: list[int], tx: Transaction) -> int:
     settings = engine.settings
     finished = tx.now - round(settings.finished_runs_days * DAY)
     done = _prune_runs(tx, call, finished) + _prune_handoffs(tx, call, finished)
@@ -256,11 +283,10 @@ def _prune(engine: Engine, call: Call, tx: Transaction) -> int:
     done += tx.run("guarded_remove_old", workspace=call.workspace, before=finished, limit=BATCH)
     done += tx.run("failure_remove_old", workspace=call.workspace, before=finished)
     done += notifications.prune(tx, call.workspace, finished, BATCH)
-    done += _prune_versions(tx, call.workspace, tx.now - round(settings.versions_days * DAY), settings.versions_kept)
+    done += _prune_versions(tx, call.workspace, versions)
     before = tx.now - round(settings.request_hours * HOUR)
     done += tx.run("request_remove_old", workspace=call.workspace, before=before, limit=BATCH)
-    done += tx.run("worker_remove_stopped", workspace=call.workspace, before=before)
-    return done + blobs.sweep(tx, tx.now - round(settings.blob_hours * HOUR), BATCH, call.workspace)
+    return done + tx.run("worker_remove_stopped", workspace=call.workspace, before=before)
 
 
 def _prune_runs(tx: Transaction, call: Call, before: int) -> int:
@@ -308,14 +334,32 @@ def _prune_escalations(tx: Transaction, call: Call, before: int) -> int:
     return len(found)
 
 
-def _prune_versions(tx: Transaction, workspace: int, before: int, kept: int) -> int:
-    low, high = audit.position_range(workspace)
-    found = tx.all("entry_version_prunable", low=low, high=high, before=before, kept=kept, limit=BATCH)
-    for (position,) in found:
+def _old_versions(engine: Engine, workspace: int) -> list[int]:
+    """Positions of versions that are old and not among the newest of their key, which they never are again.
+
+    A portion of the trail at a time: most of what is old is still the newest of its key, and stays.
+    """
+    low, _ = audit.position_range(workspace)
+    after = engine.versions_seen.get(workspace, low)
+    before = engine.clock.now_us() - round(engine.settings.versions_days * DAY)
+    wanted = {"low": after, "high": after + POSITIONS_PER_ROUND, "before": before, "limit": BATCH}
+
+    def look(tx: Transaction) -> tuple[list[Row], int]:
+        found = tx.all("entry_version_prunable", kept=engine.settings.versions_kept, **wanted)
+        return found, audit.last_position(tx, workspace)
+
+    found, last = engine.database.read(look)
+    following = found[-1][0] if len(found) == BATCH else after + POSITIONS_PER_ROUND
+    engine.versions_seen[workspace] = following if following < last else low
+    return [position for (position,) in found]
+
+
+def _prune_versions(tx: Transaction, workspace: int, positions: list[int]) -> int:
+    for position in positions:
         tx.write("entry_version_remove", position=position)
-    if found:
-        tx.write("workspace_set_floor", id=workspace, floor=found[-1][0])
-    return len(found)
+    if positions:
+        tx.write("workspace_set_floor", id=workspace, floor=positions[-1])
+    return len(positions)
 
 
 def _text_of(content: bytes, *, fold: bool) -> str:
@@ -388,4 +432,4 @@ DUTIES = (
     index_entries,
     merge_index,
 )
-SLOW_DUTIES = (prune, review_prices)
+SLOW_DUTIES = (prune, sweep_blobs, shrink, review_prices)

@@ -20,9 +20,12 @@ ON CONFLICT (blob, chunk) DO NOTHING;
 -- name: blob_chunks
 SELECT content FROM blob_chunk WHERE blob = :blob ORDER BY chunk;
 
+-- name: blob_next
+SELECT max(number), count(*) FROM (SELECT number FROM blob WHERE number > :after ORDER BY number LIMIT :limit) looked;
+
 -- name: blob_unreferenced
-SELECT b.number FROM blob b
-WHERE b.touched_at < :before AND (b.workspace = :workspace OR :workspace IS NULL)
+SELECT b.workspace, b.number FROM blob b
+WHERE b.number > :after AND b.number <= :last AND b.touched_at < :before
     AND NOT EXISTS (SELECT 1 FROM entry_version v WHERE v.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM step s WHERE s.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM run_value r WHERE r.blob = b.id)
@@ -31,7 +34,7 @@ WHERE b.touched_at < :before AND (b.workspace = :workspace OR :workspace IS NULL
     AND NOT EXISTS (SELECT 1 FROM workflow_version w WHERE w.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM workflow_case c WHERE c.blob = b.id)
     AND NOT EXISTS (SELECT 1 FROM signal g WHERE g.blob = b.id)
-ORDER BY b.touched_at LIMIT :limit;
+ORDER BY b.number;
 
 -- name: blob_remove_chunks
 DELETE FROM blob_chunk WHERE blob = :number;

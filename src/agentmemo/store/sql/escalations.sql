@@ -19,15 +19,29 @@ SELECT e.id, e.handle, e.workspace, e.collapse_key, e.digest, e.action_digest, e
 FROM escalation_waiter w JOIN escalation e ON e.id = w.escalation WHERE w.workspace = :workspace AND w.key = :key;
 
 -- name: escalation_handles
-SELECT handle FROM escalation WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+SELECT handle FROM escalation WHERE +workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
 
 -- name: escalation_list
 SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
     step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
     hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
     created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
+FROM escalation WHERE id > :low AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: escalation_list_of_state
+SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
+    step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
+    hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
+FROM escalation WHERE workspace = :workspace AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: escalation_list_of_run
+SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revision, kind, severity, rank, reason, asker, run,
+    step, irreversible, policy, fallback, deadline, warned, lapsed_at, climb, climb_at, due_at, holder, held_at,
+    hold_until, extended, assignee, occurrences, last_at, decision, answer, execute_by, uses, redeemed, supersedes, superseded_by,
+    created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation
-WHERE workspace = :workspace AND id < :before AND (state = :state OR :state IS NULL) AND (run = :run OR :run IS NULL)
+WHERE run = :run AND +workspace = :workspace AND id < :before AND (state = :state OR :state IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: escalation_list_undelivered

@@ -16,15 +16,22 @@ WHERE run = :run AND revision = :revision;
 -- name: execution_list
 SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
 FROM execution e JOIN run r ON r.id = e.run
-WHERE e.workspace = :workspace AND e.run < :before AND e.driver <> 'trial'
-    AND (e.workflow = :workflow OR :workflow IS NULL)
+WHERE e.run > :low AND e.run < :before AND e.driver <> 'trial'
+    AND (e.version = :version OR :version IS NULL)
+    AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))
+ORDER BY e.run DESC LIMIT :limit;
+
+-- name: execution_list_of_workflow
+SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
+FROM execution e JOIN run r ON r.id = e.run
+WHERE e.workspace = :workspace AND e.workflow = :workflow AND e.run < :before AND e.driver <> 'trial'
     AND (e.version = :version OR :version IS NULL)
     AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))
 ORDER BY e.run DESC LIMIT :limit;
 
 -- name: execution_output
 SELECT size, codec, value, blob FROM step
-WHERE run = :run AND name = :name AND key <> 'inputs' AND state = 'completed' ORDER BY id DESC LIMIT 1;
+WHERE run = :run AND name = :name AND key <> 'inputs' AND state = 'completed' ORDER BY +id DESC LIMIT 1;
 
 -- name: execution_inputs
 SELECT size, codec, value, blob FROM step WHERE run = :run AND name = :name AND key = 'inputs';

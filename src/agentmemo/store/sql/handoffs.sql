@@ -20,7 +20,9 @@ FROM handoff WHERE workspace = :workspace AND key = :key;
 SELECT 1 FROM handoff WHERE handle = :handle;
 
 -- name: handoff_handles
-SELECT handle FROM handoff WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+SELECT handle FROM handoff WHERE +workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+
+-- Ids are positions, so a range of them is of one workspace; with the workspace beside it another index would be taken.
 
 -- name: handoff_list
 SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
@@ -29,11 +31,57 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
     updated_at
 FROM handoff
-WHERE workspace = :workspace AND id < :before
+WHERE id > :low AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- The next four walk an index each.
+
+-- name: handoff_list_of_state
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND state = :state AND id < :before
+    AND (address = :address OR :address IS NULL)
+    AND (sender = :sender OR :sender IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: handoff_list_of_address
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND address = :address AND id < :before
+    AND (state = :state OR :state IS NULL)
+    AND (sender = :sender OR :sender IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: handoff_list_of_sender
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND sender = :sender AND id < :before
+    AND (state = :state OR :state IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: handoff_list_of_root
+SELECT id, handle, workspace, key, digest, state, wake, sender, address, priority, turn, offered, available_at,
+    offered_at, epoch, attempt, max_attempts, holder, worker, run, limited, ladder, rung, due_at, complete_by,
+    progress_us, progress_at, late, percent, progress, reason, goal, workflow, checked, parent, root, path,
+    behalf, budget, verifies, sender_run, claimed_at, escalated_at, notice_at, received_at, ended_at, pruned, created_at,
+    updated_at
+FROM handoff
+WHERE workspace = :workspace AND id < :before AND (handle = :root OR (root = :root AND parent IS NOT NULL))
     AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
     AND (address = :address OR :address IS NULL)
     AND (sender = :sender OR :sender IS NULL)
-    AND (root = :root OR :root IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: handoff_list_escalated
@@ -153,8 +201,8 @@ WHERE id = :id AND epoch = :epoch AND state = 'claimed';
 UPDATE handoff SET progress_at = :progress_at, due_at = :due_at WHERE id = :id AND epoch = :epoch AND state = 'claimed';
 
 -- name: handoff_held
-SELECT h.handle, w.boot_id, w.lease_until FROM worker w JOIN handoff h ON h.worker = w.id
-WHERE w.workspace = :workspace AND w.actor = :actor AND w.stopped_at IS NULL AND h.state = 'claimed'
+SELECT h.handle, w.boot_id, w.lease_until FROM worker w CROSS JOIN handoff h
+WHERE h.worker = w.id AND w.workspace = :workspace AND w.actor = :actor AND w.stopped_at IS NULL AND h.state = 'claimed'
 ORDER BY h.claimed_at, h.id LIMIT :limit;
 
 -- name: handoff_set_run; by id
@@ -254,9 +302,9 @@ DELETE FROM handoff_turn WHERE workspace = :workspace AND address IN (
         AND NOT EXISTS (SELECT 1 FROM handoff h
             WHERE h.workspace = t.workspace AND h.address = t.address AND h.offered = 1)
         AND NOT EXISTS (SELECT 1 FROM handoff h
-            WHERE h.workspace = t.workspace AND h.address = t.address AND h.worker IS NOT NULL)
+            WHERE h.workspace = t.workspace AND h.address || '' = t.address AND h.worker IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM handoff h
-            WHERE h.workspace = t.workspace AND h.address = t.address
+            WHERE h.workspace = t.workspace AND h.address || '' = t.address
                 AND h.wake IS NOT NULL AND h.offered = 0 AND h.worker IS NULL)
     LIMIT :limit);
 
@@ -310,8 +358,10 @@ VALUES (:workspace, :address, :concurrency, :held, :rate, :per_us, :tokens, :now
 ON CONFLICT (workspace, address) DO UPDATE SET concurrency = excluded.concurrency, rate = excluded.rate,
     per_us = excluded.per_us, tokens = excluded.tokens, filled_at = excluded.filled_at;
 
+-- Of what is held, not of all that ever came to the address: what is joined to nothing keeps SQLite from that index.
+
 -- name: handoff_limit_held
-UPDATE handoff SET limited = 1 WHERE workspace = :workspace AND address = :address AND worker IS NOT NULL;
+UPDATE handoff SET limited = 1 WHERE workspace = :workspace AND address || '' = :address AND worker IS NOT NULL;
 
 -- name: handoff_limit_take
 UPDATE handoff_limit SET held = held + :taken, tokens = :tokens, filled_at = :filled_at

@@ -7,7 +7,7 @@ SELECT id, handle, digest, state, role, agent, workflow, version, run, step, att
 FROM usage WHERE handle = :handle AND workspace = :workspace;
 
 -- name: usage_handles
-SELECT handle FROM usage WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+SELECT handle FROM usage WHERE +workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
 
 -- name: usage_list
 SELECT id, handle, digest, state, role, agent, workflow, version, run, step, attempt, rung, epoch, model, model_served,
@@ -16,7 +16,20 @@ SELECT id, handle, digest, state, role, agent, workflow, version, run, step, att
 FROM usage
 WHERE workspace = :workspace AND id < :before
     AND (workflow = :workflow OR :workflow IS NULL)
-    AND (run = :run OR :run IS NULL)
+    AND (agent = :agent OR :agent IS NULL)
+    AND (model = :model OR model_served = :model OR :model IS NULL)
+    AND (role = :role OR :role IS NULL)
+    AND (state = :state OR :state IS NULL)
+    AND at >= :since AND at < :until
+ORDER BY id DESC LIMIT :limit;
+
+-- name: usage_list_of_run
+SELECT id, handle, digest, state, role, agent, workflow, version, run, step, attempt, rung, epoch, model, model_served,
+    input_max, output_max, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, price, served_price,
+    worst_nanousd, nanousd, counted_nanousd, source, request_id, outcome, at, ended_at
+FROM usage
+WHERE run = :run AND +workspace = :workspace AND id < :before
+    AND (workflow = :workflow OR :workflow IS NULL)
     AND (agent = :agent OR :agent IS NULL)
     AND (model = :model OR model_served = :model OR :model IS NULL)
     AND (role = :role OR :role IS NULL)
@@ -41,7 +54,7 @@ UPDATE usage SET state = :state, model_served = :model_served, input_tokens = :i
 WHERE id = :id AND state = 'reserved';
 
 -- name: usage_reserved_of_run
-SELECT handle FROM usage WHERE run = :run AND workspace = :workspace AND state = 'reserved' AND epoch < :epoch
+SELECT handle FROM usage WHERE run = :run AND +workspace = :workspace AND state = 'reserved' AND epoch < :epoch
 ORDER BY id;
 
 -- name: usage_lapsed
@@ -51,12 +64,12 @@ ORDER BY at LIMIT :limit;
 
 -- name: usage_of_step
 SELECT CAST(coalesce(sum(counted_nanousd), 0) AS BIGINT) FROM usage
-WHERE run = :run AND workspace = :workspace AND step = :step;
+WHERE run = :run AND +workspace = :workspace AND step = :step;
 
 -- name: usage_set_aside
 SELECT CAST(coalesce(sum(counted_nanousd), 0) AS BIGINT),
     CAST(coalesce(sum(input_max + output_max), 0) AS BIGINT)
-FROM usage WHERE run = :run AND workspace = :workspace AND state = 'reserved';
+FROM usage WHERE run = :run AND +workspace = :workspace AND state = 'reserved';
 
 -- name: usage_sum
 SELECT CAST(coalesce(sum(counted_nanousd), 0) AS BIGINT),

@@ -22,4 +22,4 @@ SELECT run FROM run_failure WHERE workspace = :workspace AND fingerprint = :fing
 ORDER BY at DESC LIMIT :limit;
 
 -- name: failure_remove_old
-DELETE FROM run_failure WHERE workspace = :workspace AND at < :before;
+DELETE FROM run_failure WHERE +workspace = :workspace AND at < :before;

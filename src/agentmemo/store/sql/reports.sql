@@ -71,7 +71,7 @@ WHERE r.workspace = :workspace AND r.finished_at >= :since AND r.pruned = 0
 
 -- name: report_steps_unfinished
 SELECT count(*) FROM run r JOIN step s ON s.run = r.id
-WHERE r.workspace = :workspace AND r.wake IS NOT NULL
+WHERE r.workspace = :workspace AND r.state IN ('pending', 'running', 'waiting')
     AND s.state = 'completed' AND s.finished_at >= :since AND s.finished_at < :until;
 
 -- name: report_paused

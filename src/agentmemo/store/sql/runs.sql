@@ -14,28 +14,80 @@ SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, ag
     created_at, updated_at, finished_at, pruned, holder
 FROM run WHERE workspace = :workspace AND name = :name AND key = :key;
 
+-- Ids are positions, so a range of them is of one workspace; with the workspace beside it another index would be taken.
+
 -- name: run_list
 SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
     waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
     takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
     created_at, updated_at, finished_at, pruned, holder
 FROM run
-WHERE workspace = :workspace AND id < :before
-    AND (name = :name OR :name IS NULL)
-    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+WHERE id > :low AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- The next four walk an index each. A plus keeps SQLite from another one that is by the workspace.
+
+-- name: run_list_of_state
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE workspace = :workspace AND state = :state AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: run_list_of_name
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE workspace = :workspace AND name = :name AND state = :state AND id < :before
     AND (agent = :agent OR :agent IS NULL)
-    AND (parent = :parent OR :parent IS NULL)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: run_list_of_agent
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE workspace = :workspace AND agent = :agent AND state = :state AND id < :before
+ORDER BY id DESC LIMIT :limit;
+
+-- name: run_list_of_parent
+SELECT id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
+    waiting_for, wait_name, wait_key, deadline, worker, task, task_version, priority, parent, forked_from, steps,
+    takeovers, percent, progress, current_step, reason, error, budget, worked_us, tokens, nanousd, claimed_at,
+    created_at, updated_at, finished_at, pruned, holder
+FROM run
+WHERE parent = :parent AND +workspace = :workspace AND id < :before
+    AND (state = :state OR :state IS NULL OR (:state = 'unfinished' AND wake IS NOT NULL))
+    AND (name = :name OR :name IS NULL)
+    AND (agent = :agent OR :agent IS NULL)
 ORDER BY id DESC LIMIT :limit;
 
 -- name: run_handles
-SELECT handle FROM run WHERE workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
+SELECT handle FROM run WHERE +workspace = :workspace AND handle >= :low AND handle < :high LIMIT 2;
 
 -- name: run_count_by_state
-SELECT state, count(*) FROM run WHERE workspace = :workspace GROUP BY state;
+SELECT 'pending', count(*) FROM run WHERE workspace = :workspace AND state = 'pending'
+UNION ALL SELECT 'running', count(*) FROM run WHERE workspace = :workspace AND state = 'running'
+UNION ALL SELECT 'waiting', count(*) FROM run WHERE workspace = :workspace AND state = 'waiting'
+UNION ALL SELECT 'completed', count(*) FROM run WHERE workspace = :workspace AND state = 'completed'
+UNION ALL SELECT 'failed', count(*) FROM run WHERE workspace = :workspace AND state = 'failed'
+UNION ALL SELECT 'cancelled', count(*) FROM run WHERE workspace = :workspace AND state = 'cancelled';
+
+-- Among what rests, which an index has in order, and what is running, which is never much.
 
 -- name: run_oldest_unfinished
-SELECT handle, name, state, updated_at FROM run
-WHERE workspace = :workspace AND wake IS NOT NULL ORDER BY updated_at LIMIT 1;
+SELECT handle, name, state, updated_at FROM (
+    SELECT handle, name, state, updated_at FROM (
+        SELECT handle, name, state, updated_at FROM run
+        WHERE workspace = :workspace AND wake IS NOT NULL AND state <> 'running' ORDER BY updated_at LIMIT 1) resting
+    UNION ALL
+    SELECT handle, name, state, updated_at FROM run WHERE workspace = :workspace AND state = 'running'
+) oldest ORDER BY updated_at LIMIT 1;
 
 -- name: run_add; by id, handle, workspace, name, key
 INSERT INTO run (id, handle, workspace, name, key, state, epoch, attempt, max_attempts, agent, inputs_hash, wake, wake_at,
@@ -47,13 +99,13 @@ VALUES (:id, :handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_at
 UPDATE run SET state = 'running', epoch = epoch + 1, attempt = :attempt, wake = 'lease', wake_at = NULL,
     waiting_for = CASE WHEN waiting_for LIKE 'esc_%' THEN waiting_for END, wait_name = NULL, wait_key = NULL,
     deadline = NULL, overdue_at = NULL, worker = :worker, holder = :holder,
-    task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '', claimed_at = :now,
-    updated_at = :now
+    task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '',
+    worked_us = worked_us + :worked, claimed_at = :boot, updated_at = :now
 WHERE id = :id AND epoch = :epoch;
 
 -- name: run_park; by id
 UPDATE run SET state = 'waiting', wake = :wake, wake_at = :wake_at, waiting_for = :waiting_for, wait_name = :wait_name,
-    wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason, worked_us = worked_us + :now - claimed_at,
+    wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason, worked_us = worked_us + :worked,
     claimed_at = NULL, current_step = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
@@ -69,19 +121,19 @@ UPDATE run SET waiting_for = NULL WHERE id = :id;
 -- name: run_release; by id
 UPDATE run SET state = 'pending', wake = :wake, wake_at = :wake_at, deadline = :deadline, overdue_at = NULL,
     worker = NULL, attempt = :attempt, error = :error, reason = :reason, takeovers = :takeovers,
-    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL, updated_at = :now
+    worked_us = worked_us + :worked, claimed_at = NULL, current_step = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
 -- name: run_ask; by id
 UPDATE run SET state = 'waiting', wake = 'person', wake_at = NULL, waiting_for = :question, wait_name = :wait_name,
     wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason,
-    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, updated_at = :now
+    worked_us = worked_us + :worked, claimed_at = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
 -- name: run_finish; by id
 UPDATE run SET state = :state, wake = NULL, wake_at = NULL, waiting_for = NULL, wait_name = NULL, wait_key = NULL,
     deadline = NULL, worker = NULL, error = :error, reason = :reason, percent = coalesce(:percent, percent),
-    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL,
+    worked_us = worked_us + :worked, claimed_at = NULL, current_step = NULL,
     updated_at = :now, finished_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
@@ -136,8 +188,7 @@ ORDER BY overdue_at LIMIT 20;
 
 -- name: run_prunable
 SELECT workspace, handle FROM run
-WHERE finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before
-    AND (workspace = :workspace OR :workspace IS NULL)
+WHERE workspace = :workspace AND finished_at IS NOT NULL AND pruned = 0 AND finished_at < :before
 ORDER BY finished_at LIMIT :limit;
 
 -- name: run_mark_pruned; by id
@@ -191,6 +242,13 @@ SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, finger
     decision, size, codec, value, blob
 FROM step WHERE run = :run AND id > :after AND (state = :state OR :state IS NULL) ORDER BY id LIMIT :limit;
 
+-- The few of a run that are not completed have an index of their own.
+
+-- name: step_list_unfinished
+SELECT id, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at, finished_at, error,
+    decision, size, codec, value, blob
+FROM step WHERE run = :run AND id > :after AND state = :state AND state <> 'completed' ORDER BY id LIMIT :limit;
+
 -- name: step_put; by run, name, key
 INSERT INTO step (run, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at,
     finished_at, error, decision, size, codec, value, blob)
@@ -206,7 +264,7 @@ ON CONFLICT (run, name, key) DO UPDATE SET state = excluded.state, effect = excl
 SELECT count(*) FROM step WHERE run = :run;
 
 -- name: step_started_before
-SELECT id, name, key FROM step WHERE run = :run AND state = 'started' AND epoch < :epoch
+SELECT id, name, key FROM step WHERE run = :run AND state = 'started' AND state <> 'completed' AND epoch < :epoch
     AND effect IN ('write', 'irreversible') ORDER BY id;
 
 -- name: step_set_state
@@ -216,7 +274,7 @@ UPDATE step SET state = :state WHERE id = :id;
 UPDATE step SET decision = :decision WHERE id = :id;
 
 -- name: step_in_doubt
-SELECT name, key FROM step WHERE run = :run AND state = 'in_doubt' ORDER BY id;
+SELECT name, key FROM step WHERE run = :run AND state = 'in_doubt' AND state <> 'completed' ORDER BY id;
 
 -- name: step_copy
 INSERT INTO step (run, name, key, number, state, effect, attempt, epoch, run_attempt, fingerprint, started_at,

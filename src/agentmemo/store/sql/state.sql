@@ -55,16 +55,18 @@ FROM entry e JOIN entry_version v ON v.entry = e.id
 WHERE e.namespace = :namespace AND e.key = :key AND v.version < :before
 ORDER BY v.version DESC LIMIT :limit;
 
+-- What changed is found among the changes, not among all there is: CROSS JOIN keeps that order.
+
 -- name: entry_changed_between
-SELECT DISTINCT e.key FROM entry_version v JOIN entry e ON e.id = v.entry
-WHERE v.position > :low AND v.position <= :high AND e.namespace = :namespace
+SELECT DISTINCT e.key FROM entry_version v CROSS JOIN entry e
+WHERE e.id = v.entry AND v.position > :low AND v.position <= :high AND e.namespace = :namespace
 ORDER BY e.key LIMIT :limit;
 
 -- name: entry_changes
 SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
     v.size, v.codec, v.value, v.blob
-FROM entry_version v JOIN entry e ON e.id = v.entry
-WHERE v.position > :low AND v.position <= :high AND e.namespace = :namespace
+FROM entry_version v CROSS JOIN entry e
+WHERE e.id = v.entry AND v.position > :low AND v.position <= :high AND e.namespace = :namespace
     AND e.key >= :from_key AND e.key < :to_key
 ORDER BY v.position LIMIT :limit;
 
@@ -86,7 +88,7 @@ WHERE n.workspace = :workspace AND n.name >= :low AND n.name < :high AND n.name 
 GROUP BY n.name ORDER BY n.name LIMIT :limit;
 
 -- name: entry_count
-SELECT count(*) FROM entry e JOIN namespace n ON n.id = e.namespace
+SELECT 'live', count(*) FROM entry e JOIN namespace n ON n.id = e.namespace
 WHERE n.workspace = :workspace AND e.live = 1;
 
 -- name: entry_search
@@ -144,8 +146,8 @@ INSERT INTO entry_search (entry_search, rank) VALUES ('merge', :pages);
 UPDATE workspace SET indexed = :position WHERE id = :workspace;
 
 -- name: entry_version_prunable
-SELECT v.position FROM entry_version v JOIN entry e ON e.id = v.entry
-WHERE v.position > :low AND v.position <= :high AND v.at < :before AND v.position <> e.position
+SELECT v.position FROM entry_version v CROSS JOIN entry e
+WHERE e.id = v.entry AND v.position > :low AND v.position <= :high AND v.at < :before AND v.position <> e.position
     AND v.version <= e.version - :kept
 ORDER BY v.position LIMIT :limit;
 

@@ -1,0 +1,150 @@
+"""What an operation costs beside so many rows: in each size of a store against the smallest, and what that takes on disk.
+
+A store is filled through the product, and its rows are then copied (tests/shared/growing.py), which gives the same rows in
+a hundredth of the time. BENCH_GROWTH="1e4 1e7" names the sizes in events, BENCH_PARKED=1e6 the runs that wait meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+import harness
+from harness import QUICK, Row, Target
+
+import agentmemo
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "shared"))
+import growing
+
+SIZES = [int(float(size)) for size in os.environ.get("BENCH_GROWTH", "2e3 2e4" if QUICK else "1e4 1e5").split()]
+PARKED = int(float(os.environ.get("BENCH_PARKED", "2e3" if QUICK else "1e5")))
+TIMES = 5 if QUICK else 25
+IDLE_SECONDS = 1.0 if QUICK else 10.0
+AT_MOST = 1.2
+RESULTS = Path(__file__).parents[1] / "growth.json"
+# One that the shipped table has a price of.
+growing.MODEL = "claude-3-5-haiku"
+SETTINGS = (
+    f"one process, SQLite in a file, FULL; processor time, the writer's included, the best of {TIMES} calls; "
+    "steps are those of SQLite's machine"
+)
+
+
+class Cost(NamedTuple):
+    """Of one operation: processor time in microseconds, steps of SQLite's machine, statements."""
+
+    cpu_us: float
+    steps: int
+    statements: int
+
+
+class Look(NamedTuple):
+    """A store of some size: what operations cost in it, and what it takes."""
+
+    title: str
+    costs: dict[str, Cost]
+    file_bytes: int
+    idle_cpu: float
+    idle_commits: float
+    memory_bytes: int
+
+
+def run() -> list[Row]:
+    looks: list[Look] = []
+    meter = growing.Meter(setattr)
+    try:
+        with harness.directory("growth") as place:
+            path = place / "plane.db"
+            with _plane(path) as (agent, person):
+                growing.sample(agent, person)
+            growth = _growth(path)
+            for size in SIZES:
+                growth.until(size)
+                looks.append(_look(meter, path, f"{size:,} events"))
+            growth.park(PARKED)
+            looks.append(_look(meter, path, f"{PARKED:,} parked runs more"))
+    finally:
+        meter.remove()
+    RESULTS.write_text(json.dumps([_as_data(look) for look in looks], indent=1) + "\n")
+    return [*_cost_rows(looks), *_store_rows(looks)]
+
+
+def _growth(path: Path) -> growing.Growth:
+    connection = apsw.Connection(str(path))
+    connection.pragma("cache_size", -500_000)
+    connection.pragma("synchronous", 0)
+    connection.wal_autocheckpoint(100_000)
+    return growing.Growth(connection)
+
+
+@contextlib.contextmanager
+def _plane(path: Path) -> Iterator[tuple[Any, Any]]:
+    with agentmemo.connect(path, agent="bench") as agent, agentmemo.connect(path, person="ana") as person:
+        yield agent, person
+
+
+def _look(meter: growing.Meter, path: Path, title: str) -> Look:
+    with _plane(path) as (agent, person):
+        costs = {name: _cost(meter, work) for name, work in growing.operations(agent, person).items()}
+        file_bytes = sum(file.stat().st_size for file in path.parent.iterdir() if file.name.startswith(path.name))
+        began, commits = time.process_time(), _commits(agent)
+        time.sleep(IDLE_SECONDS)
+        idle = (time.process_time() - began) / IDLE_SECONDS, (_commits(agent) - commits) / IDLE_SECONDS
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"  {title}: {file_bytes / 1e9:.2f} GB", file=sys.stderr, flush=True)
+    return Look(title, costs, file_bytes, *idle, memory)
+
+
+def _commits(agent: Any) -> int:
+    return int(agent._plane.transport._engine.database.counters()["commits"])  # noqa: SLF001 - no call shall count it
+
+
+def _cost(meter: growing.Meter, work: Callable[[], Any]) -> Cost:
+    work()  # what this process has to learn once
+    steps, statements, _ = meter.measure(work)
+    times = []
+    for _ in range(TIMES):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return Cost(min(times) * 1e6, steps, statements)
+
+
+def _cost_rows(looks: list[Look]) -> list[Row]:
+    first = looks[0]
+    return [
+        Row(
+            subject=f"{name}, at {look.title}",
+            unit="x",
+            ours=look.costs[name].cpu_us / cost.cpu_us,
+            target=Target(AT_MOST, at_most=True),
+            note=f"{cost.cpu_us:,.0f} to {look.costs[name].cpu_us:,.0f} us, {cost.steps} to {look.costs[name].steps} steps",
+            settings=f"against {first.title}; {SETTINGS}",
+            repetitions={look.title: [look.costs[name]._asdict()]},
+        )
+        for name, cost in first.costs.items()
+        for look in looks[1:]
+    ]
+
+
+def _store_rows(looks: list[Look]) -> list[Row]:
+    rows = []
+    for look in looks:
+        note = f"idle: {look.idle_commits:.2g} commits/s, {100 * look.idle_cpu:.1f} % of a core"
+        each = look.file_bytes / 2**20
+        rows.append(Row(subject=f"file at {look.title}", unit="MiB", ours=each, note=note))
+        rows.append(Row(subject=f"highest memory by {look.title}", unit="MiB", ours=look.memory_bytes / 2**20))
+    return rows
+
+
+def _as_data(look: Look) -> dict[str, Any]:
+    return {**look._asdict(), "costs": {name: cost._asdict() for name, cost in look.costs.items()}}
