@@ -55,7 +55,7 @@ def _run(name: str, size: str, seed: str, further: list[str]) -> int:
         environment |= {f"AGENTMEMO_TORTURE_{name}": size} | ({SEED: seed} if seed else {})
         command = ["-m", "pytest", *(str(HERE / part) if (HERE / part).exists() else part for part in TESTS[name])]
     print(f"torture: {name}={size}", flush=True)
-    return subprocess.run([sys.executable, *command, *further], env=environment, check=False).returncode  # noqa: S603
+    return subprocess.run([sys.executable, *command, *further], env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ class _Field(NamedTuple):
 
     name: str
     exact: frozenset[type]
+    plain: bool  # nothing but `exact`
     type: Any
     empty: list[Any] | None  # of a list
 
@@ -79,11 +80,11 @@ def fitting(request: T) -> T:
         if value == field.empty and type(value) is list:
             continue
         try:
-            if field.exact:
-                msgspec.convert(value, described(field.type))
+            if field.plain:
+                msgspec.convert(value, field.type)
             else:
-                msgspec.convert(msgspec.to_builtins(value), described(field.type))
-                changed[field.name] = msgspec.convert(value, described(field.type))
+                msgspec.convert(msgspec.to_builtins(value), field.type)
+                changed[field.name] = msgspec.convert(value, field.type)
         except (TypeError, ValueError, msgspec.ValidationError) as error:
             raise InvalidInput(
                 f"`{field.name}` of {kind.__name__} does not fit: {error}.",
@@ -101,6 +102,7 @@ def _fields(kind: type[Request]) -> tuple[_Field, ...]:
         if field.type is Any or field.name == "calls":  # values are checked where they are encoded
             continue
         plain = all(member in _PLAIN for member in members)
-        exact = frozenset(kind for member in members for kind in _PLAIN[member]) if plain else frozenset()
-        found.append(_Field(field.name, exact, field.type, [] if get_origin(field.type) is list else None))
+        exact = frozenset(kind for member in members for kind in _PLAIN.get(member, ()))
+        empty = [] if get_origin(field.type) is list else None
+        found.append(_Field(field.name, exact, plain, described(field.type), empty))
     return tuple(found)
