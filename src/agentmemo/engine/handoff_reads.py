@@ -18,7 +18,7 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import check_choice
 from agentmemo.store import handoffs as rows
 from agentmemo.store import state as state_rows
-from agentmemo.store.database import Row, Transaction
+from agentmemo.store.database import Transaction
 
 NEWEST = 1 << 60
 # Events that a look for what is new goes through; who is further behind is told everything.
@@ -70,8 +70,7 @@ def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
     limit = check_limit(request.limit)
     skipped = read_cursor(request.cursor, "handoff.pending", None, 0)
     found = rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, skipped + limit + 1)[skipped:]
-    cursor = make_cursor("handoff.pending", None, skipped + limit) if len(found) > limit else None
-    return Page(items=[view(tx, call, row) for row in found[:limit]], cursor=cursor)
+    return _page(tx, call, found, limit, lambda _: make_cursor("handoff.pending", None, skipped + limit))
 
 
 def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
@@ -80,7 +79,8 @@ def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
         return Page(items=[view(tx, call, row) for row in told])
     limit = check_limit(request.limit)
     at, after = read_cursor(request.cursor, "handoff.notices", None, [0, 0])
-    found = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
+    read = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
+    found = [rows.HandoffRow(*row) for row in read]
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.notices", None, [row.notice_at, row.id]))
 
 
@@ -88,7 +88,8 @@ def lineage(tx: Transaction, call: Call, request: model.ListLineage) -> Page:
     limit = check_limit(request.limit)
     root = existing(tx, call, request.handoff).root
     after = read_cursor(request.cursor, "handoff.lineage", root, 0)
-    found = tx.all("handoff_lineage", workspace=call.workspace, root=root, after=after, limit=limit + 1)
+    read = tx.all("handoff_lineage", workspace=call.workspace, root=root, after=after, limit=limit + 1)
+    found = [rows.HandoffRow(*row) for row in read]
     return _page(tx, call, found, limit, lambda row: make_cursor("handoff.lineage", root, row.id))
 
 
@@ -127,11 +128,11 @@ def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffR
 def _page(
     tx: Transaction,
     call: Call,
-    found: list[Row],
+    found: list[rows.HandoffRow],
     limit: int,
     cursor: Callable[[rows.HandoffRow], str],
     show: Callable[[Transaction, Call, rows.HandoffRow], model.Handoff] = view,
 ) -> Page:
-    kept = [rows.HandoffRow(*row) for row in found[:limit]]
+    kept = found[:limit]
     items = [show(tx, call, row) for row in kept]
     return Page(items=items, cursor=cursor(kept[-1]) if len(found) > limit else None)
