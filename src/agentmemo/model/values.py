@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from agentmemo.errors import InvalidInput, LimitExceeded
+from agentmemo.model.kinds import described
 
 DEPTH_MAX = 200
 # Python itself reads and writes no integer of more than 4300 digits.
@@ -92,7 +93,7 @@ def decode_as(content: bytes, kind: Any) -> Any:
     try:
         if hasattr(kind, "model_validate_json"):
             return kind.model_validate_json(content)
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(content, type=described(kind))
     except (ValueError, TypeError) as error:
         raise InvalidInput(
             f"The stored result does not fit the declared type {getattr(kind, '__name__', kind)}: {error}.",
