@@ -84,7 +84,8 @@ def fitting(request: T) -> T:
                 msgspec.convert(value, field.type)
             else:
                 msgspec.convert(msgspec.to_builtins(value), field.type)
-                changed[field.name] = msgspec.convert(value, field.type)
+                # What is stricter than asked for on its way in is taken by its attributes.
+                changed[field.name] = msgspec.convert(value, field.type, from_attributes=True)
         except (TypeError, ValueError, msgspec.ValidationError) as error:
             raise InvalidInput(
                 f"`{field.name}` of {kind.__name__} does not fit: {error}.",
