@@ -70,7 +70,8 @@ def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
     limit = check_limit(request.limit)
     skipped = read_cursor(request.cursor, "handoff.pending", None, 0)
     found = rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, skipped + limit + 1)[skipped:]
-    return _page(tx, call, found, limit, lambda _: make_cursor("handoff.pending", None, skipped + limit))
+    cursor = make_cursor("handoff.pending", None, skipped + limit) if len(found) > limit else None
+    return Page(items=[view(tx, call, row) for row in found[:limit]], cursor=cursor)
 
 
 def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
@@ -79,18 +80,18 @@ def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
         return Page(items=[view(tx, call, row) for row in told])
     limit = check_limit(request.limit)
     at, after = read_cursor(request.cursor, "handoff.notices", None, [0, 0])
-    read = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
-    found = [rows.HandoffRow(*row) for row in read]
-    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.notices", None, [row.notice_at, row.id]))
+    found = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
+    kept = [rows.HandoffRow(*row) for row in found]
+    return _page(tx, call, kept, limit, lambda row: make_cursor("handoff.notices", None, [row.notice_at, row.id]))
 
 
 def lineage(tx: Transaction, call: Call, request: model.ListLineage) -> Page:
     limit = check_limit(request.limit)
     root = existing(tx, call, request.handoff).root
     after = read_cursor(request.cursor, "handoff.lineage", root, 0)
-    read = tx.all("handoff_lineage", workspace=call.workspace, root=root, after=after, limit=limit + 1)
-    found = [rows.HandoffRow(*row) for row in read]
-    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.lineage", root, row.id))
+    found = tx.all("handoff_lineage", workspace=call.workspace, root=root, after=after, limit=limit + 1)
+    kept = [rows.HandoffRow(*row) for row in found]
+    return _page(tx, call, kept, limit, lambda row: make_cursor("handoff.lineage", root, row.id))
 
 
 def reference(tx: Transaction, call: Call, request: model.ReadReference) -> state_model.Entry:
