@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -49,7 +50,7 @@ class Given(NamedTuple):
     """Where a request says what it is about, as links say it; fields of its body; and who may send it."""
 
     parameters: dict[str, Any]
-    fields: dict[str, Any] = {}
+    fields: Mapping[str, Any] = MappingProxyType({})
     by: str | None = None  # a person, where nothing else is said
 
 
@@ -96,9 +97,7 @@ class Hands:
         return self.call("workflow.create", by=AGENT, document=WORKFLOW | {"name": self.fresh("w")}).name  # type: ignore[no-any-return]
 
     def model_call(self) -> str:
-        reserved = self.call(
-            "ledger.reserve", id=self.usage(), model=MODEL, input_tokens=900, max_output_tokens=400
-        )
+        reserved = self.call("ledger.reserve", id=self.usage(), model=MODEL, input_tokens=900, max_output_tokens=400)
         return reserved.id  # type: ignore[no-any-return]
 
     def shown(self) -> str:
@@ -117,7 +116,7 @@ class Hands:
             action = {"tool": tool, "arguments": arguments}
             asked = self.question(kind="approval", context="x", action=action, guard=decided.revision)
             self.call("inbox.answer", escalation=asked, decision="approve", comment="As ever.")
-        return [each["id"] for each in self.call("guard.precedents").items if each["tool"] == tool][0]  # type: ignore[no-any-return]
+        return next(each["id"] for each in self.call("guard.precedents").items if each["tool"] == tool)  # type: ignore[no-any-return]
 
 
 def held_run(hands: Hands) -> Given:
@@ -292,7 +291,11 @@ def case(hands: Hands) -> Given:
 def triable_workflow(hands: Hands) -> Given:
     given = case(hands).parameters
     worker = hands.call("worker.register", by=AGENT).id
-    return Given({"path.name": given["path.name"]}, {"worker": worker, "models": [SMALL], "models_here": {"models": [SMALL]}}, AGENT)
+    return Given(
+        {"path.name": given["path.name"]},
+        {"worker": worker, "models": [SMALL], "models_here": {"models": [SMALL]}},
+        AGENT,
+    )
 
 
 def trial(hands: Hands) -> Given:
@@ -301,7 +304,11 @@ def trial(hands: Hands) -> Given:
     due = opened.next
     named = {"step": due.step, "model": due.model, "case": due.case}
     return Given(
-        {"path.trial": opened.id, CLAIM: f"{opened.id}@{opened.epoch}", **{f"query.{name}": value for name, value in named.items()}},
+        {
+            "path.trial": opened.id,
+            CLAIM: f"{opened.id}@{opened.epoch}",
+            **{f"query.{name}": value for name, value in named.items()},
+        },
         {**named, "result": "card"},
         AGENT,
     )
@@ -365,7 +372,9 @@ PREPARED: dict[str, Callable[[Hands], Given]] = {
     "handoff.find": keyed_handoff,
     "handoff.reference": referring_handoff,
     "handoff.requeue": dead_handoff,
-    **dict.fromkeys(["inbox.answer", "inbox.comment", "inbox.acknowledge", "escalation.withdraw", "escalation.retry"], open_question),
+    **dict.fromkeys(
+        ["inbox.answer", "inbox.comment", "inbox.acknowledge", "escalation.withdraw", "escalation.retry"], open_question
+    ),
     "inbox.release": held_question,
     "inbox.snooze": snoozed,
     "inbox.delegate": delegated,
@@ -375,7 +384,10 @@ PREPARED: dict[str, Callable[[Hands], Given]] = {
     "ledger.savings": spent,
     **dict.fromkeys(["policy.set", "policy.get", "policy.versions", "policy.delete"], policy),
     "task.unschedule": scheduled,
-    **dict.fromkeys(["workflow.begin", "workflow.submit", "workflow.attempts", "workflow.execution", "workflow.resume"], begun_workflow),
+    **dict.fromkeys(
+        ["workflow.begin", "workflow.submit", "workflow.attempts", "workflow.execution", "workflow.resume"],
+        begun_workflow,
+    ),
     "workflow.keep_case": ended_workflow,
     **dict.fromkeys(["workflow.add_cases", "workflow.start", "workflow.rates"], named_workflow),
     "workflow.diff": two_versions,

@@ -44,7 +44,7 @@ def _too_fast(per_second: float, seconds: float) -> Refusal:
     error = Unavailable(
         f"This key sends more than {per_second:g} requests in a second.",
         why="The others are to be served too.",
-        next_call="Send it again after the seconds in Retry-After, or raise AGENTMEMO_REQUESTS_PER_SECOND on the plane.",
+        next_call="Send it again after Retry-After, or raise AGENTMEMO_REQUESTS_PER_SECOND on the plane.",
         retry_safe=True,
         details={"retry_after_seconds": seconds},
     )
