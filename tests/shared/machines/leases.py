@@ -117,7 +117,7 @@ class LeaseMachine(Machine):
         """By its key: at once where the holder is dead, not at all while it is alive."""
         work, worker = self.works[key], self.workers[pick % len(self.workers)]
         alive = self.is_alive(work.worker) if work.state == "running" else False
-        hold = Hold(worker, work, worker.connection.run("job", key, max_attempts=MANY), work.epoch + 1)
+        hold = Hold(worker, work, worker.connection.run("job", work.key, max_attempts=MANY), work.epoch + 1)
         try:
             hold.context.run(hold.run.__enter__)
         except RunHeld:
@@ -136,7 +136,7 @@ class LeaseMachine(Machine):
         work, worker = self.works[key], self.workers[pick % len(self.workers)]
         if work.state == "pending":
             self.as_of(
-                worker, StartRun(name="job", key=key, worker=worker.connection._plane.worker(), max_attempts=MANY)
+                worker, StartRun(name="job", key=work.key, worker=worker.connection._plane.worker(), max_attempts=MANY)
             )
             self.taken(work, worker, answered=False)
 
