@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,12 @@ class AsyncHttpTransport:
         self._wire = Wire(address, key, limit)
         self._address = (address, key, limit)
         self._session: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._closed = asyncio.Event()
 
     async def call(
         self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
     ) -> Any:
-        if self._closed:
+        if self._closed.is_set():
             raise Unavailable(
                 "The connection is closed.", next_call="Call agentmemo.connect_async(...) again.", retry_safe=False
             )
@@ -40,10 +41,14 @@ class AsyncHttpTransport:
         for _ in range(PAUSES_MAX):
             status, body = await self._sent(operation, sending)
             seconds = self._wire.pause(status, body)
-            if seconds is None:
+            if seconds is None or await self._closed_within(seconds):
                 break
-            await asyncio.sleep(seconds)
         return self._wire.answer(operation, status, body)
+
+    async def _closed_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
+        return self._closed.is_set()
 
     async def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:
         import aiohttp
@@ -68,7 +73,7 @@ class AsyncHttpTransport:
         return HttpTransport(*self._address)
 
     async def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         if self._session is not None:
             await self._session.close()
 
