@@ -1,7 +1,8 @@
-"""What an operation costs beside so many rows: in each size of a store against the smallest, and what that takes on disk.
+"""What an operation costs in stores of several sizes, each against the smallest, and what these take on disk.
 
-A store is filled through the product, and its rows are then copied (tests/shared/growing.py), which gives the same rows in
-a hundredth of the time. BENCH_GROWTH="1e4 1e7" names the sizes in events, BENCH_PARKED=1e6 the runs that wait meanwhile.
+A store is filled through the product, and its rows are then copied (tests/shared/growing.py), which gives the same rows
+in a hundredth of the time. BENCH_GROWTH="1e4 1e6" names the sizes in events, BENCH_PARKED=1e6 adds runs that wait, and
+BENCH_TRAIL=1e7 events alone, which take a third of the room.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +24,11 @@ import agentmemo
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "shared"))
 import growing
+from grown_operations import operations
 
 SIZES = [int(float(size)) for size in os.environ.get("BENCH_GROWTH", "2e3 2e4" if QUICK else "1e4 1e5").split()]
 PARKED = int(float(os.environ.get("BENCH_PARKED", "2e3" if QUICK else "1e5")))
+TRAIL = int(float(os.environ.get("BENCH_TRAIL", "0")))
 TIMES = 5 if QUICK else 25
 IDLE_SECONDS = 1.0 if QUICK else 10.0
 AT_MOST = 1.2
@@ -55,7 +57,6 @@ class Look(NamedTuple):
     file_bytes: int
     idle_cpu: float
     idle_commits: float
-    memory_bytes: int
 
 
 def run() -> list[Row]:
@@ -70,8 +71,12 @@ def run() -> list[Row]:
             for size in SIZES:
                 growth.until(size)
                 looks.append(_look(meter, path, f"{size:,} events"))
-            growth.park(PARKED)
-            looks.append(_look(meter, path, f"{PARKED:,} parked runs more"))
+            if PARKED:
+                growth.park(PARKED)
+                looks.append(_look(meter, path, f"{PARKED:,} parked runs more"))
+            if SIZES[-1] < TRAIL:
+                growth.lengthen_trail(TRAIL)
+                looks.append(_look(meter, path, f"{TRAIL:,} events, most without what they tell of"))
     finally:
         meter.remove()
     RESULTS.write_text(json.dumps([_as_data(look) for look in looks], indent=1) + "\n")
@@ -94,14 +99,13 @@ def _plane(path: Path) -> Iterator[tuple[Any, Any]]:
 
 def _look(meter: growing.Meter, path: Path, title: str) -> Look:
     with _plane(path) as (agent, person):
-        costs = {name: _cost(meter, work) for name, work in growing.operations(agent, person).items()}
+        costs = {name: _cost(meter, work) for name, work in operations(agent, person).items()}
         file_bytes = sum(file.stat().st_size for file in path.parent.iterdir() if file.name.startswith(path.name))
         began, commits = time.process_time(), _commits(agent)
         time.sleep(IDLE_SECONDS)
         idle = (time.process_time() - began) / IDLE_SECONDS, (_commits(agent) - commits) / IDLE_SECONDS
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"  {title}: {file_bytes / 1e9:.2f} GB", file=sys.stderr, flush=True)
-    return Look(title, costs, file_bytes, *idle, memory)
+    return Look(title, costs, file_bytes, *idle)
 
 
 def _commits(agent: Any) -> int:
@@ -127,7 +131,7 @@ def _cost_rows(looks: list[Look]) -> list[Row]:
             unit="x",
             ours=look.costs[name].cpu_us / cost.cpu_us,
             target=Target(AT_MOST, at_most=True),
-            note=f"{cost.cpu_us:,.0f} to {look.costs[name].cpu_us:,.0f} us, {cost.steps} to {look.costs[name].steps} steps",
+            note=_note(cost, look.costs[name]),
             settings=f"against {first.title}; {SETTINGS}",
             repetitions={look.title: [look.costs[name]._asdict()]},
         )
@@ -136,13 +140,16 @@ def _cost_rows(looks: list[Look]) -> list[Row]:
     ]
 
 
+def _note(first: Cost, later: Cost) -> str:
+    return f"{first.cpu_us:,.0f} to {later.cpu_us:,.0f} us, {first.steps} to {later.steps} steps"
+
+
 def _store_rows(looks: list[Look]) -> list[Row]:
     rows = []
     for look in looks:
         note = f"idle: {look.idle_commits:.2g} commits/s, {100 * look.idle_cpu:.1f} % of a core"
         each = look.file_bytes / 2**20
         rows.append(Row(subject=f"file at {look.title}", unit="MiB", ours=each, note=note))
-        rows.append(Row(subject=f"highest memory by {look.title}", unit="MiB", ours=look.memory_bytes / 2**20))
     return rows
 
 

@@ -533,10 +533,10 @@ def test_setting_the_wall_clock_is_no_work(surface, agent, jump):
 @promise("run.budget")
 @pytest.mark.parametrize("noticed", [True, False], ids=["by upkeep", "by its heir"])
 def test_the_dead_worked_no_longer_than_their_lease(surface, agent, noticed):
-    with pytest.raises(ValueError), agent.run("r", key="1") as run:
+    with pytest.raises(Crashed), agent.run("r", key="1") as run:
         run.step("s", lambda: surface.plane.clock.advance(5))
         surface.plane.kill(surface.raw(agent))
-        raise ValueError
+        raise Crashed
     surface.plane.clock.advance(10 * 86_400)
     if noticed:
         surface.plane.upkeep()

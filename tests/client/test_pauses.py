@@ -49,7 +49,11 @@ def told(request, monkeypatch):
         else:
             transport = AsyncHttpTransport(*ADDRESS)
             monkeypatch.setattr(transport, "_exchange", exchange_async)
+<<<<<<< HEAD
             monkeypatch.setattr(transport, "_closed_within", wait_async)
+=======
+            monkeypatch.setattr(transport._clock, "sleep_async", wait_async)
+>>>>>>> main
             answer = asyncio.run(transport.call(WHOAMI, WHOAMI.request()))
         assert len(set(map(id, sent))) == 1, "the same request, under the same key"
         return answer, len(sent), waited

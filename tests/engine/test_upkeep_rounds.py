@@ -58,3 +58,13 @@ def test_what_many_batches_left_is_done_in_the_next_round(plane, old_requests, m
     # That round found nothing left, so the duty rests until its interval is over.
     monkeypatch.setattr(loop, "SLOW_DUTIES", (lambda _engine: pytest.fail("too early"),))
     plane.upkeep()
+
+
+def test_of_a_very_long_value_its_beginning_is_indexed(plane, monkeypatch):
+    """All of one of 64 MiB would keep every other write waiting."""
+    monkeypatch.setattr(duties, "INDEXED_CHARACTERS", 3000)
+    agent = plane.connect()
+    agent.state.set("n", "long", {"first": "early " * 400, "then": ["filling " * 400, "late"]})
+    plane.upkeep()
+    assert [match.entry.key for match in agent.state.search("early")] == ["long"]
+    assert [match.entry.key for match in agent.state.search("late")] == []

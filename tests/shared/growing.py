@@ -7,13 +7,12 @@ steps of SQLite's virtual machine: they do not depend on the machine nor on what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 import apsw
 
-from agentmemo import ids
 from agentmemo.store import sqlite
 from agentmemo.store.audit import POSITION_BITS, REVISION_MASK
 from agentmemo.store.transfer import TABLES
@@ -70,7 +69,7 @@ NAMES = {
 # Who it was: each workspace has its own.
 ACTORS = ("agent", "actor", "asker", "author", "holder", "sender")
 ACTORS_ELSEWHERE = 1_000_000
-COPIES_AT_ONCE = 200
+COPIES_AT_ONCE, STEPS_AT_ONCE = 200, 20_000
 PARKED_BEYOND = 1 << 38
 # Numbered by the store itself.
 NUMBERED = {name for name, positions in POSITIONS.items() if not {"id", "position"} & {*positions}} | {"note"}
@@ -134,9 +133,9 @@ class Growth:
         self._low, self._high = connection.execute("SELECT min(position), max(position) FROM event").get
         self._span = self._high - self._low + 1
         self._requests = connection.execute("SELECT max(id) FROM request").get or 0
-        self._made = 0
+        self._made = self._lengthened = 0
 
-    def add(self, copies: int, *, elsewhere: bool = False) -> None:
+    def add(self, copies: int, *, elsewhere: bool = False, tables: Iterable[str] = POSITIONS) -> None:
         """So many more. `elsewhere` they are in the next workspace: what is sought here has to be found past them."""
         numbers = range(self._made + 1, self._made + copies + 1)
         # Behind all that was done meanwhile.
@@ -145,7 +144,7 @@ class Growth:
         with self._connection:
             self._connection.execute("CREATE TEMP TABLE copy (n INTEGER PRIMARY KEY)")
             self._connection.executemany("INSERT INTO temp.copy VALUES (?)", ((n,) for n in numbers))
-            for table in POSITIONS:
+            for table in tables:
                 self._connection.execute(self._copy(table, beyond - self._span, elsewhere=elsewhere))
             self._connection.execute("UPDATE workspace SET indexed = (SELECT max(position) FROM event)")
             self._connection.execute("DROP TABLE temp.copy")
@@ -153,12 +152,19 @@ class Growth:
     def events(self) -> int:
         """How many events the workspace has."""
         last = self._low | REVISION_MASK
-        return self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get - self._low + 1
+        return (
+            self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get - self._low + 1
+        )
 
     def until(self, events: int) -> None:
         """Copies until the workspace has so many events, a portion at a time."""
         while (copies := (events - self.events()) // self._span) > 0:
             self.add(min(copies, COPIES_AT_ONCE))
+
+    def lengthen_trail(self, events: int) -> None:
+        """Copies of the events alone, until the workspace has so many."""
+        while (copies := (events - self.events()) // self._span) > 0:
+            self.add(min(copies, 10 * COPIES_AT_ONCE), tables=("event",))
 
     def park(self, runs: int) -> None:
         """So many more runs that wait for a signal, beyond all that the workspace will still do."""
@@ -188,17 +194,24 @@ class Growth:
         )
 
     def lengthen(self, steps: int) -> None:
-        """So many more steps, and notes, in the run `long`."""
-        for table, name in (("step", "name"), ("note", "text")):
-            columns = ", ".join(each for each in COLUMNS[table] if each != "id")
-            values = columns.replace(f"{name},", f"{name} || '-{steps}-' || n,", 1)
-            with self._connection:
-                self._connection.execute(
-                    f"INSERT INTO {table} ({columns})"  # noqa: S608 - names from above
-                    f" WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {steps})"
-                    f" SELECT {values} FROM c CROSS JOIN (SELECT t.* FROM {table} t JOIN run r ON r.id = t.run"
-                    " WHERE r.name = 'long' ORDER BY t.id LIMIT 1)"
-                )
+        """So many more steps, and notes, in the run `long`; who holds it writes in between."""
+        while steps > 0:
+            self._lengthened += 1
+            portion = min(steps, STEPS_AT_ONCE)
+            for table, name in (("step", "name"), ("note", "text")):
+                self._copy_last(table, name, portion)
+            steps -= portion
+
+    def _copy_last(self, table: str, name: str, times: int) -> None:
+        columns = ", ".join(each for each in COLUMNS[table] if each != "id")
+        values = columns.replace(f"{name},", f"{name} || '-{self._lengthened}-' || n,", 1)
+        with self._connection:
+            self._connection.execute(
+                f"INSERT INTO {table} ({columns})"  # noqa: S608 - names from above
+                f" WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {times})"
+                f" SELECT {values} FROM c CROSS JOIN (SELECT t.* FROM {table} t JOIN run r ON r.id = t.run"
+                " WHERE r.name = 'long' ORDER BY t.id LIMIT 1)"
+            )
 
 
 class Meter:
@@ -232,120 +245,3 @@ class Meter:
         self.seen = {}
         work()
         return self.steps, self.statements, self.seen
-
-
-def operations(agent: Any, person: Any) -> dict[str, Callable[[], Any]]:
-    """What is measured, by name. Each may be called any number of times."""
-    number = iter(range(1 << 40))
-    fresh = lambda: f"{ids.salt(4).hex()}-{next(number)}"  # noqa: E731
-    made: dict[str, Any] = {}
-    revision = agent.status().revision
-
-    def run_of(name: str = "measured") -> Any:
-        with agent.run(name, fresh()) as run:
-            run.step("step", lambda: 1)
-            run.complete(1)
-        return run
-
-    def hand_over() -> None:
-        handoff = agent.handoff.create(to_queue="measured", context=1)
-        agent.handoff.complete(agent.handoff.claim(handoff.id).id, 1)
-
-    def claim_next() -> None:
-        agent.start("measured task")
-        agent.work(concurrency=1, until_idle=True)
-
-    def ask() -> Any:
-        return agent.escalations.create(severity="low", reason=fresh(), wait=False)
-
-    def resume() -> None:
-        with suppress(RuntimeError), agent.run("long", "1", max_attempts=1000) as run:
-            run.step("step", lambda: 1)
-            run.step("another", fresh)
-            raise RuntimeError("later")
-
-    @agent.task("measured task")
-    def task(run: Any) -> int:
-        return 1
-
-    done, asked, long = run_of(), ask(), agent.runs.find("long", "1")
-    agent.state.set("measured", "key", {"text": "a value"})
-    made["handoff"] = agent.handoff.create(to_queue="other", context=1)
-    reserve = lambda: agent.ledger.reserve(MODEL, input_tokens=9, max_output_tokens=9)  # noqa: E731
-    return {
-        "state.set": lambda: agent.state.set("grown", "key-1", {"text": "a value"}),
-        "state.set, a new key": lambda: agent.state.set("grown", fresh(), {"text": "a value"}),
-        "state.get": lambda: agent.state.get("grown", "key-2"),
-        "state.list, a page": lambda: agent.state.list("grown", limit=PAGE),
-        "state.history, a page": lambda: agent.state.history("grown", "many versions", limit=PAGE),
-        "state.watch, one change": lambda: _watch(agent),
-        "state.diff, one change": lambda: _diff(agent),
-        "run, a step": run_of,
-        "task, start and claim": claim_next,
-        "run.get": lambda: agent.runs.get(done.id),
-        "run.find": lambda: agent.runs.find("grown", "done-1"),
-        "run.explain": lambda: agent.runs.explain(done.id),
-        "run.steps": lambda: agent.runs.steps(done.id),
-        "run, resumed after long": resume,
-        "run.steps of long, a page": lambda: agent.runs.steps(long.id, limit=PAGE),
-        "run.steps of long, in doubt": lambda: agent.runs.steps(long.id, state="in_doubt", limit=PAGE),
-        "run.notes of long": lambda: agent.runs.notes(long.id),
-        "run.explain long": lambda: agent.runs.explain(long.id),
-        "run.list, a page": lambda: agent.runs.list(limit=PAGE),
-        **{
-            f"run.list, {state}": lambda state=state: agent.runs.list(state=state, limit=PAGE)
-            for state in ("pending", "running", "waiting", "completed", "failed", "cancelled", "unfinished")
-        },
-        "run.list, of a rare name": lambda: agent.runs.list(name="measured", limit=PAGE),
-        "run.list, of a name and state": lambda: agent.runs.list(name="parked", state="waiting", limit=PAGE),
-        "run.list, of a rare agent": lambda: agent.runs.list(agent="person:ana", limit=PAGE),
-        "briefing": agent.briefing,
-        "briefing of another": lambda: person.briefing("person:ana"),
-        "status": agent.status,
-        "handoff.create, claim, complete": hand_over,
-        "handoff.get": lambda: agent.handoff.get(made["handoff"].id),
-        "handoff.list_pending": lambda: agent.handoff.list_pending(limit=PAGE),
-        "handoff.list, a page": lambda: agent.handoff.list(limit=PAGE),
-        **{
-            f"handoff.list, {state}": lambda state=state: agent.handoff.list(state=state, limit=PAGE)
-            for state in ("pending", "claimed", "submitted", "completed", "dead", "unfinished", "escalated")
-        },
-        "handoff.list, of a rare queue": lambda: agent.handoff.list(to="queue:other", limit=PAGE),
-        "handoff.list, of a rare sender": lambda: agent.handoff.list(sender="person:ana", limit=PAGE),
-        "escalation.create": ask,
-        "escalation.get": lambda: agent.escalations.get(asked.id),
-        "escalation.list, a page": lambda: agent.escalations.list(limit=PAGE),
-        "escalation.list, open": lambda: agent.escalations.list(state="open", limit=PAGE),
-        "escalation.list, decided": lambda: agent.escalations.list(state="decided", limit=PAGE),
-        "escalation.list, rare": lambda: agent.escalations.list(state="withdrawn", limit=PAGE),
-        "escalation.list, of a run": lambda: agent.escalations.list(run=done.id, limit=PAGE),
-        "inbox, a page": lambda: person.inbox.list(limit=PAGE),
-        "inbox, done": lambda: person.inbox.list(section="done", limit=PAGE),
-        "inbox, mine": lambda: person.inbox.list(section="mine", limit=PAGE),
-        "inbox, of a rare kind": lambda: person.inbox.list(kind="approval", limit=PAGE),
-        "audit, a page": lambda: agent.audit.events(limit=PAGE),
-        "audit, the newest": lambda: agent.audit.events(newest_first=True, limit=PAGE),
-        "audit, since": lambda: agent.audit.events(after=revision, limit=PAGE),
-        "audit, of a run": lambda: agent.audit.events(run=done.id, limit=PAGE),
-        "ledger.reserve": reserve,
-        "ledger.record": lambda: agent.ledger.record(USED, model=MODEL),
-        "ledger.list, a page": lambda: agent.ledger.list(limit=PAGE),
-        "ledger.list, of a run": lambda: agent.ledger.list(run=done.id, limit=PAGE),
-        "guard.check": lambda: agent.guards.check("tool", {"n": fresh()}, annotations={"reversible": True}),
-        "workflow.list, a page": lambda: agent.workflows.list(limit=PAGE),
-        "workflow.get": lambda: agent.workflows.get("flow-1"),
-        "workflow.search": lambda: agent.workflows.search("do number 3"),
-        "workflow.executions, a page": lambda: agent.workflows.executions(limit=PAGE),
-        "workflow.executions, of one": lambda: agent.workflows.executions(workflow="flow-1", limit=PAGE),
-        "workflow.start": lambda: agent.workflows.start("flow-1", {"n": fresh()}),
-    }
-
-
-def _watch(agent: Any) -> None:
-    before = agent.state.set("grown", "key-1", 1)
-    next(iter(agent.state.watch("grown", after=before.revision - 1)))
-
-
-def _diff(agent: Any) -> None:
-    after = agent.state.set("grown", "key-1", 1).revision
-    agent.state.diff("grown", since=after - 1)

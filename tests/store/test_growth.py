@@ -8,6 +8,7 @@ import shutil
 import apsw
 import growing
 import pytest
+from grown_operations import operations
 from list_prices import ListPrices
 
 from agentmemo.engine import briefing
@@ -62,7 +63,7 @@ def opened(path):
 def measure(meter, path):
     with opened(path) as (plane, agent, person):
         plane.upkeep()
-        work = growing.operations(agent, person) | {
+        work = operations(agent, person) | {
             "upkeep, nothing due": plane.upkeep,
             "retention, nothing old": lambda: [duty(plane.engine) for duty in (duties.prune, duties.sweep_blobs)],
         }

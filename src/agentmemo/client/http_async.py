@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import asyncio
 import contextlib
+=======
+>>>>>>> main
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,7 @@ from agentmemo.api.operations import Operation
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.client.transport import Transport
+from agentmemo.clock import SystemClock
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
 
@@ -28,7 +32,12 @@ class AsyncHttpTransport:
         self._wire = Wire(address, key, limit)
         self._address = (address, key, limit)
         self._session: aiohttp.ClientSession | None = None
+<<<<<<< HEAD
         self._closed = asyncio.Event()
+=======
+        self._clock = SystemClock()
+        self._closed = False
+>>>>>>> main
 
     async def call(
         self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
@@ -43,6 +52,10 @@ class AsyncHttpTransport:
             seconds = self._wire.pause(status, body)
             if seconds is None or await self._closed_within(seconds):
                 break
+<<<<<<< HEAD
+=======
+            await self._clock.sleep_async(seconds)
+>>>>>>> main
         return self._wire.answer(operation, status, body)
 
     async def _closed_within(self, seconds: float) -> bool:

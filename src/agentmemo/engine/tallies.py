@@ -6,7 +6,7 @@ from agentmemo.clock import monotonic
 from agentmemo.store.database import Transaction
 
 # Below it counting takes some milliseconds, and the numbers are always exact.
-LARGE = 100_000
+LARGE = 10_000
 # Large numbers are kept for so many times as long as counting took: a hundredth of the time goes into counting.
 TIMES_KEPT = 100
 

@@ -123,7 +123,9 @@ class BudgetMachine(Machine):
         budget = work.budget if work else {}
         return (
             under_caps
-            and ("nanousd" not in budget or work.nanousd + sum(row.counted for row in mine) + worst <= budget["nanousd"])
+            and (
+                "nanousd" not in budget or work.nanousd + sum(row.counted for row in mine) + worst <= budget["nanousd"]
+            )
             and ("tokens" not in budget or work.tokens + sum(row.tokens for row in mine) + tokens <= budget["tokens"])
         )
 
@@ -199,7 +201,7 @@ class BudgetMachine(Machine):
     def upkeep_came(self):
         """What nobody settles within a day counts at the worst case; whoever died is noticed."""
         for row in self.rows.values():
-            if row.is_open and self.now - row.at >= DAY * SECOND:
+            if row.is_open and self.now - row.at > DAY * SECOND:
                 self.ended(row, row.counted, row.tokens)
         for work in self.works.values():
             if work.state == "running" and work is not self.held:

@@ -13,7 +13,7 @@ from agentmemo import NotFound, VersionConflict
 from agentmemo.model.state import WatchNamespace
 
 NAMESPACES = ("a", "b")
-PLACES = st.tuples(st.sampled_from(NAMESPACES), st.sampled_from(["k1", "k2", "k3"]))
+PLACES = st.tuples(st.sampled_from(NAMESPACES), st.sampled_from(["k1", "k2"]))
 LARGE = "large " * 1000
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=3), st.just(LARGE)
@@ -76,17 +76,25 @@ class StateMachine(Machine):
                 assert (newest.version, newest.deleted) == (len(key.versions) + 1, True)
                 key.versions.append(Version("expire", None, None, newest.revision))
 
-    @rule(place=PLACES, value=VALUES, seconds=st.sampled_from([None, None, 10, 100, 86_400]))
+    @rule(place=PLACES, value=VALUES, seconds=st.sampled_from([None, 10, 100, 86_400]))
     def set(self, place, value, seconds):
         self.wrote(place, "set", value, self.agent.state.set(*place, value, ttl_seconds=seconds), seconds)
 
-    @rule(place=PLACES, value=VALUES, guess=st.integers(0, 4))
-    def set_if(self, place, value, guess):
-        if guess == self.key(place).version(self.now):
-            self.wrote(place, "set", value, self.agent.state.set(*place, value, if_version=guess))
+    @rule(place=PLACES, value=VALUES, wrong=st.sampled_from([None, None, 0, 1, 2]))
+    def set_if(self, place, value, wrong):
+        """Over the version that there is: 0 where it is absent, deleted or over, also before upkeep has been there."""
+        current = self.key(place).version(self.now)
+        if wrong in (None, current):
+            self.wrote(place, "set", value, self.agent.state.set(*place, value, if_version=current))
         else:
             with pytest.raises(VersionConflict):
-                self.agent.state.set(*place, value, if_version=guess)
+                self.agent.state.set(*place, value, if_version=wrong)
+
+    @rule(place=PLACES, value=VALUES, deletes=st.booleans())
+    def come_too_late(self, place, value, deletes):
+        self.set(place, value, 10)
+        self.pass_time(10, upkeep=False)
+        self.delete(place) if deletes else self.set_if(place, value, None)
 
     @rule(place=PLACES)
     def delete(self, place):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agentmemo.upkeep")
 BATCH = 200
 INDEX_BATCH = 500
+# Of one value. Indexing all of one of 64 MiB would hold the writer for minutes.
+INDEXED_CHARACTERS = 256 * 1024
 WORKSPACES_PER_ROUND = 200
 # What retention looks through in one round of it, and goes on from there in the next: positions of a workspace whose
 # versions may be old, blobs that may have lost the last reference to them.
@@ -363,22 +365,27 @@ def _prune_versions(tx: Transaction, workspace: int, positions: list[int]) -> in
 
 
 def _text_of(content: bytes, *, fold: bool) -> str:
-    """The words inside a JSON value, of its strings and keys, for the index."""
+    """The words of a JSON value's strings and keys, for the index; of a very long one those it begins with."""
     words: list[str] = []
-
-    def walk(value: object) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                words.extend(words_of(str(key), fold=fold))
-                walk(item)
-        elif isinstance(value, list):
-            for item in value:
-                walk(item)
-        elif value is not None:
-            words.extend(words_of(str(value), fold=fold))
-
-    walk(decode(content))
+    left = INDEXED_CHARACTERS
+    for text in _texts(decode(content)):
+        words.extend(words_of(text[:left], fold=fold))
+        left -= len(text)
+        if left <= 0:
+            break
     return " ".join(words)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None:
+        yield str(value)
 
 
 def _each_due(engine: Engine, query: str, do: Callable[[Transaction, Call, Row], None]) -> int:
