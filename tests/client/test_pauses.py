@@ -39,7 +39,6 @@ def told(request, monkeypatch):
 
         async def wait_async(seconds):
             waited.append(seconds)
-            return False
 
         if request.param == "sync":
             transport = HttpTransport(*ADDRESS)
@@ -49,11 +48,7 @@ def told(request, monkeypatch):
         else:
             transport = AsyncHttpTransport(*ADDRESS)
             monkeypatch.setattr(transport, "_exchange", exchange_async)
-<<<<<<< HEAD
-            monkeypatch.setattr(transport, "_closed_within", wait_async)
-=======
             monkeypatch.setattr(transport._clock, "sleep_async", wait_async)
->>>>>>> main
             answer = asyncio.run(transport.call(WHOAMI, WHOAMI.request()))
         assert len(set(map(id, sent))) == 1, "the same request, under the same key"
         return answer, len(sent), waited

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import asyncio
-import contextlib
-=======
->>>>>>> main
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -32,17 +27,13 @@ class AsyncHttpTransport:
         self._wire = Wire(address, key, limit)
         self._address = (address, key, limit)
         self._session: aiohttp.ClientSession | None = None
-<<<<<<< HEAD
-        self._closed = asyncio.Event()
-=======
         self._clock = SystemClock()
         self._closed = False
->>>>>>> main
 
     async def call(
         self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
     ) -> Any:
-        if self._closed.is_set():
+        if self._closed:
             raise Unavailable(
                 "The connection is closed.", next_call="Call agentmemo.connect_async(...) again.", retry_safe=False
             )
@@ -50,18 +41,10 @@ class AsyncHttpTransport:
         for _ in range(PAUSES_MAX):
             status, body = await self._sent(operation, sending)
             seconds = self._wire.pause(status, body)
-            if seconds is None or await self._closed_within(seconds):
+            if seconds is None:
                 break
-<<<<<<< HEAD
-=======
             await self._clock.sleep_async(seconds)
->>>>>>> main
         return self._wire.answer(operation, status, body)
-
-    async def _closed_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), seconds)
-        return self._closed.is_set()
 
     async def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:
         import aiohttp
@@ -86,7 +69,7 @@ class AsyncHttpTransport:
         return HttpTransport(*self._address)
 
     async def close(self) -> None:
-        self._closed.set()
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
