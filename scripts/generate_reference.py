@@ -400,6 +400,8 @@ def settings_table() -> str:
 MEANINGS = {
     "value_bytes_max": "One stored value. A larger one is refused with LimitExceeded.",
     "request_bytes_max": "One request over HTTP.",
+    "request_values_max": "The items and members in the JSON of one request over HTTP; above it 413.",
+    "requests_per_second": "Requests of one key over HTTP, with a second's worth at once; above it 429. 0: no limit.",
     "bodies_bytes_max": "The bodies of all requests a server works on together; above it 503, but one always goes.",
     "head_bytes_max": "The path and headers of one request; a larger head is answered 431.",
     "head_seconds": "How long a client may take to send the head of a request, or to send anything at all.",

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Makes the virtual environment $1 with the first Python >= 3.11 that can make one.
+# Makes the virtual environment $1 with the first Python >= 3.11 that can make one; what else is said is for `venv`.
 set -eu
 venv=$1
+shift
 [ -x "$venv/bin/python" ] && exit 0
 
 bare=
@@ -12,7 +13,7 @@ for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python
         continue
     fi
     echo "agentmemo: making $venv with $("$name" --version)"
-    "$name" -m venv --clear "$venv"
+    "$name" -m venv --clear "$@" "$venv"
     exit 0
 done
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from agentmemo.engine import dispatch, judge
-from agentmemo.store import sqlite
+from agentmemo.store import migrate, sqlite
 from agentmemo.testing.postgres import PostgresServer
 
 # What the tests of several folders share.
@@ -35,6 +35,8 @@ CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 # Chosen once and inherited by every process of the run, so that one line of the report repeats it.
 SEED_VARIABLE = "AGENTMEMO_CRASH_SEED"
 SEED = os.environ.setdefault(SEED_VARIABLE, str(int.from_bytes(os.urandom(4), "big")))
+# Of these folders single tests take seconds. They are begun first, so that nobody waits at the end for another's last.
+LONG = ("crash", "frameworks", "console", "tidy")
 _skips = pytest.StashKey[dict[str, str]]()
 
 
@@ -50,9 +52,15 @@ def _own_data(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_files():
-    """Files that this process opens wait for no disk, but for `durable_files`. Those of processes it starts do."""
+    """Files that this process opens are made in haste and wait for no disk, but for `durable_files`.
+
+    Those of processes it starts are as in production.
+    """
+    import ready_schema
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "SYNCHRONOUS", QUICK_FILES)
+        patch.setattr(sqlite, "migrate", ready_schema.give)
         yield
 
 
@@ -87,8 +95,9 @@ def _one_judge():
 
 @pytest.fixture
 def durable_files(monkeypatch):
-    """Files are as safe as in production."""
+    """Files are as safe as in production, and made as there."""
     monkeypatch.setattr(sqlite, "SYNCHRONOUS", SAFE_FILES)
+    monkeypatch.setattr(sqlite, "migrate", migrate.migrate)
 
 
 @pytest.fixture(scope="session")
@@ -128,6 +137,11 @@ def local_model(tmp_path_factory):
 
 def pytest_report_header():
     return f"seed: {SEED_VARIABLE}={SEED}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 def pytest_configure(config):

@@ -18,6 +18,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     value_bytes_max: int = 64 * MIB
     request_bytes_max: int = 96 * MIB
+    request_values_max: int = 500_000
+    requests_per_second: float = 0.0
     bodies_bytes_max: int = 256 * MIB
     head_bytes_max: int = 64 * 1024
     head_seconds: float = 20.0

@@ -13,6 +13,7 @@ import inspect
 import os
 import threading
 import typing
+import zlib
 
 import pytest
 import uvicorn
@@ -41,6 +42,7 @@ SURFACES = ("sync", "async", "http", "http async")
 # Each store embedded and over HTTP, for sync and async callers, and each surface on one of them.
 SURFACES_ON_SQLITE = ("sync", "http async")
 SURFACES_ON_POSTGRES = ("async", "http")
+SYNC_SURFACES = ("sync", "http")
 
 
 def pytest_configure(config):
@@ -65,19 +67,40 @@ def plane(request, tmp_path):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Two surfaces on each store stand for all eight pairs, unless these are asked for."""
+    """Two surfaces on each store stand for all eight pairs, unless these are asked for.
+
+    What shows a promise first is run on the four. Whatever else shows of it, each case is run on both stores, embedded
+    on one and over HTTP on the other, for a sync or an async caller: one of the two is generated from the other.
+    """
     if not ALL_SURFACES:
-        left_out = [item for item in items if _is_left_out(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not _is_left_out(item)]
+        chosen = _Chosen()
+        kept = [item for item in items if chosen.has(item)]
+        config.hook.pytest_deselected(items=list(set(items) - set(kept)))
+        items[:] = kept
 
 
-def _is_left_out(item):
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    if item.get_closest_marker("surfaces") or not {"plane", "surface"} <= set(parameters):
-        return False
-    kept = SURFACES_ON_SQLITE if parameters["plane"] == "sqlite" else SURFACES_ON_POSTGRES
-    return parameters["surface"] not in kept
+class _Chosen:
+    def __init__(self):
+        self._first = {}  # the case that shows a promise first, by promise
+
+    def has(self, item):
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if item.get_closest_marker("surfaces") or not {"plane", "surface"} <= set(parameters):
+            return True
+        surface = parameters["surface"]
+        if surface not in (SURFACES_ON_SQLITE if parameters["plane"] == "sqlite" else SURFACES_ON_POSTGRES):
+            return False
+        case = _case(item)
+        promises = [promise for marker in item.iter_markers("promise") for promise in marker.args]
+        if case in [self._first.setdefault(promise, case) for promise in promises]:
+            return True
+        return (surface in SYNC_SURFACES) == zlib.crc32(case.encode()) % 2
+
+
+def _case(item):
+    """The test and its other parameters."""
+    others = sorted((name, at) for name, at in item.callspec.indices.items() if name not in {"plane", "surface"})
+    return f"{item.nodeid.partition('[')[0]} {others}"
 
 
 class Switchboard:
@@ -114,6 +137,14 @@ def surface(request, plane):
     made = Surface(request.param, plane, request.getfixturevalue("switchboard") if over_http else None)
     yield made
     made.close()
+
+
+@pytest.fixture(params=("sync", "http"))
+def make_surface(request):
+    """For tests that make many planes: a surface of each, embedded or over the one server of the session."""
+    over_http = request.param == "http"
+    board = request.getfixturevalue("switchboard") if over_http else None
+    return functools.partial(Surface, request.param, switchboard=board)
 
 
 @pytest.fixture

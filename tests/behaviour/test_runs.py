@@ -14,6 +14,7 @@ from agentmemo import (
     RunHeld,
     Unavailable,
 )
+from agentmemo.clock import monotonic
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
@@ -145,12 +146,22 @@ def test_a_silent_worker_loses_its_lease_with_time(surface, agent):
 def test_a_clock_that_jumps_back_extends_no_lease(surface, agent):
     with pytest.raises(LeaseLost), agent.run("r", key="1") as run:
         surface.pause(agent)
-        surface.plane.clock.advance(11)
-        surface.plane.upkeep()
-        surface.plane.clock.advance(-100)
+        surface.plane.clock.step(-86_400)
+        surface.plane.advance(11)
         with surface.connect("other").run("r", key="1") as heir:
             assert heir.epoch == 2
         run.complete()
+
+
+@promise("run.progress")
+def test_a_change_is_seen_at_once_where_the_wall_clock_was_set_back(surface, agent):
+    with agent.run("r", key="1") as run:
+        seen = agent.runs.get(run.id)
+        surface.plane.clock.step(-86_400)
+        run.progress(50)
+        began = monotonic()
+        assert agent.runs.get(run.id, after=seen, wait_seconds=5).percent == 50
+        assert monotonic() - began < 4
 
 
 @promise("run.epoch")

@@ -282,6 +282,17 @@ def test_a_probe_finds_out(surface, found):
 
 
 @promise("step.doubt")
+def test_a_probe_waits_no_longer_than_the_timeout_where_the_wall_clock_was_set_back(surface):
+    doubtful(surface, timeout_seconds=60)
+    surface.plane.clock.step(-86_400)
+    before = surface.plane.clock.now_us()
+    with surface.connect().run("r", key="1") as run:
+        run.step("before", lambda: 2)
+        run.step("pay", lambda: 1, effect="write", in_doubt=lambda _: 1, timeout_seconds=60)
+    assert surface.plane.clock.now_us() - before <= 60_000_000
+
+
+@promise("step.doubt")
 def test_what_is_in_doubt_is_told(surface):
     handle = doubtful(surface)
     surface.plane.upkeep()
@@ -506,6 +517,32 @@ def test_waiting_costs_no_working_time(surface, agent):
         run.sleep(3600)
         run.step("s", lambda: surface.plane.clock.advance(4))
     assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
+
+
+@promise("run.budget")
+@pytest.mark.parametrize("jump", [-86_400, 86_400], ids=["back", "ahead"])
+def test_setting_the_wall_clock_is_no_work(surface, agent, jump):
+    with agent.run("r", key="1") as run:
+        run.step("s", lambda: surface.plane.clock.advance(3))
+        surface.plane.clock.step(jump)
+        run.step("s", lambda: surface.plane.clock.advance(1))
+        assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
+    assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
+
+
+@promise("run.budget")
+@pytest.mark.parametrize("noticed", [True, False], ids=["by upkeep", "by its heir"])
+def test_the_dead_worked_no_longer_than_their_lease(surface, agent, noticed):
+    with pytest.raises(Crashed), agent.run("r", key="1") as run:
+        run.step("s", lambda: surface.plane.clock.advance(5))
+        surface.plane.kill(surface.raw(agent))
+        raise Crashed
+    surface.plane.clock.advance(10 * 86_400)
+    if noticed:
+        surface.plane.upkeep()
+    with surface.connect().run("r", key="1") as heir:
+        heir.step("t", lambda: surface.plane.clock.advance(5))
+    assert 10 <= heir.record.spent.seconds <= 20
 
 
 @promise("input.refused")

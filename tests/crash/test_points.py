@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import checker
 import pytest
+from children import Plane
 
 import agentmemo
 from agentmemo.crashpoints import POINTS
@@ -18,6 +20,7 @@ COPYING = ("backup.after_copy", "backup.before_name", "copy.after_page", "copy.b
 EXECUTING = tuple(point for point in POINTS if point.startswith("execution."))
 ONCE_A_PROCESS = ("worker.before_hold",)
 WORKING = [point for point in POINTS if point not in (*OPENING, *COPYING, *EXECUTING)]
+OPENINGS = 12
 # How many passings in, for each of the two processes of a round.
 TORTURED = bool(os.environ.get("AGENTMEMO_TORTURE_SECONDS"))
 ROUNDS = ((1, 2), (3, 1), (1, 4), (6, 1), (4, 6), (8, 7))
@@ -56,3 +59,15 @@ def test_death_in_the_first_open(crashing, point):
     crashing.start("open").succeeded()
     checker.check(crashing.store, crashing.notes())
     assert len(crashing.notes("set")) == 1
+
+
+def test_death_in_the_first_open_at_any_moment(tmp_path, chance):
+    """Two processes open a store that does not exist yet, and die within milliseconds."""
+    for number in range(OPENINGS):
+        plane = Plane(tmp_path, f"fresh-{number}")
+        pair = [plane.start("open", slot) for slot in ("0", "1")]
+        time.sleep(chance.uniform(0.0, 0.03))
+        for child in pair:
+            child.kill()
+        plane.start("open", "2").succeeded()
+        checker.check(plane.store, plane.notes())

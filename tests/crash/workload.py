@@ -81,7 +81,7 @@ class Work:
         self.agent.task("leaf")(self.leaf)
         self.agent.task("errand")(self.errand)
         self.agent.task("inquiry")(self.inquiry)
-        threading.Thread(target=self._answer_for_ever, daemon=True).start()
+        threading.Thread(target=answer_for_ever, args=(self.person, self.side), daemon=True).start()
 
     def loop(self) -> None:
         end = time.monotonic() + LOOP_SECONDS
@@ -157,6 +157,10 @@ class Work:
         for part in range(3):
             self.set("facts", f"{self.slot}-{part}", {"n": n, "part": part, "pid": os.getpid()})
         self.set("facts", "contended", {"n": n, "by": self.slot, "pid": os.getpid()})
+        self.large(n)
+
+    def large(self, n: int) -> None:
+        """Values that are kept in pieces, that expire, and that are removed."""
         # The same few large values from every process: two may write one blob at once, or finish a dead one's.
         self.set("large", f"{self.slot}-{n % 2}", {"text": big_text(n % 7)})
         self.agent.state.set("brief", f"{self.slot}-{n}", n, ttl_seconds=0.01)
@@ -273,26 +277,32 @@ class Work:
         self.side.note("end", run=run.id, step=name, token=value["token"])
         return value["token"]
 
-    def _answer_for_ever(self) -> None:
-        """A person who answers whatever a run asks."""
-        while True:
-            time.sleep(0.03)
-            try:
-                for asked in self.person.inbox.list():
-                    if asked.action is not None:
-                        self.person.inbox.answer(asked.id, "approve", seen=asked.digest)
-                        self.side.note("approved", id=asked.id)
-                    elif RUN_QUESTION not in (asked.detail or {}) and not asked.reason.startswith(UNANSWERED):
-                        choice = SIDES[sum(map(ord, asked.reason)) % 2]
-                        decided = self.person.inbox.answer(asked.id, "choose", choice=choice)
-                        self.side.note("answered", id=asked.id, choice=decided.answer.choice)
-                for run in self.person.runs.list(state="waiting"):
-                    if run.wake == "person" and run.waiting_for in DECISIONS:
-                        self.person.runs.resolve(run.id, DECISIONS[run.waiting_for], asked=run)
-            except Conflict:
-                continue  # another process's person was faster
-            except Error:
-                return
+
+def answer_for_ever(person: agentmemo.Connection, side: Side) -> None:
+    """A person who answers whatever a run asks, for as long as the connection is there."""
+    while True:
+        time.sleep(0.03)
+        try:
+            answer_all(person, side)
+        except Conflict:
+            continue  # another process's person was faster
+        except Error:
+            return
+
+
+def answer_all(person: agentmemo.Connection, side: Side) -> None:
+    """Whatever is asked now. Raises Conflict where another process's person was faster."""
+    for asked in person.inbox.list():
+        if asked.action is not None:
+            person.inbox.answer(asked.id, "approve", seen=asked.digest)
+            side.note("approved", id=asked.id)
+        elif RUN_QUESTION not in (asked.detail or {}) and not asked.reason.startswith(UNANSWERED):
+            choice = SIDES[sum(map(ord, asked.reason)) % 2]
+            decided = person.inbox.answer(asked.id, "choose", choice=choice)
+            side.note("answered", id=asked.id, choice=decided.answer.choice)
+    for run in person.runs.list(state="waiting"):
+        if run.wake == "person" and run.waiting_for in DECISIONS:
+            person.runs.resolve(run.id, DECISIONS[run.waiting_for], asked=run)
 
 
 def backup(store: str, side: str, slot: str) -> None:

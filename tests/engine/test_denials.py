@@ -56,6 +56,15 @@ def test_what_was_counted_is_forgotten_once_it_is_written(plane):
     assert plane.engine.denials._counted == {}
 
 
+def test_a_window_ends_where_the_wall_clock_was_set_back(plane):
+    nosy = plane.connect("nosy", grants=READER)
+    _ask(nosy, "a", "a")
+    plane.clock.step(-86_400)
+    plane.clock.advance(61)
+    _ask(nosy, "a")
+    assert _denied(plane) == [("a", 1), ("a", 2)]
+
+
 def test_a_count_is_kept_until_it_can_be_written(plane, monkeypatch):
     nosy = plane.connect("nosy", grants=READER)
     _ask(nosy, "a", "a", "b", "b", "b")

@@ -1,28 +1,21 @@
-"""Caps under concurrency and in any order, and sums that equal an invoice."""
+"""Caps under concurrency, and sums that equal an invoice."""
 
 from __future__ import annotations
 
-import datetime
 import json
-import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from list_prices import CHEAP, FREE, PRICES, SMART, ListPrices
+from list_prices import CHEAP, PRICES, ListPrices
 
 from agentmemo import LimitExceeded
 from agentmemo.model.prices import (
     Price,
     PriceDocument,
     Usage,
-    cost_nanousd,
     rates_of,
     tiers_of,
     worst_case_nanousd,
@@ -123,126 +116,6 @@ def _price(name, printed):
         tiers=tiers_of(document),
         source="invoice",
         table_hash="3" * 64,
-    )
-
-
-MODELS = st.sampled_from([CHEAP, SMART, FREE])
-TOKENS = st.integers(0, 200_000)
-CAPS = (("workspace", "day"), ("workspace", "total"), ("agent:agent", "month"), ("workflow:w", "total"))
-
-
-class LedgerMachine(RuleBasedStateMachine):
-    """`rows` is what the ledger has to hold: by handle, its day, its workflow, what counts, and whether it is open."""
-
-    @initialize()
-    def begin(self):
-        self.folder = Path(tempfile.mkdtemp())
-        self.plane = ManualPlane(self.folder / "plane.db", prices=ListPrices())
-        self.agent, self.person = self.plane.connect(), self.plane.connect(person="ana")
-        self.rows, self.caps, self.days = {}, {}, 0
-
-    def teardown(self):
-        if hasattr(self, "plane"):
-            self.plane.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def counted(self, scope, per):
-        """What counts in the period of now."""
-        today = self.days
-        return sum(
-            row["counted"]
-            for row in self.rows.values()
-            if (scope != "workflow:w" or row["workflow"] == "w")
-            and (per != "day" or row["day"] == today)
-            and (per != "month" or month(row["day"]) == month(today))
-        )
-
-    @rule(model=MODELS, tokens=TOKENS, output=st.integers(0, 2000), workflow=st.sampled_from([None, "w"]))
-    def reserve(self, model, tokens, output, workflow):
-        worst = worst_case_nanousd(PRICES[model], tokens, output)
-        fits = all(
-            self.counted(scope, per) + worst <= cap
-            for (scope, per), cap in self.caps.items()
-            if scope != "workflow:w" or workflow == "w"
-        )
-        try:
-            made = self.agent.ledger.reserve(model, input_tokens=tokens, max_output_tokens=output, workflow=workflow)
-        except LimitExceeded:
-            assert not fits
-            return
-        assert fits
-        assert made.worst_nanousd == worst
-        self.rows[made.id] = {
-            "day": self.days, "workflow": workflow, "counted": worst, "open": True, "model": model,
-            "bounds": (tokens, output),
-        }  # fmt: skip
-
-    @precondition(lambda self: any(row["open"] for row in self.rows.values()))
-    @rule(data=st.data(), how=st.sampled_from(["settle", "lose", "void", "billed"]))
-    def end(self, data, how):
-        handle = data.draw(st.sampled_from(sorted(name for name, row in self.rows.items() if row["open"])))
-        row = self.rows[handle]
-        row["open"] = False
-        if how == "lose":
-            assert self.agent.ledger.settle(handle).counted_nanousd == row["counted"]
-        elif how == "void":
-            self.agent.ledger.void(handle)
-            row["counted"] = 0
-        elif how == "billed":
-            row["counted"] = data.draw(st.integers(0, 10**9))
-            self.agent.ledger.settle(handle, provider_nanousd=row["counted"])
-        else:
-            most, output = row["bounds"]
-            whole = data.draw(st.integers(0, most))
-            cached = data.draw(st.integers(0, whole))
-            written = data.draw(st.integers(0, whole - cached))
-            usage = Usage(
-                input_tokens=whole, cached_input_tokens=cached, cache_write_tokens=written, output_tokens=output
-            )
-            row["counted"] = cost_nanousd(PRICES[row["model"]], usage)
-            self.agent.ledger.settle(handle, usage)
-
-    @rule(place=st.sampled_from(CAPS), nanousd=st.one_of(st.none(), st.integers(0, 10**9)))
-    def cap(self, place, nanousd):
-        made = self.person.ledger.cap(place[0], nanousd, place[1])
-        assert made.spent_nanousd == self.counted(*place)
-        self.caps.pop(place, None)
-        if nanousd is not None:
-            self.caps[place] = nanousd
-
-    @rule(days=st.integers(1, 20))
-    def time(self, days):
-        """Days pass, and upkeep ends what nobody settled: at the worst case, as it counted before."""
-        self.plane.advance(days * 86_400)
-        self.days += days
-        for handle, row in self.rows.items():
-            if row["open"] and self.agent.ledger.get(handle).state != "reserved":
-                row["open"] = False
-
-    @invariant()
-    def sums_are_those_of_the_rows(self):
-        if not hasattr(self, "plane"):
-            return
-        assert {(cap.scope, cap.per): cap.spent_nanousd for cap in self.agent.ledger.caps()} == {
-            place: self.counted(*place) for place in self.caps
-        }
-        whole = self.agent.ledger.totals().whole
-        assert whole.nanousd + whole.open_nanousd == sum(row["counted"] for row in self.rows.values())
-
-
-def month(day):
-    """The clock of a test begins on 15 June 2025."""
-    at = datetime.date(2025, 6, 15) + datetime.timedelta(days=day)
-    return at.year, at.month
-
-
-class TestLedgerMachine(LedgerMachine.TestCase):
-    settings = settings(
-        max_examples=25,
-        stateful_step_count=25,
-        deadline=None,
-        phases=[Phase.explicit, Phase.reuse, Phase.generate],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from agentmemo.api.operations import BY_REQUEST
 from agentmemo.connect import local_caller
 from agentmemo.errors import InvalidInput, NotFound
+from agentmemo.model.handoffs import ClaimHandoffs
 from agentmemo.model.runs import Heartbeat, RegisterWorker, StartRun, StopWorker
 
 
@@ -56,7 +57,24 @@ def test_a_claim_whose_answer_was_lost_is_given_back_while_its_worker_lives(plan
     plane.advance(6)
     call(plane, "a", Heartbeat(worker=worker, steps={known: ""}))
     assert agent.runs.get(lost).state == "running", "a worker that does not say what it holds loses nothing"
+    plane.advance(5)
     call(plane, "a", Heartbeat(worker=worker, steps={known: ""}, holds=[known]))
     assert agent.runs.get(lost).state == "pending"
     assert "never reached its worker" in agent.runs.get(lost).reason
     assert agent.runs.get(known).state == "running"
+
+
+@pytest.mark.parametrize("jump", [86_400, -86_400], ids=["ahead", "back"])
+def test_what_is_claimed_without_an_answer_is_kept_for_a_lease_whatever_the_wall_clock_says(plane, jump):
+    agent = plane.connect("a")
+    worker = call(plane, "a", RegisterWorker(lease_seconds=10)).id
+    run = call(plane, "a", StartRun(name="job", key="1", worker=worker)).run.id
+    handoff = agent.handoff.create(to_agent="a", context=1).id
+    call(plane, "a", ClaimHandoffs(worker=worker))
+    plane.clock.step(jump)
+    states = []
+    for _ in range(4):
+        call(plane, "a", Heartbeat(worker=worker, holds=[]))
+        states.append((agent.runs.get(run).state, agent.handoff.get(handoff).state))
+        plane.advance(5)
+    assert states == [("running", "claimed")] * 3 + [("pending", "pending")]

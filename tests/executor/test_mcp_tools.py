@@ -1,5 +1,6 @@
 """Tools of real MCP servers, over standard streams and over HTTP on this machine."""
 
+import importlib.util
 import socket
 import subprocess
 import sys
@@ -15,7 +16,11 @@ from agentmemo.client.driving import arguments_for, calls_for_model, check_effec
 from agentmemo.executor.mcp_tools import McpTools
 from agentmemo.llm.config import ToolServer
 
-pytest.importorskip("mcp", reason="the MCP SDK is not installed on this machine: make test installs it")
+# Found and not imported, which takes a second of every process that collects tests.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("mcp") is None,
+    reason="the MCP SDK is not installed on this machine: make test installs it",
+)
 PROGRAM = str(Path(__file__).with_name("mcp_server.py"))
 SECONDS = 60
 

@@ -14,9 +14,10 @@ from agentmemo import errors
 from agentmemo.api.operations import OPERATIONS
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model import state
+from agentmemo.model.access import CreateKey, Grant
 from agentmemo.model.pages import make_cursor, read_cursor
 from agentmemo.model.runs import Budget, StartRun
-from agentmemo.model.wire import as_request, check_types
+from agentmemo.model.wire import as_request, fitting
 
 FILTERS = st.recursive(
     st.none() | st.integers(0, 99) | st.text(max_size=5), lambda x: st.lists(x, max_size=3), max_leaves=5
@@ -105,13 +106,16 @@ def test_requests_made_in_python_are_as_strict_as_on_a_wire(operation):
     for field in fields:
         for wrong in (object(), 1j, {1: 2}):
             with pytest.raises(InvalidInput) as caught:
-                check_types(operation.request(**(given_fields | {field.name: wrong})))
+                fitting(operation.request(**(given_fields | {field.name: wrong})))
             assert caught.value.details == {"field": field.name}
 
 
 def test_types_that_fit_are_left_alone():
-    check_types(state.SetEntry(namespace="n", key="k", value=object(), ttl_seconds=5, if_version=None))
-    check_types(StartRun(name="r", worker="w", budget=Budget(seconds=3)))
+    for good in (
+        state.SetEntry(namespace="n", key="k", value=object(), ttl_seconds=5, if_version=None),
+        StartRun(name="r", worker="w", budget=Budget(seconds=3)),
+    ):
+        assert fitting(good) == good
     for bad in (
         state.SetEntry(namespace="n", key="k", value=1, if_version=True),
         state.SetEntry(namespace="n", key="k", value=1, if_version=1.5),
@@ -120,7 +124,13 @@ def test_types_that_fit_are_left_alone():
         StartRun(name="r", worker="w", budget={"steps": "many"}),
     ):
         with pytest.raises(InvalidInput):
-            check_types(bad)
+            fitting(bad)
+
+
+def test_a_dict_may_stand_for_a_struct():
+    assert fitting(StartRun(name="r", worker="w", budget={"seconds": 3})).budget == Budget(seconds=3)
+    key = fitting(CreateKey(kind="agent", actor="a", grants=[{"permissions": ["runs:*"], "namespaces": ["*"]}]))
+    assert key.grants == [Grant(permissions=("runs:*",), namespaces=("*",))]
 
 
 @pytest.mark.parametrize("kind", errors.CLASSES, ids=lambda kind: kind.code)

@@ -52,6 +52,7 @@ def test_values_cross_exactly(http, text):
         ("PATCH", "/v1/state/ns/k", 405, "DELETE, GET, PUT, HEAD"),
         ("TRACE", "/v1/state/ns/k", 405, "DELETE, GET, PUT, HEAD"),
         ("POST", "/v1/whoami", 405, "GET, HEAD"),
+        ("GET", "/v1/ledger/reservations", 405, "POST"),
         ("POST", "/healthz", 405, "GET, HEAD"),
         ("DELETE", "/v1/openapi.json", 405, "GET, HEAD"),
     ],
@@ -122,6 +123,12 @@ def test_a_value_cannot_stand_in_the_query(http):
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "soon"])
 def test_waiting_times_are_finite(http, seconds):
     assert http.get(f"/v1/changes/ns?wait={seconds}").code == "invalid_input"
+
+
+def test_a_query_has_no_null(http):
+    """What may be null is left out; a word that stands for nothing would be understood otherwise by others."""
+    for path in ("/v1/changes/ns?after=null", "/v1/state/ns/k?version=null", "/v1/ledger-totals?until=Null"):
+        assert http.get(path).code == "invalid_input"
 
 
 def test_texts_in_a_query_stay_texts(http):

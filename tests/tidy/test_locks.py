@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 SERVED = ["server", "cli", "postgres", "models"]
 # The extras and the groups that each lock is made of.
 SETS = {
+    "installer": (None, ["installer"]),  # alone, before the others
     "run": (SERVED, ["build"]),
     "dev": (SERVED, ["build", "dev"]),
     "bench": (SERVED, ["build", "bench"]),

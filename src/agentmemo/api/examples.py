@@ -72,4 +72,4 @@ _BODIES: dict[str, dict[str, Any]] = {
     },
 }
 EXAMPLES: dict[type[Any], dict[str, Any]] = {BY_NAME[name].request: body for name, body in _BODIES.items()}
-PARAMETER_EXAMPLES = {"namespace": "github_sync", "key": "last_commit_hash", "run": HANDLE}
+PARAMETER_EXAMPLES = {"namespace": "github_sync", "key": "last_commit_hash", "run": HANDLE, "text": "rate limit"}

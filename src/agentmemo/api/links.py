@@ -52,6 +52,8 @@ LEADS: dict[type[Any], dict[str, dict[str, str]]] = {
     access.Key: {"key": _ID},
     access.Actor: {"actor": {"kind": "/kind", "name": "/name"}},
 }
+# Named alike, but something new: a fork has a key of its own.
+NEW = frozenset({("run.fork", "key")})
 # Whoever opened a run goes on under its claim.
 _CLAIM = "{$response.body#/run/id}@{$response.body#/run/epoch}"
 
@@ -92,6 +94,7 @@ def _given(kind: type[Any], target: Operation) -> dict[str, str]:
     """The fields of the target that the struct fills; none unless it fills what the path needs to be found."""
     named = LEADS[kind].get(target.noun, {})
     given = {name: place for name, place in named.items() if name in target.request.__struct_fields__}
+    given = {name: place for name, place in given.items() if (target.name, name) not in NEW}
     in_path = _in_path(target)
     return given if not in_path or in_path & set(given) else {}
 

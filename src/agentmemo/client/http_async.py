@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING, Any
 
 from agentmemo.api.operations import Operation
 from agentmemo.client.http_sync import HttpTransport
-from agentmemo.client.http_wire import CONNECT_SECONDS, Sending, Wire
+from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.client.transport import Transport
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
@@ -31,26 +32,34 @@ class AsyncHttpTransport:
     async def call(
         self, operation: Operation, request: Any, *, claim: Claim | None = None, worker: str | None = None
     ) -> Any:
-        import aiohttp
-
         if self._closed:
             raise Unavailable(
                 "The connection is closed.", next_call="Call agentmemo.connect_async(...) again.", retry_safe=False
             )
         sending = self._wire.sending(operation, request, claim, worker)
+        for _ in range(PAUSES_MAX):
+            status, body = await self._sent(operation, sending)
+            seconds = self._wire.pause(status, body)
+            if seconds is None:
+                break
+            await asyncio.sleep(seconds)
+        return self._wire.answer(operation, status, body)
+
+    async def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:
+        import aiohttp
+
         lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
         try:
             try:
-                status, body = await self._exchange(sending)
+                return await self._exchange(sending)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError) as error:
                 # Repeated once, as in the synchronous transport: the request is safe to repeat. aiohttp does so
                 # by itself for every method but POST.
                 if sending.method != "POST" or isinstance(error, aiohttp.ClientConnectorError):
                     raise
-                status, body = await self._exchange(sending)
+                return await self._exchange(sending)
         except lost as error:
             raise self._failed(operation, error) from error
-        return self._wire.answer(operation, status, body)
 
     def hold(self, worker: str) -> None:
         """Nothing to do: a plane elsewhere knows of this process only what it hears."""

@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any
 
 from agentmemo.api.operations import Operation
-from agentmemo.client.http_wire import CONNECT_SECONDS, Sending, Wire
+from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
 
@@ -36,21 +36,28 @@ class HttpTransport:
                 "The connection is closed.", next_call="Call agentmemo.connect(...) again.", retry_safe=False
             )
         sending = self._wire.sending(operation, request, claim, worker)
+        for _ in range(PAUSES_MAX):
+            status, body = self._sent(operation, sending)
+            seconds = self._wire.pause(status, body)
+            if seconds is None or self._closed.wait(seconds):
+                break
+        return self._wire.answer(operation, status, body)
+
+    def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:
         # Repeated once when the connection was lost: a read changes nothing, and a change that was already done
         # is answered from its Idempotency-Key.
         try:
-            status, body = self._exchange(sending)
+            return self._exchange(sending)
         except _LOST:
             self._drop_idle()
             try:
-                status, body = self._exchange(sending)
+                return self._exchange(sending)
             except _LOST as error:
                 raise self._wire.interrupted(operation, error) from error
             except OSError as error:
                 raise self._wire.interrupted(operation, error) from error
         except OSError as error:
             raise self._wire.interrupted(operation, error) from error
-        return self._wire.answer(operation, status, body)
 
     def hold(self, worker: str) -> None:
         """Nothing to do: a plane elsewhere knows of this process only what it hears."""

@@ -22,6 +22,10 @@ PREFIX = "/v1"
 CONNECT_SECONDS = 10.0
 # On top of what the request itself waits for: a large write on a slow disk is still an answer.
 ANSWER_SECONDS = 60.0
+# A caller that is too fast is told to wait, and its call waits: so often, and no longer each time.
+PAUSES_MAX = 10
+PAUSE_SECONDS_MAX = 10.0
+TOO_MANY_REQUESTS = 429
 _IN_BODY = frozenset({"POST", "PUT"})
 _AS_THEY_ARE = (str, int, bool, type(None))
 
@@ -108,6 +112,16 @@ class Wire:
             )
         waits = getattr(request, "wait_seconds", 0.0) if plan.waits else 0.0
         return Sending(operation.method, target, headers, body, ANSWER_SECONDS + waits)
+
+    def pause(self, status: int, body: bytes) -> float | None:
+        """How long to wait before the same request is sent again, because its key was too fast; else None."""
+        if status != TOO_MANY_REQUESTS:
+            return None
+        error = self._error(status, body)
+        seconds = error.details.get("retry_after_seconds")
+        if not error.retry_safe or not isinstance(seconds, int | float) or not 0 <= seconds <= PAUSE_SECONDS_MAX:
+            return None
+        return float(seconds)
 
     def answer(self, operation: Operation, status: int, body: bytes) -> Any:
         """The response, or the error that the plane answered, raised."""

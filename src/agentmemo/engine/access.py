@@ -169,7 +169,7 @@ class Denials:
             return
         who = (_identity_of(caller), operation.name)
         with self._lock:
-            now = self._engine.clock.now_us()
+            now = self._engine.clock.boot_us()
             names = self._counted.setdefault(who, {})
             if namespace not in names and not self._has_room(names, now):
                 namespace = None
@@ -201,7 +201,7 @@ class Denials:
         with self._lock:
             names = self._counted.get(who, {})
             since, waiting = names.pop(namespace, (0, 0))
-            if not self._is_over(since, self._engine.clock.now_us()):
+            if not self._is_over(since, self._engine.clock.boot_us()):
                 names[namespace] = (since, 0)
             elif not names:
                 self._counted.pop(who, None)

@@ -39,6 +39,7 @@ class EngineContext(Protocol):
     incarnation: str
     renewals: dict[tuple[int, str], Renewal]
     unattended: dict[int, frozenset[str]]
+    unnamed: dict[str, dict[tuple[str, int], int]]
     carried: dict[str, tuple[int, Package | None]]
     receiving: dict[int, list[str]]
     met: set[tuple[int, str]]

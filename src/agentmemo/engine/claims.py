@@ -57,6 +57,22 @@ def lost(run: rows.RunRow, epoch: int) -> LeaseLost:
     )
 
 
+def worked_us(tx: Transaction, call: Call, run: rows.RunRow, *, by_lease: bool = False) -> int:
+    """How long a run was worked on since its claim. The wall clock may be set meanwhile, so the boot clock counts.
+
+    `by_lease` is for a holder that may be dead: it worked no longer than its lease ran, however late that is noticed.
+    """
+    if run.claimed_at is None:
+        return 0
+    until = call.engine.clock.boot_us()
+    worker = rows.get_worker(tx, call.workspace, run.worker) if by_lease and run.worker else None
+    if worker is not None:
+        # Its lease was counted by the clock of its boot, as its claim was.
+        same_boot = worker.boot_id == call.engine.clock.boot_id
+        until = min(until, worker.lease_until) if same_boot else worker.lease_until
+    return max(0, until - run.claimed_at)
+
+
 def check_own_course(run: rows.RunRow | rows.HeldRun, handle: str) -> None:
     """The steps, the waits and the result of an execution are made by its document alone, each checked before."""
     if is_execution(run.name):

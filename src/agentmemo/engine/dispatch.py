@@ -57,6 +57,8 @@ class Engine:
         self.renewals: dict[tuple[int, str], Renewal] = {}
         # By actor: the workers that stand for it where it claimed without one of its own, here or at another server.
         self.unattended: dict[int, frozenset[str]] = {}
+        # By worker: the claims (handle, epoch) that its heartbeats do not name, and since when by the boot clock.
+        self.unnamed: dict[str, dict[tuple[str, int], int]] = {}
         # Of handoffs claimed here: whether results are checked, and the package if it is small. Both are fixed.
         self.carried: dict[str, tuple[int, Package | None]] = {}
         # By actor: where it took work from the last time. Receivers that somebody has called as: (workspace, address).

@@ -226,7 +226,8 @@ def is_ready(operation: Operation, request: Any, response: Any) -> bool:
 
 def _has_changed(request: Any, response: Any) -> bool:
     after = request.after_updated
-    return response.state in ENDED or (after is not None and response.updated_at > after)
+    # The wall clock may have been set back since.
+    return response.state in ENDED or (after is not None and response.updated_at != after)
 
 
 def _is_new(request: Any, response: Any) -> bool:

@@ -152,9 +152,8 @@ def insert(
         reason=row.reason,
         begins=True,
     )
-    row = row._replace(id=position)
-    row = row._replace(due_at=next_due(row))
-    columns = row._asdict() | {"now": tx.now}
+    row = msgspec.structs.replace(row, id=position, due_at=next_due(row))
+    columns = msgspec.structs.asdict(row) | {"now": tx.now}
     for later in _LATER:
         del columns[later]
     handoff_moves.take_turn(tx, call, row.address, row.sender)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from agentmemo.engine import audit, claims, escalation_delivery, handoff_moves, observations, waits
 from agentmemo.engine.call import Call
 from agentmemo.engine.handoff_moves import free_token, offer, package_of, pause_seconds, record
@@ -28,7 +30,8 @@ def end(
     """End it, and see to it that its sender hears: as a notice, and in the run that handed it over."""
     state = model.next_state(row.state, act, row.handle)
     free_token(tx, call, row)
-    ended = row._replace(
+    ended = msgspec.structs.replace(
+        row,
         state=state,
         wake=None,
         offered=0,
@@ -125,6 +128,8 @@ def end_run(
         error=error,
         reason=reason,
         percent=percent,
+        # Whoever cancels it is another than who holds it.
+        worked=claims.worked_us(tx, call, run, by_lease=state == run_model.CANCELLED),
         now=tx.now,
     )
     tx.write("ready_remove", run=run.id)
@@ -202,7 +207,8 @@ def _verdict(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reas
 
 def tell(tx: Transaction, call: Call, row: rows.HandoffRow, act: str, reason: str, *, rung: int | None = None) -> None:
     """Something is late or nobody came: the sender and the people get to know, and the work goes on."""
-    told = row._replace(
+    told = msgspec.structs.replace(
+        row,
         rung=row.rung if rung is None else rung,
         late=1 if act == "overdue" else row.late,
         progress_at=None if act == "stall" else row.progress_at,

@@ -211,7 +211,8 @@ def offer(
     # What is not offered yet, by its sender's wish or for a pause, is not so earlier because somebody declined it.
     soonest = row.available_at if row.state == model.PENDING else tx.now
     at = max(tx.now + round(pause_seconds * SECOND), soonest)
-    back = row._replace(
+    back = msgspec.structs.replace(
+        row,
         state=model.PENDING,
         wake="time" if at > tx.now else "claim",
         offered=int(at <= tx.now),
@@ -224,7 +225,7 @@ def offer(
     if anew:
         passed = row.complete_by is not None and row.complete_by <= tx.now
         kept = None if passed else row.complete_by
-        back = back._replace(late=0, escalated_at=None, notice_at=None, complete_by=complete_by or kept)
+        back = msgspec.structs.replace(back, late=0, escalated_at=None, notice_at=None, complete_by=complete_by or kept)
     if anew or back.address != row.address:
         take_turn(tx, call, back.address, row.sender)
         write_offer(tx, back, reason, turn=None)
@@ -284,7 +285,7 @@ def park(tx: Transaction, call: Call, handle: str, run: str, reason: str) -> Non
         return
     model.next_state(row.state, "park", row.handle)
     free_token(tx, call, row)
-    parked = row._replace(progress_at=None, limited=0)
+    parked = msgspec.structs.replace(row, progress_at=None, limited=0)
     tx.write("handoff_park", expect=1, id=row.id, epoch=row.epoch, reason=reason, due_at=next_due(parked), now=tx.now)
     record(tx, call, row, "park", reason=reason)
 

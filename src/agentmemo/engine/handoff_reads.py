@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
@@ -19,7 +18,7 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import check_choice
 from agentmemo.store import handoffs as rows
 from agentmemo.store import state as state_rows
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 
 NEWEST = 1 << 60
 # Events that a look for what is new goes through; who is further behind is told everything.
@@ -71,7 +70,8 @@ def pending(tx: Transaction, call: Call, request: model.ListPending) -> Page:
     limit = check_limit(request.limit)
     skipped = read_cursor(request.cursor, "handoff.pending", None, 0)
     found = rows.offered(tx, call.workspace, addresses_of(tx, call), call.actor, skipped + limit + 1)[skipped:]
-    return _page(tx, call, found, limit, lambda _: make_cursor("handoff.pending", None, skipped + limit))
+    cursor = make_cursor("handoff.pending", None, skipped + limit) if len(found) > limit else None
+    return Page(items=[view(tx, call, row) for row in found[:limit]], cursor=cursor)
 
 
 def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
@@ -127,7 +127,7 @@ def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffR
 def _page(
     tx: Transaction,
     call: Call,
-    found: list[Any],
+    found: list[Row],
     limit: int,
     cursor: Callable[[rows.HandoffRow], str],
     show: Callable[[Transaction, Call, rows.HandoffRow], model.Handoff] = view,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from agentmemo.clock import SECOND
 from agentmemo.engine import handoff_ends, handoff_moves
 from agentmemo.engine.call import Call
@@ -35,7 +37,7 @@ def _waited(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
 
 def _offer(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     """Its time has come: from now on it can be claimed, and its ladder begins."""
-    offered = row._replace(offered=1, wake="claim", offered_at=tx.now)
+    offered = msgspec.structs.replace(row, offered=1, wake="claim", offered_at=tx.now)
     handoff_moves.write_offer(tx, offered, row.reason, turn=row.turn)
     record(tx, call, row, "offer")
 
@@ -48,7 +50,7 @@ def _climb(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
         return
     # Asked in a row, the ladder's clock goes on from when it was first offered.
     handoff_moves.take_turn(tx, call, address, row.sender)
-    moved = row._replace(rung=row.rung + 1, address=address)
+    moved = msgspec.structs.replace(row, rung=row.rung + 1, address=address)
     handoff_moves.write_offer(tx, moved, waited, turn=None)
     record(tx, call, row, "readdress", reason=waited, about={"to": address})
 
@@ -58,7 +60,7 @@ def _went_on(tx: Transaction, call: Call, row: rows.HandoffRow) -> bool:
     run = run_rows.get(tx, call.workspace, row.run) if row.run else None
     if run is None or run.updated_at <= (row.progress_at or 0):
         return False
-    due_at = handoff_moves.next_due(row._replace(progress_at=run.updated_at))
+    due_at = handoff_moves.next_due(msgspec.structs.replace(row, progress_at=run.updated_at))
     tx.write("handoff_saw_progress", id=row.id, epoch=row.epoch, progress_at=run.updated_at, due_at=due_at)
     return True
 

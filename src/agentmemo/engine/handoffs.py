@@ -150,7 +150,7 @@ def progress(tx: Transaction, call: Call, request: model.SetHandoffProgress) -> 
         epoch=row.epoch,
         percent=request.percent,
         progress=request.text,
-        due_at=next_due(row._replace(progress_at=tx.now)),
+        due_at=next_due(msgspec.structs.replace(row, progress_at=tx.now)),
         now=tx.now,
     )
     record(tx, call, row, "progress", reason=request.text)
@@ -321,7 +321,8 @@ def _own(call: Call) -> list[str]:
 
 def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, limited: bool) -> rows.HandoffRow:
     """Raise the epoch: from here on only this holder's calls are accepted."""
-    taken = row._replace(
+    taken = msgspec.structs.replace(
+        row,
         state=model.next_state(row.state, "claim", row.handle),
         wake="lease",
         offered=0,
@@ -334,7 +335,7 @@ def _take(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str, *, lim
         escalated_at=None,
         updated_at=tx.now,
     )
-    taken = taken._replace(due_at=next_due(taken))
+    taken = msgspec.structs.replace(taken, due_at=next_due(taken))
     tx.write(
         "handoff_claim",
         expect=1,
@@ -486,7 +487,7 @@ def _submit(
     """Hand the result to its verifier, as a handoff whose own result is the verdict."""
     model.next_state(row.state, "submit", row.handle)
     handoff_moves.free_token(tx, call, row)
-    due = next_due(row._replace(state=model.SUBMITTED))
+    due = next_due(msgspec.structs.replace(row, state=model.SUBMITTED))
     tx.write("handoff_submit", expect=1, id=row.id, epoch=row.epoch, due_at=due, now=tx.now)
     record(tx, call, row, "submit", contents=contents, about={"verifier": verifier})
     request = acceptance.verification(row.handle, verifier, handoff_moves.package_of(tx, row), packed.original)
@@ -494,7 +495,8 @@ def _submit(
     digest = hashlib.sha256(asked.source).hexdigest()
     verification = new_row(tx, call, request, f"agent:{verifier}", digest)
     path = encode([*msgspec.json.decode(row.path), verification.address]).decode()
-    verification = verification._replace(
+    verification = msgspec.structs.replace(
+        verification,
         state=model.PENDING, wake="claim", offered=1, offered_at=tx.now, reason="", escalated_at=None, notice_at=None,
         ended_at=None, parent=row.handle, root=row.root, path=path, verifies=row.handle,
         # It is asked for by whoever wanted the work, not by who did it.

@@ -61,7 +61,7 @@ def view(tx: Transaction, call: Call, run: rows.RunRow, values: dict[str, blobs.
         progress=run.progress,
         current_step=run.current_step,
         budget=budget_of(run),
-        spent=spent_of(run, tx.now),
+        spent=spent_of(run, call.engine.clock.boot_us()),
         finished_at=run.finished_at,
         pruned=bool(run.pruned),
     )
@@ -71,8 +71,8 @@ def budget_of(run: rows.RunRow) -> model.Budget:
     return _budget_decoder.decode(run.budget)
 
 
-def spent_of(run: rows.RunRow, now: int) -> model.Spent:
-    working = now - run.claimed_at if run.claimed_at else 0
+def spent_of(run: rows.RunRow, boot: int) -> model.Spent:
+    working = max(0, boot - run.claimed_at) if run.claimed_at is not None else 0
     return model.Spent(
         steps=run.steps, seconds=(run.worked_us + working) / SECOND, tokens=run.tokens, nanousd=run.nanousd
     )

@@ -11,7 +11,7 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, escalation_delivery, handoff_moves, ledger, liveness, run_questions, waits
 from agentmemo.engine.call import Call, not_found
-from agentmemo.engine.claims import check_own_course, existing, held, lost, make_ready, overdue_at
+from agentmemo.engine.claims import check_own_course, existing, held, lost, make_ready, overdue_at, worked_us
 from agentmemo.engine.handoff_ends import cancel_run, end_run
 from agentmemo.engine.run_views import changed, view
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied, RunHeld
@@ -96,6 +96,8 @@ def claim(
         holder=call.actor,
         task_version=None,
         takeovers=takeovers,
+        worked=worked_us(tx, call, run, by_lease=taken_over),
+        boot=call.engine.clock.boot_us(),
         now=tx.now,
     )
     tx.write("ready_remove", run=run.id)
@@ -227,6 +229,7 @@ def give_back(
         error=error,
         reason=error or reason,
         takeovers=run.takeovers + lost,
+        worked=worked_us(tx, call, run, by_lease=lost),
         now=tx.now,
     )
     if registered:
@@ -368,7 +371,7 @@ def create(
         forked_from=forked_from,
         budget=msgspec.json.encode(budget or model.Budget()).decode(),
         holder=call.actor if running else None,
-        claimed_at=tx.now if running else None,
+        claimed_at=call.engine.clock.boot_us() if running else None,
         now=tx.now,
     )
     rows.set_value(tx, position, "inputs", inputs)

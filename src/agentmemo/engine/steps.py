@@ -237,7 +237,7 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     now = _held(tx, call, request.run) if request.calls else _charged(run, request)
     spent = model.Spent(
         steps=now.steps,
-        seconds=(now.worked_us + tx.now - now.claimed_at) / SECOND,
+        seconds=(now.worked_us + max(0, call.engine.clock.boot_us() - now.claimed_at)) / SECOND,
         tokens=now.tokens,
         nanousd=now.nanousd,
     )

@@ -11,7 +11,7 @@ from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
 from agentmemo.engine import audit, handoff_moves
 from agentmemo.engine.call import Call
-from agentmemo.engine.claims import check_own_course, existing, held, make_ready, overdue_at
+from agentmemo.engine.claims import check_own_course, existing, held, make_ready, overdue_at, worked_us
 from agentmemo.engine.run_views import budget_of, changed, view
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model import runs as model
@@ -94,6 +94,7 @@ def wait_for(
         wait_key=step[1],
         deadline=None if wake_at else overdue_at(tx, call),
         reason=what,
+        worked=worked_us(tx, call, run),
         now=tx.now,
     )
     audit.record(
@@ -128,6 +129,7 @@ def ask(
         wait_key=step[1] if step else None,
         deadline=overdue_at(tx, call),
         reason=detail,
+        worked=worked_us(tx, call, run, by_lease=question == "takeovers"),
         now=tx.now,
     )
     tx.write("ready_remove", run=run.id)

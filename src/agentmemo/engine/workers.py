@@ -49,16 +49,31 @@ def heartbeat(tx: Transaction, call: Call, request: model.Heartbeat) -> model.He
 
 
 def _give_back_unknown(tx: Transaction, call: Call, worker: str, known: frozenset[str]) -> None:
-    """A claim whose answer was lost: the worker lives, so nobody else would ever be given what it seems to hold."""
+    """A claim whose answer was lost: the worker lives, so nobody else would ever be given what it seems to hold.
+
+    The answer may be on its way for a lease after the first heartbeat that does not name the claim.
+    """
     row = liveness.own_worker(tx, call, worker)
-    for handle, _ in tx.all("run_of_worker", worker=worker):
-        run = None if handle in known else rows.get(tx, call.workspace, handle)
-        if row and run and run.state == model.RUNNING and (run.claimed_at or 0) + row.lease_us < tx.now:
-            runs.give_back(tx, call, run, reason=UNKNOWN)
-    for (handle,) in tx.all("handoff_of_worker", worker=worker):
-        handoff = None if handle in known else handoff_rows.get(tx, call.workspace, handle)
-        if row and handoff and (handoff.claimed_at or 0) + row.lease_us < tx.now:
-            handoff_ends.give_back(tx, call, handoff, "lost", UNKNOWN, counts=False)
+    if row is None:
+        return
+    now, before, since = call.engine.clock.boot_us(), call.engine.unnamed.pop(worker, {}), {}
+    for query in ("run_of_worker", "handoff_of_worker"):
+        for handle, *_ in tx.all(query, worker=worker):
+            work = None if handle in known else _work(tx, call, handle)
+            if work is not None:
+                claim = (handle, work.epoch)
+                since[claim] = before.get(claim, now)
+                if since[claim] + row.lease_us < now:
+                    _give_back(tx, call, work)
+    if since:
+        call.engine.unnamed[worker] = since
+
+
+def _give_back(tx: Transaction, call: Call, work: rows.RunRow | handoff_rows.HandoffRow) -> None:
+    if isinstance(work, handoff_rows.HandoffRow):
+        handoff_ends.give_back(tx, call, work, "lost", UNKNOWN, counts=False)
+    elif work.state == model.RUNNING:
+        runs.give_back(tx, call, work, reason=UNKNOWN)
 
 
 def _work(tx: Transaction, call: Call, handle: str) -> rows.RunRow | handoff_rows.HandoffRow | None:
@@ -80,6 +95,7 @@ def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker
 def retire(tx: Transaction, call: Call, worker: str, reason: str, *, lost: bool) -> list[str]:
     """End an incarnation and give its runs and handoffs back. Returns their handles."""
     tx.write("worker_stop", id=worker, now=tx.now)
+    call.engine.unnamed.pop(worker, None)
     # Whoever calls as this worker again must renew on disk, not in memory.
     for known in [key for key in list(call.engine.renewals) if key[1] == worker]:
         call.engine.renewals.pop(known, None)

@@ -63,12 +63,14 @@ class _Field(NamedTuple):
 _PLAIN = {str: (str,), int: (int,), float: (float, int), bool: (bool,), NoneType: (NoneType,)}
 
 
-def check_types(request: Request) -> None:
-    """Refuse a request whose fields have other types than declared, as a wire would. Raises InvalidInput.
+def fitting(request: T) -> T:
+    """A request made in Python, as strict as one from a wire; a dict that stands for a struct becomes one.
 
     Arguments of Python calls meet no codec, and a wrong one that is stored would harm whoever reads it later.
+    Raises InvalidInput.
     """
-    kind = type(request)
+    kind: type[Request] = type(request)
+    changed: dict[str, Any] = {}
     for field in _fields(kind):
         value = getattr(request, field.name)
         if type(value) in field.exact or (isinstance(value, str) and str in field.exact):
@@ -80,12 +82,14 @@ def check_types(request: Request) -> None:
                 msgspec.convert(value, field.type)
             else:
                 msgspec.convert(msgspec.to_builtins(value), field.type)
+                changed[field.name] = msgspec.convert(value, field.type)
         except (TypeError, ValueError, msgspec.ValidationError) as error:
             raise InvalidInput(
                 f"`{field.name}` of {kind.__name__} does not fit: {error}.",
                 next_call=f"Send it as {getattr(field.type, '__name__', field.type)}.",
                 details={"field": field.name},
             ) from None
+    return msgspec.structs.replace(request, **changed) if changed else request
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,17 +18,18 @@ from agentmemo.console.app import create_console
 from agentmemo.errors import Error, InvalidInput, Unavailable
 from agentmemo.model.access import Caller, Claim
 from agentmemo.model.runs import ReleaseRun
-from agentmemo.server import decoding, metrics, problems
+from agentmemo.server import bodies, decoding, metrics, problems
 from agentmemo.server.auth import FORGETTING, Authenticator
-from agentmemo.server.decoding import Disconnected, Headers, Receive
+from agentmemo.server.bodies import Disconnected, Headers, Receive
 from agentmemo.server.links import Links
 from agentmemo.server.metrics import Metrics
+from agentmemo.server.pace import Pace
 from agentmemo.server.problems import Refusal
 from agentmemo.server.room import Room
 from agentmemo.server.routes import DESCRIPTION, PREFIX, Route, Routes
 from agentmemo.server.slack import BODY_BYTES_MAX, SlackDoor
 from agentmemo.server.slack import PATH as SLACK_PATH
-from agentmemo.server.streams import MEDIA_TYPE, Stream, long_poll
+from agentmemo.server.streams import MEDIA_TYPE, Stream, long_poll, resume_at
 from agentmemo.server.waiting import Hub
 
 Scope = Any
@@ -51,6 +53,7 @@ class App:
         self.hub = Hub(plane.engine.database)
         self.metrics = Metrics()
         self.room = Room(plane.engine.settings)
+        self._pace = Pace(plane.clock, plane.engine.settings.requests_per_second)
         self._routes = Routes()
         self._keys = Authenticator(plane.engine, "http")
         self._console_keys = Authenticator(plane.engine, "console")
@@ -113,18 +116,23 @@ class App:
         authorization = headers.get(b"authorization")
         caller = await self._keys.admit(authorization)
         operation = route.operation
+        if not operation.liveness:
+            self._pace.admit(caller)
         if operation.mutating:
             with self.room.body() as held:
-                limit = self.engine.settings.request_bytes_max
-                body = await decoding.read_body(receive, headers, limit, held)
-                request = decoding.decode_request(route, parts, scope["query_string"], headers, body)
+                settings = self.engine.settings
+                body = await bodies.read_body(receive, headers, settings.request_bytes_max, held)
+                query = scope["query_string"]
+                decode = partial(decoding.decode_request, route, parts, query, headers, body)
+                request = await bodies.decoded(body, held, settings, decode)
                 await self._change(route, _with_headers(caller, headers), request, len(body), receive, send)
             return
         request = decoding.decode_request(route, parts, scope["query_string"], headers, b"")
+        position = resume_at(headers.get(b"last-event-id")) if operation.watch else None
         if operation.watch and MEDIA_TYPE in headers.get(b"accept", b"") and scope["method"] == "GET":
             stream = Stream(self.engine, self.hub, lambda: self._keys.admit(authorization))
             with self.room.waiter(caller), self.metrics.stream():
-                await stream.run(route, request, headers.get(b"last-event-id"), receive, send)
+                await stream.run(route, request, position, receive, send)
         elif route.waits and request.wait_seconds > 0:  # type: ignore[attr-defined]
             with self.room.waiter(caller):
                 waiting = long_poll(self.engine, self.hub, route, caller, request)
@@ -216,7 +224,7 @@ class App:
     async def _press(self, _scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """A button in Slack. The signature is over the bytes as they came."""
         with self.room.body() as held:
-            body = await decoding.read_body(receive, headers, BODY_BYTES_MAX, held)
+            body = await bodies.read_body(receive, headers, BODY_BYTES_MAX, held)
             await self._slack.take(headers, body)
         await _reply(send, 200, b"{}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,48 +11,13 @@ import msgspec
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model.access import Claim
 from agentmemo.model.wire import Request, explain
-from agentmemo.server.problems import Refusal
-from agentmemo.server.room import Body
+from agentmemo.server.bodies import Headers
 from agentmemo.server.routes import ALIASES, Route, unquoted
 
-Headers = Mapping[bytes, bytes]
-Receive = Callable[[], Awaitable[Any]]
 IDEMPOTENCY_KEY_MAX = 128
 _CLAIM = re.compile(r"^(?P<run>[^@\s]{1,64})@(?P<epoch>\d{1,15})(?:;step=(?P<step>.{1,1024}))?$")
 _ETAG = re.compile(rb'^(?:W/)?"(\d{1,15})"$')
 _VERSION = "if_version"
-
-
-class Disconnected(Exception):
-    """The caller went away before the request was whole."""
-
-
-async def read_body(receive: Receive, headers: Headers, limit: int, held: Body) -> bytes:
-    """The whole body, refused as soon as it is known to be too large, compressed, or more than there is room for."""
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise _compressed()
-    length = headers.get(b"content-length")
-    if length is not None and length.isdigit() and int(length) > limit:
-        raise _too_large(limit)
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Disconnected
-        chunk = message.get("body", b"")
-        if not message.get("more_body"):
-            if not chunks:
-                if len(chunk) > limit:
-                    raise _too_large(limit)
-                return chunk  # type: ignore[no-any-return]
-            chunks.append(chunk)
-            return b"".join(chunks)
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        held.take(len(chunk))
-        chunks.append(chunk)
 
 
 def decode_request(route: Route, parts: list[bytes], query: bytes, headers: Headers, body: bytes) -> Request:
@@ -147,6 +111,8 @@ def _from_text(route: Route, name: str, text: str) -> Any:
         raise InvalidInput(
             f"`{name}={text[:100]}` does not fit.", next_call=f"Send {_named(kind)} for `{name}`."
         ) from None
+    if value is None:
+        raise InvalidInput(f"A query has no null: `{name}={text[:100]}`.", next_call=f"Leave `{name}` out.")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidInput(f"`{name}` must be a finite number.", next_call=f"Leave `{name}` out, or send a number.")
     return value
@@ -207,22 +173,3 @@ def _read_precondition(headers: Headers) -> dict[str, Any]:
             )
         found[_VERSION] = 0
     return found
-
-
-def _compressed() -> Refusal:
-    error = InvalidInput(
-        "Compressed bodies are not read.",
-        why="A few bytes could stand for all of the plane's memory. Large values are compressed where they are kept.",
-        next_call="Send the body as it is, without Content-Encoding.",
-    )
-    return Refusal(error, 415, [(b"accept-encoding", b"identity"), (b"connection", b"close")])
-
-
-def _too_large(limit: int) -> Refusal:
-    error = LimitExceeded(
-        f"The body is larger than {limit} bytes.",
-        next_call="Send it in parts, or raise AGENTMEMO_REQUEST_BYTES_MAX on the plane.",
-        details={"limit": limit},
-    )
-    # The rest of the body is not read, so the connection cannot be used again.
-    return Refusal(error, 413, [(b"connection", b"close")])

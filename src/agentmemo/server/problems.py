@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import msgspec
 
@@ -99,7 +100,8 @@ def headers_of(error: Error) -> list[tuple[bytes, bytes]]:
     if error.code == "not_authenticated":
         return [(b"www-authenticate", b'Bearer realm="agentmemo"')]
     if isinstance(error, Unavailable) and error.retry_safe:
-        return [(b"retry-after", b"%d" % RETRY_AFTER_SECONDS)]
+        seconds = error.details.get("retry_after_seconds", RETRY_AFTER_SECONDS)
+        return [(b"retry-after", b"%d" % math.ceil(seconds))]
     return []
 
 

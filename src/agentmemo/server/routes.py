@@ -56,44 +56,64 @@ class Route:
         return self.operation.method != "GET"
 
 
+class Place:
+    """One path of the table and its routes by method."""
+
+    __slots__ = ("literals", "routes")
+
+    def __init__(self, literals: list[tuple[int, bytes]]) -> None:
+        self.literals = literals
+        self.routes: dict[str, Route] = {}
+
+    def is_at(self, parts: list[bytes]) -> bool:
+        return all(parts[at] == literal for at, literal in self.literals)
+
+
 class Routes:
-    """Finds the route of a method and raw path."""
+    """Finds the route of a method and raw path. A path that is spelled out goes before one with a name in its place."""
 
     def __init__(self) -> None:
-        self._routes: dict[tuple[str, bytes, int], list[Route]] = {}
+        self._places: dict[tuple[bytes, int], list[Place]] = {}
         for operation in OPERATIONS:
+            route = Route(operation)
             first, *others = operation.path.lstrip("/").split("/")
-            place = (operation.method, first.encode(), len(others) + 1)
-            self._routes.setdefault(place, []).append(Route(operation))
-        self._methods = sorted({operation.method for operation in OPERATIONS})
+            places = self._places.setdefault((first.encode(), len(others) + 1), [])
+            place = next((known for known in places if known.literals == route.literals), None)
+            if place is None:
+                place = Place(route.literals)
+                places.append(place)
+            place.routes[operation.method] = route
+        for places in self._places.values():
+            places.sort(key=lambda place: -len(place.literals))
 
     def find(self, method: str, raw_path: bytes) -> tuple[Route, list[bytes]]:
         """The route and the path's raw parts. Raises Refusal with 404 or 405."""
         parts = raw_path[len(PREFIX) :].split(b"/")
-        found = self._look(method, parts)
-        if found is None:
-            raise self._nothing(method, parts)
-        return found, parts
+        for place in self._places.get((parts[0], len(parts)), ()):
+            if place.is_at(parts):
+                if method in place.routes:
+                    return place.routes[method], parts
+                raise _not_so(method, parts, sorted(place.routes))
+        raise _nothing_at(parts)
 
-    def _look(self, method: str, parts: list[bytes]) -> Route | None:
-        for route in self._routes.get((method, parts[0], len(parts)), ()):
-            if all(parts[at] == literal for at, literal in route.literals):
-                return route
-        return None
 
-    def _nothing(self, method: str, parts: list[bytes]) -> Refusal:
-        allowed = [known for known in self._methods if self._look(known, parts)]
-        path = "/v1/" + b"/".join(parts).decode("ascii", "replace")[:200]
-        if not allowed:
-            error = NotFound(
-                f"There is nothing at {path}.",
-                why="A `/` inside a name or key must be sent as %2F.",
-                next_call=f"GET {DESCRIPTION} lists every path.",
-            )
-            return Refusal(error, 404)
-        names = ", ".join(allowed + (["HEAD"] if "GET" in allowed else []))
-        refused = InvalidInput(f"{path} does not take {method}.", next_call=f"Use one of: {names}.")
-        return Refusal(refused, 405, [(b"allow", names.encode())])
+def _path_of(parts: list[bytes]) -> str:
+    return "/v1/" + b"/".join(parts).decode("ascii", "replace")[:200]
+
+
+def _nothing_at(parts: list[bytes]) -> Refusal:
+    error = NotFound(
+        f"There is nothing at {_path_of(parts)}.",
+        why="A `/` inside a name or key must be sent as %2F.",
+        next_call=f"GET {DESCRIPTION} lists every path.",
+    )
+    return Refusal(error, 404)
+
+
+def _not_so(method: str, parts: list[bytes], allowed: list[str]) -> Refusal:
+    names = ", ".join(allowed + (["HEAD"] if "GET" in allowed else []))
+    refused = InvalidInput(f"{_path_of(parts)} does not take {method}.", next_call=f"Use one of: {names}.")
+    return Refusal(refused, 405, [(b"allow", names.encode())])
 
 
 def unquoted(part: bytes, name: str) -> str:

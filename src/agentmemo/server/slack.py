@@ -14,7 +14,7 @@ from agentmemo.model.access import Caller
 from agentmemo.model.escalations import UNDECIDED, AnswerEscalation, Escalation
 from agentmemo.notify.channels import NotSent
 from agentmemo.notify.slack import Interaction, read_interaction, tell_presser, verify
-from agentmemo.server.decoding import Headers
+from agentmemo.server.bodies import Headers
 from agentmemo.server.links import ANSWERING
 from agentmemo.settings import secret
 

@@ -19,7 +19,7 @@ from agentmemo.engine.handlers import ENDED, PEEKS, is_ready
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model.access import Caller
 from agentmemo.server import problems
-from agentmemo.server.decoding import Disconnected, Receive
+from agentmemo.server.bodies import Disconnected, Receive
 from agentmemo.server.routes import Route
 from agentmemo.server.waiting import Hub, Place, Topic
 from agentmemo.store import access as access_rows
@@ -137,9 +137,8 @@ class Stream:
         self._hub = hub
         self._admit = admit
 
-    async def run(self, route: Route, request: Any, last_id: bytes | None, receive: Receive, send: Send) -> None:
+    async def run(self, route: Route, request: Any, position: int | None, receive: Receive, send: Send) -> None:
         """Answer until the caller goes, the server stops, or nothing more can come. Raises Error before the start."""
-        position = _resume_at(last_id)
         look = _LOOKS[route.operation.name]
         # The first look decides about the status: what it refuses is answered as a problem, not inside a stream.
         first = await look(self, route, request, position)
@@ -284,7 +283,7 @@ def _problem(error: Error) -> bytes:
     return b"event: problem\ndata: " + problems.encode(error) + b"\n\n"
 
 
-def _resume_at(last_id: bytes | None) -> int | None:
+def resume_at(last_id: bytes | None) -> int | None:
     if last_id is None or not last_id.strip():
         return None
     if not last_id.strip().isdigit() or len(last_id) > 16:  # noqa: PLR2004 - the digits of 2^53

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from agentmemo.model.handoffs import COMPLETED, UNFINISHED
 from agentmemo.store import lists
 from agentmemo.store.blobs import NOTHING, Packed, packed_row
 from agentmemo.store.database import Read, Row, Transaction
 
 
-class HandoffRow(NamedTuple):
-    """The columns of a handoff, in the order of the queries."""
+class HandoffRow(msgspec.Struct, frozen=True, gc=False):
+    """The columns of a handoff, in the order of the queries. Replacing one of so many is dear in a named tuple."""
 
     id: int
     handle: str

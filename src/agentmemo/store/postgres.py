@@ -172,12 +172,11 @@ class PostgresDatabase:
         """Check the server, bring the schema up to date, and return what this machine's files for it lie beside."""
         with self._sessions.connected() as connection:
             schema.check_server(self._sessions, connection, allow_lossy=self._settings.postgres_allow_lossy)
-            known = schema.meta(connection)
+            known = schema.check_whole(self._sessions, connection)
             if int(known.get(schema.VERSION_KEY, 0)) < queries.migrations("postgres")[-1][0]:
                 schema.migrate(self._sessions)
-            else:
-                schema.plan(self._sessions)
-            return schema.place(schema.meta(connection))
+                known = schema.meta(connection)
+            return schema.place(known)
 
     def _read(self, work: Callable[[Any], T], *, snapshot: bool) -> T:
         with self._sessions.reader() as wire:

@@ -47,7 +47,7 @@ class RunRow(NamedTuple):
     worked_us: int
     tokens: int
     nanousd: int
-    claimed_at: int | None
+    claimed_at: int | None  # by the boot clock
     created_at: int
     updated_at: int
     finished_at: int | None
@@ -64,7 +64,7 @@ class HeldRun(NamedTuple):
     attempt: int
     budget: str
     worked_us: int
-    claimed_at: int
+    claimed_at: int  # by the boot clock
     tokens: int
     nanousd: int
 

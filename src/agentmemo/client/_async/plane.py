@@ -19,7 +19,7 @@ from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
 from agentmemo.model.access import Claim
 from agentmemo.model.runs import RegisterWorker, StopWorker
-from agentmemo.model.wire import Request, check_types
+from agentmemo.model.wire import Request, fitting
 
 
 class Holding:
@@ -61,7 +61,7 @@ class AsyncPlane:
 
     async def call(self, request: Request, *, claim: Claim | None = None, as_worker: str | None = None) -> Any:
         """Perform the operation of a request. Without a claim of its own, a write goes under the ambient run's."""
-        check_types(request)
+        request = fitting(request)
         operation = BY_REQUEST[type(request)]
         if claim is None and operation.mutating:
             holding = self.holding()

@@ -336,7 +336,8 @@ class AsyncRun(AsyncQuestions):
         if callable(policy):
             if call.timeout_seconds is not None:
                 left = stored.started_at / 1e6 + call.timeout_seconds - self._plane.clock.now_us() / 1e6
-                await self._plane.flow.sleep(max(0.0, left))
+                # Where the wall clock was set back since, the whole time is enough.
+                await self._plane.flow.sleep(min(max(0.0, left), call.timeout_seconds))
             found = await self._plane.flow.run_function(policy, (f"{self.id}/{call.name}/{call.key}",), {}, None)
             if found is None:
                 return None

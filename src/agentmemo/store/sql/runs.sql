@@ -99,13 +99,13 @@ VALUES (:id, :handle, :workspace, :name, :key, :state, :epoch, :attempt, :max_at
 UPDATE run SET state = 'running', epoch = epoch + 1, attempt = :attempt, wake = 'lease', wake_at = NULL,
     waiting_for = CASE WHEN waiting_for LIKE 'esc_%' THEN waiting_for END, wait_name = NULL, wait_key = NULL,
     deadline = NULL, overdue_at = NULL, worker = :worker, holder = :holder,
-    task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '', claimed_at = :now,
-    updated_at = :now
+    task_version = coalesce(:task_version, task_version), takeovers = :takeovers, reason = '',
+    worked_us = worked_us + :worked, claimed_at = :boot, updated_at = :now
 WHERE id = :id AND epoch = :epoch;
 
 -- name: run_park; by id
 UPDATE run SET state = 'waiting', wake = :wake, wake_at = :wake_at, waiting_for = :waiting_for, wait_name = :wait_name,
-    wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason, worked_us = worked_us + :now - claimed_at,
+    wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason, worked_us = worked_us + :worked,
     claimed_at = NULL, current_step = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
@@ -121,19 +121,19 @@ UPDATE run SET waiting_for = NULL WHERE id = :id;
 -- name: run_release; by id
 UPDATE run SET state = 'pending', wake = :wake, wake_at = :wake_at, deadline = :deadline, overdue_at = NULL,
     worker = NULL, attempt = :attempt, error = :error, reason = :reason, takeovers = :takeovers,
-    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL, updated_at = :now
+    worked_us = worked_us + :worked, claimed_at = NULL, current_step = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND state = 'running';
 
 -- name: run_ask; by id
 UPDATE run SET state = 'waiting', wake = 'person', wake_at = NULL, waiting_for = :question, wait_name = :wait_name,
     wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason,
-    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, updated_at = :now
+    worked_us = worked_us + :worked, claimed_at = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
 -- name: run_finish; by id
 UPDATE run SET state = :state, wake = NULL, wake_at = NULL, waiting_for = NULL, wait_name = NULL, wait_key = NULL,
     deadline = NULL, worker = NULL, error = :error, reason = :reason, percent = coalesce(:percent, percent),
-    worked_us = worked_us + :now - coalesce(claimed_at, :now), claimed_at = NULL, current_step = NULL,
+    worked_us = worked_us + :worked, claimed_at = NULL, current_step = NULL,
     updated_at = :now, finished_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 

@@ -1,26 +1,19 @@
-"""Handoffs against a small model, in random order, with holders that die, clocks that jump and planes that restart."""
+"""Handoffs: offered, claimed, given back and ended, with holders that die and come back under the same name."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
+from machines.machine import PICK, Machine
 
 from agentmemo import HandoffHeld, InvalidTransition, LeaseLost, PermissionDenied
 from agentmemo.model.handoffs import ENDED, KEPT, TRANSITIONS
 from agentmemo.settings import Settings
-from agentmemo.testing import ManualPlane
 
 ADDRESSES = st.sampled_from(["agent:a", "agent:b", "queue:q"])
 HOLDERS = st.sampled_from(["a1", "a2", "b1"])
 MAX_ATTEMPTS = 2
-RESTARTS = 2  # of one history: each is dear, and what it does to what is held it shows at once
-PICK = st.integers(min_value=0, max_value=1 << 16)
 
 
 class Known:
@@ -54,38 +47,37 @@ def some(*states):
     return precondition(lambda self: any(known.state in states for known in self.known.values()))
 
 
-class HandoffMachine(RuleBasedStateMachine):
-    @initialize()
+class HandoffMachine(Machine):
+    # A clock that jumps by days would have the sender told of silence.
+    settings = Settings(finished_runs_days=100_000, progress_seconds=0)
+
     def begin(self):
-        self.folder = Path(tempfile.mkdtemp())
-        # A clock that jumps by days would have the sender told of silence.
-        chosen = Settings(finished_runs_days=100_000, progress_seconds=0)
-        self.plane = ManualPlane(self.folder / "plane.db", settings=chosen)
         self.known = {}
         self.keys = {}
-        self.restarts = 0
         self.connect()
         for number, address in enumerate(("agent:a", "agent:b", "queue:q", "queue:q", "agent:a")):
             self.create_one(address, number % 2, None)
 
     def connect(self):
-        self.sender = self.plane.connect("sender")
+        self.sender = self.surface.connect("sender")
         self.holders = {}
         for name in ("a1", "a2", "b1"):
             self.arrive(name)
 
     def arrive(self, name):
-        self.holders[name] = self.plane.connect(name[0])
+        self.holders[name] = self.surface.connect(name[0])
         self.holders[name].handoff.announce(queues=["q"])
 
+    def restarted(self):
+        for name in ("a1", "a2", "b1"):
+            self.lost(name)
+        self.connect()
+
     def teardown(self):
-        if hasattr(self, "plane"):
-            try:
-                assert self.sender.audit.verify().intact
-                self.check_trail()
-            finally:
-                self.plane.close()
-                shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self.check_trail()
+        finally:
+            super().teardown()
 
     def check_trail(self):
         """Each stream is a walk through the table: no move happened that the table does not have."""
@@ -245,8 +237,8 @@ class HandoffMachine(RuleBasedStateMachine):
 
     @rule(name=HOLDERS)
     def die(self, name):
-        self.plane.kill(self.holders[name])
-        self.plane.upkeep()
+        self.kill(self.holders[name])
+        self.pass_time(0)
         self.lost(name)
         self.arrive(name)
 
@@ -264,34 +256,12 @@ class HandoffMachine(RuleBasedStateMachine):
                 known.state, known.holder = "pending", None
         self.arrive(name)
 
-    @rule(days=st.sampled_from([-400, -1, 1, 10]))
-    def clocks_jump(self, days):
-        """Whatever somebody sets the wall clock to, no lease ends by it."""
-        self.plane.clock.step(days * 86_400)
-        self.plane.upkeep()
-
-    @rule(seconds=st.sampled_from([1, 9, 60]))
-    def time_passes(self, seconds):
-        self.plane.advance(seconds)
-
-    @precondition(lambda self: self.restarts < RESTARTS)
-    @rule()
-    def restart(self):
-        self.restarts += 1
-        self.plane.restart()
-        self.plane.upkeep()
-        for name in ("a1", "a2", "b1"):
-            self.lost(name)
-        self.connect()
-
     @invariant()
     def both_say_the_same(self):
-        if not hasattr(self, "plane"):
-            return
         told = {handoff.id for handoff in self.sender.handoff.notices()}
         assert told == {handle for handle, known in self.known.items() if known.told}
         for handle, known in self.known.items():
-            found = self.sender.handoff.get(handle)
+            found = self.witness.handoff.get(handle)
             assert (found.state, found.epoch, found.attempt) == (known.state, known.epoch, known.attempt)
             assert (found.wake is None) == (found.state in ENDED)
             if found.state == "claimed":
@@ -299,16 +269,3 @@ class HandoffMachine(RuleBasedStateMachine):
         for name, connection in self.holders.items():
             offered = {handoff.id for handoff in connection.handoff.list_pending()}
             assert offered == {handle for handle, known in self.known.items() if known.is_offered_to(name)}
-
-
-@pytest.mark.promise("handoff.claim")
-class TestHandoffs(HandoffMachine.TestCase):
-    settings = settings(
-        max_examples=60,
-        stateful_step_count=40,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=(Phase.generate,),  # a failure is reported as found; shrinking it would take minutes
-        suppress_health_check=list(HealthCheck),
-    )
