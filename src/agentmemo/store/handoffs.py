@@ -96,27 +96,25 @@ def listed(
     address: str | None,
     sender: int | None,
     root: str | None,
-) -> list[HandoffRow]:
-    """The newest handoffs that fit every filter; `state` is one of the nine, `unfinished` or `escalated`.
+) -> list[Row]:
+    """The columns of the newest handoffs that fit every filter; `state` is one of the nine, `unfinished` or `escalated`.
 
     Of several filters the one goes first that most often is met by few.
     """
     wanted = {"workspace": workspace, "before": before, "address": address, "sender": sender}
     if state == "escalated":
-        found = tx.all("handoff_list_escalated", **wanted, root=root, limit=limit)
-    elif root is not None:
-        found = tx.all("handoff_list_of_root", **wanted, state=state, root=root, limit=limit)
-    elif state == "unfinished":
-        found = lists.in_states(tx, "handoff_list_of_state", UNFINISHED, limit, wanted)
-    elif state is not None and (state != COMPLETED or (address is None and sender is None)):
-        found = tx.all("handoff_list_of_state", **wanted, state=state, limit=limit)
-    elif address is not None:
-        found = tx.all("handoff_list_of_address", **wanted, state=state, limit=limit)
-    elif sender is not None:
-        found = tx.all("handoff_list_of_sender", **wanted, state=state, limit=limit)
-    else:
-        found = lists.all_before(tx, "handoff_list", workspace, before, limit)
-    return [HandoffRow(*row) for row in found]
+        return tx.all("handoff_list_escalated", **wanted, root=root, limit=limit)
+    if root is not None:
+        return tx.all("handoff_list_of_root", **wanted, state=state, root=root, limit=limit)
+    if state == "unfinished":
+        return lists.in_states(tx, "handoff_list_of_state", UNFINISHED, limit, wanted)
+    if state is not None and (state != COMPLETED or (address is None and sender is None)):
+        return tx.all("handoff_list_of_state", **wanted, state=state, limit=limit)
+    if address is not None:
+        return tx.all("handoff_list_of_address", **wanted, state=state, limit=limit)
+    if sender is not None:
+        return tx.all("handoff_list_of_sender", **wanted, state=state, limit=limit)
+    return lists.all_before(tx, "handoff_list", workspace, before, limit)
 
 
 def offered(tx: Transaction, workspace: int, addresses: list[str], actor: int, limit: int) -> list[HandoffRow]:
