@@ -8,10 +8,6 @@ BENCH := .venv-bench
 FRAMEWORKS := .venv-frameworks
 BIN   := $(VENV)/bin
 ARGS  ?=
-SECONDS ?= 600
-POWER ?=
-HISTORIES ?=
-SEED  ?=
 # Much of what tests do is waiting: three of them keep two cores busy for six tenths of the time, so five are begun.
 WORKERS ?= 5
 # Hundreds of processes import the same files; what one compiled, the others need not.
@@ -47,28 +43,11 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-# KILLS=10000: as many kills of workers and their server on one file. API=50000: as many requests made from the
-# description. FUZZ=60: each parser for so many seconds. CLIENTS=10000: so many hostile clients against one server.
-# SOAK=60: a server under steady load for so many minutes. HISTORIES=1000: so many, of 32 clients each, are checked.
-# MACHINES=1000: so many examples of each machine (tests/shared/machines), embedded and over HTTP.
-ifneq ($(KILLS)$(API)$(FUZZ)$(CLIENTS)$(SOAK)$(HISTORIES)$(MACHINES),)
-torture: $(VENV)/.dev
-	@$(if $(KILLS),$(BIN)/python tests/crash/kills.py --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS))
-	@$(if $(API),$(BIN)/python tests/fuzz/cases.py --cases $(API) $(if $(SEED),--seed $(SEED)))
-	@$(if $(FUZZ),$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ) $(if $(SEED),--seed $(SEED)) $(ARGS))
-	@$(if $(CLIENTS),$(BIN)/python tests/fuzz/hostile.py --clients $(CLIENTS) $(ARGS))
-	@$(if $(SOAK),$(BIN)/python tests/crash/soak.py --minutes $(SOAK) $(ARGS))
-	@$(if $(HISTORIES),$(BIN)/python tests/histories/run.py --histories $(HISTORIES) $(if $(SEED),--seed $(SEED)) $(ARGS))
-	@$(if $(MACHINES),AGENTMEMO_TORTURE_MACHINES=$(MACHINES) $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
-	    $(BIN)/python -m pytest -n $(WORKERS) tests/behaviour/test_machines.py $(ARGS))
-else
-torture: $(VENV)/.dev ## Kill servers, workers and PostgreSQL under load for SECONDS=600, or cut the power POWER=n times (SEED=n repeats)
-	$(call say,torturing $(if $(POWER),with $(POWER) cuts of power and an error of every call,for $(SECONDS) s))
-	@$(if $(POWER),AGENTMEMO_TORTURE_POWER=$(POWER),AGENTMEMO_TORTURE_SECONDS=$(SECONDS)) \
-	    $(if $(SEED),AGENTMEMO_CRASH_SEED=$(SEED)) \
-	    $(BIN)/python -m pytest -n 0 -s $(if $(POWER),tests/crash/test_power.py tests/crash/test_faults.py,tests/crash -k chaos) \
-	    $(ARGS)
-endif
+# Each form has a size (tests/torture.py): KILLS, POWER (cuts), HISTORIES, MACHINES (examples), API (requests), FUZZ
+# (seconds a parser), CLIENTS, SOAK (minutes), SECONDS (of chaos).
+TORTURES := KILLS POWER HISTORIES MACHINES API FUZZ CLIENTS SOAK SECONDS SEED
+torture: $(VENV)/.dev ## Try to break it for long: KILLS=10000, POWER=100000, HISTORIES=1000, ... (SEED=n repeats)
+	@$(BIN)/python tests/torture.py $(foreach name,$(TORTURES),$(name)=$($(name))) -- $(ARGS)
 
 check: format lint types layers generated ## Format, lint, types, layers, generated code
 

@@ -26,7 +26,6 @@ import agentmemo
 from agentmemo.errors import Conflict, Error, LeaseLost, NotFound, RunHeld, Unavailable, VersionConflict
 
 SHARED_KEYS = 5
-BIG_BYTES = 20_000
 PAUSE_SECONDS = 0.02
 # After this the whole cluster is expected to have come back many times over.
 HOPELESS_SECONDS = 120.0
@@ -178,7 +177,7 @@ def finish(target: str, side: str) -> None:
 def main() -> None:
     mode, target, side, slot, workers = sys.argv[1:]
     faulthandler.register(signal.SIGUSR1)  # a failing test shows where everybody was
-    workload.BIG_BYTES = BIG_BYTES
+    workload.BIG_BYTES = workload.SMALLER_BYTES
     if target.startswith("postgresql:"):
         threading.Thread(target=answer_for_ever, args=(target,), daemon=True).start()
     if mode == "finish":

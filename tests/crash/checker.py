@@ -9,11 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import msgspec
 from follower import Follower
-from workload import big_text, digest
+from workload import SMALLER_BYTES, big_text, digest
 
 import agentmemo
 from agentmemo.model.workflow_search import counts_of
+from agentmemo.model.workflows import WorkflowDocument
 
 INDEX_SECONDS = 30.0
 # What nobody works at any more, each with how it is asked for.
@@ -103,8 +105,9 @@ def check_acknowledged(agent: agentmemo.Connection, notes: list[dict]) -> None:
     # What nobody was told of is whole all the same.
     for (namespace, _), versions in known.items():
         if namespace == "large":
-            texts = {big_text(seed) for seed in range(7)}
-            assert all(value["text"] in texts for value in versions.values())
+            texts = [big_text(seed) for seed in range(7)]
+            texts += [text[:SMALLER_BYTES] for text in texts]  # a shorter one begins alike
+            assert all(value["text"] in texts for value in versions.values()), "half a text"
     for note in notes:
         if note["what"] == "finished":
             assert agent.runs.get(note["run"]).state == "completed", note
@@ -122,8 +125,9 @@ def check_derived(store: Path) -> None:
             assert found == [(entry.key, entry.version)], f"{token} of {entry.key} is found in {found}"
         words = Counter()
         for workflow in agent.workflows.list():
-            words.update(counts_of(agent.workflows.get(workflow.name).document))
-        assert words == Counter(dict(file.execute("SELECT word, sum(count) FROM workflow_word GROUP BY word")))
+            document = msgspec.convert(agent.workflows.get(workflow.name).document, WorkflowDocument)
+            words.update(counts_of(document))
+        assert words == Counter(dict(file.execute("SELECT word, sum(count) FROM workflow_word GROUP BY word"))), "words"
         assert words.total() == file.execute("SELECT sum(words) FROM workflow").fetchone()[0]
         indexed = file.execute("SELECT rowid FROM entry_search ORDER BY rowid").fetchall()
         assert indexed == file.execute("SELECT id FROM entry WHERE live = 1 ORDER BY id").fetchall()

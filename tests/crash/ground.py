@@ -95,11 +95,11 @@ class Ground:
         for slot in slots:
             self.members[slot].process.kill()
         for slot in slots:
-            self.kill_process(self.members[slot])
+            self.kill_process(slot, self.members[slot])
             self.start(slot)
 
-    def kill_process(self, process: Process) -> None:
-        self._check_alive("a process", process)
+    def kill_process(self, slot: str, process: Process) -> None:
+        self._check_alive(slot, process)
         process.kill()
         self.kills += 1
 
@@ -113,6 +113,7 @@ class Ground:
         return dict(self.file.execute(HELD, (process.process.pid,) * 2).fetchall())
 
     def is_taken_over(self, held: dict[str, int]) -> bool:
+        """Whether another has something of it."""
         return any(self.file.execute(EPOCH, (handle, handle)).fetchone()[0] > epoch for handle, epoch in held.items())
 
     def fall_asleep(self, slot: str) -> bool:

@@ -26,7 +26,6 @@ from agentmemo.errors import Conflict, HandoffHeld, InvalidTransition, LeaseLost
 from agentmemo.testing.models import ScriptedModels
 
 PAUSE_SECONDS = 0.02
-BIG_BYTES = 20_000
 ADOPTED_AT_ONCE = 5
 WORKFLOW = "review"
 # What may be answered to anybody at any time, and is tried again: others hold the work, or were faster with it.
@@ -47,6 +46,7 @@ class Labour(Worker):
 
     def loop(self) -> None:
         n = self.first
+        self.perform_all([self.adopt], n)
         while not (ending.is_set() or self.stop.exists()):
             self.cycle(n)
             n += 1
@@ -158,7 +158,7 @@ def answer(store: str, side: str, slot: str) -> None:
 def main() -> None:
     mode, target, side, slot, first = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
-    workload.BIG_BYTES = BIG_BYTES
+    workload.BIG_BYTES = workload.SMALLER_BYTES
     planted.plant(os.environ.get(planted.VARIABLE, ""), setattr)
     if mode == "answer":
         answer(target, side, slot)

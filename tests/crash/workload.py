@@ -29,6 +29,8 @@ CAP_NANOUSD = 10**12
 LOOP_SECONDS = 40.0
 FINISH_SECONDS = 60.0
 BIG_BYTES = 400_000
+# Of them where much else is to be done.
+SMALLER_BYTES = 20_000
 SIDES = ("left", "right")
 UNANSWERED = "Nobody answers"
 LAPSE_US = 300_000

@@ -6,6 +6,7 @@ the package takes longer than most of them live.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import runpy
@@ -93,6 +94,7 @@ def _perform(ends, words, environment):
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    faulthandler.enable(sys.stderr)  # who dies by itself says where
     os.environ.clear()
     os.environ.update(environment)
     # Read when this was imported, and from another environment.

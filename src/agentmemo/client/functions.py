@@ -7,6 +7,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from functools import lru_cache
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,7 +25,13 @@ class Description(NamedTuple):
     is_async: bool
 
 
+_SILENT = Description(None, None, is_async=False)
+
+
 def describe(function: Callable[..., Any]) -> Description:
+    # A lambda says nothing of itself, and each evaluation makes another that would be looked at and kept.
+    if isinstance(function, FunctionType) and function.__name__ == "<lambda>" and not vars(function):
+        return _SILENT
     try:
         return _describe(function)
     except TypeError:  # not hashable: a callable object with __eq__

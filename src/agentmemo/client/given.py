@@ -12,6 +12,7 @@ import msgspec
 from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
 from agentmemo.model.escalations import SuggestedAction, action_called
+from agentmemo.model.kinds import described
 from agentmemo.model.runs import Retry
 from agentmemo.model.wire import explain
 
@@ -36,7 +37,7 @@ def as_struct(kind: type[T], value: Any) -> T:
     if isinstance(value, tuple):
         value = dict(zip(kind.__struct_fields__, value, strict=False))
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, described(kind))
     except msgspec.ValidationError as error:
         raise explain(error, kind) from None
 

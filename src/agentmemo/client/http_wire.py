@@ -15,6 +15,7 @@ from agentmemo.api.operations import BY_NAME, Operation
 from agentmemo.clock import Clock, SystemClock
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, Unavailable, rebuild
 from agentmemo.model.access import Claim
+from agentmemo.model.kinds import described
 from agentmemo.model.values import NOT_JSON, encode, encode_result
 from agentmemo.model.wire import Request
 
@@ -57,7 +58,7 @@ class _Plan:
             if field.name not in in_path
         ]
         self.waits = any(name == "wait_seconds" for name, *_ in self.fields)
-        self.decoder = msgspec.json.Decoder(operation.response or Any)
+        self.decoder = msgspec.json.Decoder(described(operation.response or Any))
 
 
 @cache

@@ -8,6 +8,7 @@ import msgspec
 
 from agentmemo.console.words import count, money
 from agentmemo.model import workflows
+from agentmemo.model.kinds import described
 from agentmemo.model.workflows import Check, DesignedBy, EdgeCase, Step, WorkflowDocument
 
 KINDS = {
@@ -22,7 +23,7 @@ KINDS = {
 
 
 def read(document: Any) -> WorkflowDocument:
-    return msgspec.convert(document, WorkflowDocument)
+    return msgspec.convert(document, described(WorkflowDocument))
 
 
 def summary(document: WorkflowDocument) -> dict[str, Any]:

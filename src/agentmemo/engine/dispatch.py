@@ -27,6 +27,7 @@ from agentmemo.engine.waiting import Lines, place_of
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied, Unavailable
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, Grant, allows
 from agentmemo.model.handoffs import Package
+from agentmemo.model.kinds import described
 from agentmemo.model.wire import Request, Response
 from agentmemo.settings import Settings
 from agentmemo.store import secrets_file
@@ -334,7 +335,7 @@ def _answered(tx: Transaction, operation: Operation, call: Call, fingerprint: by
             next_call="Send this request with a new key.",
             details={"first": summary, "operation": operation.name},
         )
-    return msgspec.json.decode(answer, type=operation.response or Response)
+    return msgspec.json.decode(answer, type=described(operation.response or Response))
 
 
 def _whole(operation: Operation, request: Any, answer: Any) -> Any:

@@ -15,6 +15,7 @@ from agentmemo.engine.state import check_limit
 from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransition, PermissionDenied
 from agentmemo.model import escalation_rules as rules
 from agentmemo.model import escalations as model
+from agentmemo.model.kinds import described
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import COMPLETED, NAME_MAX, RUN_KEY_MAX, check_choice
 from agentmemo.model.state import check_name
@@ -71,7 +72,7 @@ def _inherited(
     if not request.wait or step is None or (step.state, step.effect) != (COMPLETED, waits.WAIT_EFFECT):
         return None
     content = blobs.unpack(tx, call.workspace, step.codec, step.value, step.blob)
-    answer = msgspec.json.decode(content, type=model.Answer) if content else None
+    answer = msgspec.json.decode(content, type=described(model.Answer)) if content else None
     row = rows.get(tx, call.workspace, answer.escalation) if answer else None
     return None if row is None else msgspec.structs.replace(view(tx, call, row), answer=answer)
 

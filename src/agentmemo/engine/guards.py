@@ -15,6 +15,7 @@ from agentmemo.model import guards as model
 from agentmemo.model import policies as policy_model
 from agentmemo.model.escalation_rules import action_digest
 from agentmemo.model.escalations import Action, CreateEscalation, Needs
+from agentmemo.model.kinds import described
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.precedents import is_reviewed, pattern_digest
 from agentmemo.model.runs import NAME_MAX, RUN_KEY_MAX
@@ -244,4 +245,4 @@ def _rule_then(tx: Transaction, call: Call, row: rows.GuardedRow) -> model.Rule 
     policy, _, name = row.rule.rpartition("/")
     then = policies.version_of(tx, call.workspace, policy_model.RULES, policy, row.version)
     found = [rule for rule in then.document.rules if rule["name"] == name] if then else []
-    return msgspec.convert(found[0], model.Rule) if found else None
+    return msgspec.convert(found[0], described(model.Rule)) if found else None

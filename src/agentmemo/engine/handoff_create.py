@@ -17,6 +17,7 @@ from agentmemo.engine.handoff_views import view
 from agentmemo.errors import Conflict, IdempotencyMismatch, InvalidInput
 from agentmemo.model import handoffs as model
 from agentmemo.model import runs as run_model
+from agentmemo.model.kinds import described
 from agentmemo.model.state import KEY_MAX, NAMESPACE_MAX, check_name
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import blobs
@@ -75,7 +76,7 @@ def new_row(tx: Transaction, call: Call, request: model.CreateHandoff, address: 
     handle = request.id or ids.mint("hof", tx.now)
     offered = at <= tx.now and not refused
     budget = request.budget or (
-        msgspec.json.decode(parent.budget, type=run_model.Budget) if parent and parent.budget else None
+        msgspec.json.decode(parent.budget, type=described(run_model.Budget)) if parent and parent.budget else None
     )
     acceptance_ = request.acceptance
     progress_seconds = request.progress_seconds or call.engine.settings.progress_seconds

@@ -19,6 +19,7 @@ from agentmemo.clock import monotonic
 from agentmemo.engine.judge_process import MEMORY_BYTES, SECONDS, Answer, Evaluation, Question, frame, size_of
 from agentmemo.errors import InvalidInput, Unavailable, rebuild
 from agentmemo.model.handoffs import Acceptance
+from agentmemo.model.kinds import described
 from agentmemo.model.values import decode, encode
 
 START_SECONDS = 30.0
@@ -72,7 +73,7 @@ class Judge:
             child = self._running()
             try:
                 _write(child.stdin, frame(content))
-                found = msgspec.msgpack.decode(_receive(child, ANSWER_SECONDS), type=Answer)
+                found = msgspec.msgpack.decode(_receive(child, ANSWER_SECONDS), type=described(Answer))
             except (OSError, EOFError):
                 self._end()
                 return None

@@ -19,6 +19,7 @@ from agentmemo.engine.ledger_caps import Counted
 from agentmemo.engine.ledger_reads import existing_usage, usage_of, view
 from agentmemo.errors import IdempotencyMismatch, PermissionDenied
 from agentmemo.model import ledger as model
+from agentmemo.model.kinds import described
 from agentmemo.model.ledger_otel import read_span
 from agentmemo.model.model_names import fits
 from agentmemo.model.prices import Price, Usage, cost_nanousd, is_consistent, worst_case_nanousd
@@ -347,4 +348,4 @@ def _encoded(price: Price | None) -> str | None:
 
 
 def _decoded(price: str | None) -> Price | None:
-    return msgspec.json.decode(price, type=Price) if price is not None else None
+    return msgspec.json.decode(price, type=described(Price)) if price is not None else None

@@ -15,6 +15,7 @@ from agentmemo.model import executions as model
 from agentmemo.model import runs as run_model
 from agentmemo.model.escalations import REASON_MAX, Answer, SuggestedAction, action_called
 from agentmemo.model.executions import Moment
+from agentmemo.model.kinds import described
 from agentmemo.model.nearest import Nearest
 from agentmemo.model.values import NOT_JSON, encode_sorted
 from agentmemo.model.workflows import HUMAN, TOOL, EdgeCase, Example, Rung, WorkflowDocument
@@ -145,7 +146,7 @@ def _answers(course: Standing, given: Any, instruction: Any) -> list[bytes]:
 
 def read_answer(tx: Transaction, call: Call, step: run_rows.StepRow) -> Answer:
     content = blobs.unpack(tx, call.workspace, step.codec, step.value, step.blob)
-    return msgspec.json.decode(content, type=Answer)
+    return msgspec.json.decode(content, type=described(Answer))
 
 
 def supplied(answer: Answer) -> Any:

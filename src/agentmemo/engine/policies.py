@@ -16,6 +16,7 @@ from agentmemo.errors import Conflict, InvalidInput, LimitExceeded, PermissionDe
 from agentmemo.model import policies as model
 from agentmemo.model import schedules
 from agentmemo.model.documents import misfit
+from agentmemo.model.kinds import described
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode, encode_result, encode_sorted
 from agentmemo.model.webhooks import secret_text
@@ -328,7 +329,7 @@ def _users_of(tx: Transaction, workspace: int, schedule: str) -> list[str]:
 
 def _ruled(row: rows.PolicyRow) -> Ruled:
     # Checked when it was set; only its form is made anew.
-    return Ruled(row.name, row.version, msgspec.json.decode(row.document, type=model.KINDS[row.kind]))
+    return Ruled(row.name, row.version, msgspec.json.decode(row.document, type=described(model.KINDS[row.kind])))
 
 
 def _view(tx: Transaction, call: Call, row: rows.PolicyRow) -> model.Policy:

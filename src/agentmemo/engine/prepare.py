@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,8 @@ def prepare(call: Call, request: Request) -> Request:
     if isinstance(request, handoffs.CompleteHandoff):
         _check_result(call, request, changed["result"].original)
     request = msgspec.structs.replace(request, **changed) if changed else request
-    for kind, consider in _CONSIDERED:
-        if isinstance(request, kind):
-            consider(call, request)
+    for consider in _considerations(type(request)):
+        consider(call, request)
     return request
 
 
@@ -222,6 +222,11 @@ def _check_texts(request: Request) -> None:
                 f"`{field}` has {len(text)} characters; {TEXT_MAX} is the most.",
                 next_call="Shorten it, or store it in state and refer to it.",
             )
+
+
+@cache
+def _considerations(kind: type[Request]) -> tuple[Callable[[Call, Any], None], ...]:
+    return tuple(consider for known, consider in _CONSIDERED if issubclass(kind, known))
 
 
 @cache

@@ -7,6 +7,7 @@ import msgspec
 from agentmemo.engine import policies
 from agentmemo.engine.call import Call
 from agentmemo.model import guards as model
+from agentmemo.model.kinds import described
 from agentmemo.model.policies import RULES
 from agentmemo.model.precedents import DOCUMENT
 from agentmemo.store import guards as rows
@@ -21,5 +22,5 @@ def standing(tx: Transaction, call: Call) -> list[model.Standing]:
     return [
         model.Standing(ruled.name, ruled.version, rule, uses.get(f"{ruled.name}/{rule.name}", 0))
         for ruled in documents
-        for rule in msgspec.convert(ruled.document.rules, list[model.Rule])
+        for rule in msgspec.convert(ruled.document.rules, described(list[model.Rule]))
     ]

@@ -12,6 +12,7 @@ from agentmemo.engine.claims import held
 from agentmemo.errors import InvalidInput
 from agentmemo.model import escalations as asked
 from agentmemo.model import runs as model
+from agentmemo.model.kinds import described
 from agentmemo.model.values import encode
 from agentmemo.store.blobs import NOTHING, PLAIN, Packed
 from agentmemo.store.database import Transaction
@@ -67,7 +68,7 @@ def settle(tx: Transaction, call: Call, run: str, question: str, vote: asked.Vot
 
 def _budget_of(values: Any) -> model.Budget:
     try:
-        return msgspec.convert(values, model.Budget)
+        return msgspec.convert(values, described(model.Budget))
     except msgspec.ValidationError as error:
         raise InvalidInput(
             f"These are no bounds: {error}.", next_call="Send steps, seconds, tokens, nanousd."

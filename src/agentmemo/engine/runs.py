@@ -18,6 +18,7 @@ from agentmemo.errors import IdempotencyMismatch, InvalidInput, InvalidTransitio
 from agentmemo.model import runs as model
 from agentmemo.model.executions import is_execution
 from agentmemo.model.handoffs import CLAIMED, ENDED, handoff_of_run
+from agentmemo.model.kinds import described
 from agentmemo.model.state import check_name
 from agentmemo.model.values import encode_sorted
 from agentmemo.store import handoffs as handoff_rows
@@ -299,7 +300,7 @@ def fork_of(
         name=source.name,
         key=key,
         inputs=stored,
-        budget=msgspec.json.decode(source.budget, type=model.Budget),
+        budget=msgspec.json.decode(source.budget, type=described(model.Budget)),
         max_attempts=source.max_attempts,
         task=source.task,
         forked_from=source.handle,

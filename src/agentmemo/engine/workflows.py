@@ -14,6 +14,7 @@ from agentmemo.errors import Conflict, InvalidInput, InvalidTransition, Permissi
 from agentmemo.model import workflow_versions as model
 from agentmemo.model.documents import misfit
 from agentmemo.model.handoffs import Acceptance
+from agentmemo.model.kinds import described
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode
 from agentmemo.model.workflow_diff import WorkflowDiff, diff
@@ -175,7 +176,7 @@ def is_untrusted(tx: Transaction, call: Call, name: str, version: str) -> bool:
 
 def document_of(tx: Transaction, call: Call, row: rows.VersionRow) -> WorkflowDocument:
     content = blobs.unpack(tx, call.workspace, row.codec, row.value, row.blob)
-    return msgspec.json.decode(content, type=WorkflowDocument)
+    return msgspec.json.decode(content, type=described(WorkflowDocument))
 
 
 def transfer(tx: Transaction, call: Call, row: rows.VersionRow, to: str, reason: str) -> rows.VersionRow:

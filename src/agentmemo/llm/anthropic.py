@@ -14,6 +14,7 @@ from agentmemo.llm.exchange import Exchange, Sending
 from agentmemo.llm.model_settings import ModelSettings
 from agentmemo.llm.protocol import FinishReason, Message, ModelReply, ModelRequest, Tool, ToolCall
 from agentmemo.llm.refusals import Broken, one_line
+from agentmemo.model.kinds import described
 from agentmemo.model.prices import Usage, is_consistent
 from agentmemo.model.values import NOT_JSON
 
@@ -134,7 +135,7 @@ class _Usage(msgspec.Struct):
 
 def _gather(pieces: Iterable[bytes]) -> _Answer:
     try:
-        answer = msgspec.json.decode(b"".join(pieces), type=_Answer)
+        answer = msgspec.json.decode(b"".join(pieces), type=described(_Answer))
     except NOT_JSON as error:
         raise Broken(f"it is not what the messages API answers ({error})") from None
     if answer.stop_reason is None:
@@ -170,7 +171,7 @@ def _gather_stream(pieces: Iterable[bytes]) -> _Answer:
 
 def _event(data: bytes) -> _Event:
     try:
-        event = msgspec.json.decode(data, type=_Event)
+        event = msgspec.json.decode(data, type=described(_Event))
     except NOT_JSON as error:
         raise Broken(f"it is not what the messages API streams ({error})") from None
     if event.type == "error":
@@ -204,7 +205,7 @@ def _text_and_calls(content: list[_Block], form: AnswerForm | None) -> tuple[str
 def _usage(told: dict[str, Any] | None) -> Usage | None:
     """There the input is what was neither read from a cache nor written to one; here it is all of it."""
     try:
-        counted = msgspec.convert(told, _Usage)
+        counted = msgspec.convert(told, described(_Usage))
     except NOT_JSON:
         return None
     cached = counted.cache_read_input_tokens or 0

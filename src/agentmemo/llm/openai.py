@@ -17,6 +17,7 @@ from agentmemo.llm.exchange import Exchange, Sending
 from agentmemo.llm.model_settings import ModelSettings
 from agentmemo.llm.protocol import FinishReason, Message, ModelReply, ModelRequest, Tool, ToolCall
 from agentmemo.llm.refusals import Broken, one_line
+from agentmemo.model.kinds import described
 from agentmemo.model.prices import NANOUSD, Usage, is_consistent
 from agentmemo.model.values import NOT_JSON
 
@@ -202,7 +203,7 @@ def _join(calls: dict[int, _Call], piece: _Call) -> None:
 
 def _decode(data: bytes) -> _Answer:
     try:
-        answer = msgspec.json.decode(data, type=_Answer)
+        answer = msgspec.json.decode(data, type=described(_Answer))
     except NOT_JSON as error:
         raise Broken(f"it is not what chat completions answer ({error})") from None
     if answer.error:
@@ -213,7 +214,7 @@ def _decode(data: bytes) -> _Answer:
 
 def _usage(raw: msgspec.Raw) -> Usage | None:
     try:
-        told = msgspec.json.decode(raw, type=_Usage)
+        told = msgspec.json.decode(raw, type=described(_Usage))
     except NOT_JSON:
         return None
     details = told.prompt_tokens_details or _Details()
@@ -229,7 +230,7 @@ def _usage(raw: msgspec.Raw) -> Usage | None:
 def _cost(raw: msgspec.Raw) -> int | None:
     """What the provider says that it charges, rounded up."""
     try:
-        told = msgspec.json.decode(raw, type=_Cost).cost
+        told = msgspec.json.decode(raw, type=described(_Cost)).cost
         return int((told * NANOUSD).to_integral_value(ROUND_CEILING)) if told >= 0 else None
     except (*NOT_JSON, ArithmeticError, ValueError):
         return None

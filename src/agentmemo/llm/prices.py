@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from agentmemo.llm import installed_prices
 from agentmemo.llm import model_settings as configured
 from agentmemo.llm.config import Models
+from agentmemo.model.kinds import described
 from agentmemo.model.model_names import fits
 from agentmemo.model.prices import FREE, Price, PriceTable, find, rates_of, tiers_of
 
@@ -89,4 +90,4 @@ def shipped(model: str, at_us: int, provider: str | None = None) -> Price | None
 @cache
 def _table() -> tuple[PriceTable, str]:
     content = resources.files("agentmemo.model").joinpath(TABLE).read_bytes()
-    return msgspec.json.decode(content, type=PriceTable), hashlib.sha256(content).hexdigest()
+    return msgspec.json.decode(content, type=described(PriceTable)), hashlib.sha256(content).hexdigest()

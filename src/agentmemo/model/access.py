@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from agentmemo.errors import InvalidInput, NotAuthenticated
+from agentmemo.model.kinds import described
 from agentmemo.model.wire import Request, Response
 
 KINDS = ("agent", "person", "service")
@@ -272,4 +273,4 @@ def check_actor(name: str, kind: str) -> None:
 
 
 def grants_from(data: Any) -> tuple[Grant, ...]:
-    return tuple(msgspec.convert(data, list[Grant]))
+    return tuple(msgspec.convert(data, described(list[Grant])))

@@ -7,7 +7,7 @@ so that content and salt can be erased while every proof holds.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 
 import msgspec
@@ -19,6 +19,7 @@ from agentmemo.model.wire import Request, Response
 LEAF_VERSION = 1
 LEAF_BYTES_MAX = 8192
 GENESIS = ""
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _LEAF_PREFIX = b"\x00"  # RFC 6962: leaves and inner nodes are hashed in different domains
 
 
@@ -135,4 +136,4 @@ def leaf_hash(content: bytes) -> str:
 def commit(field: str, content: bytes, salt: bytes) -> str:
     """The commitment to one field, separated by its name."""
     digest = ids.keyed_hash(salt, field.encode() + b"\x00" + content)
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    return binascii.b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=").decode()

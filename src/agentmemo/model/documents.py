@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from agentmemo.errors import InvalidInput
+from agentmemo.model.kinds import described
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 MICROSECOND = datetime.timedelta(microseconds=1)
@@ -33,7 +34,7 @@ def parse(kind: type[D], data: Any, what: str, example: Any, path: str = "$") ->
     Raises InvalidInput naming the path and the nearest field, or an example that fits.
     """
     try:
-        return msgspec.convert(data, kind)
+        return msgspec.convert(data, described(kind))
     except msgspec.ValidationError as error:
         where = _AT.search(str(error))
         unknown = _UNKNOWN.match(str(error))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from agentmemo.errors import InvalidInput, LimitExceeded
+from agentmemo.model.kinds import described
 
 DEPTH_MAX = 200
 # Python itself reads and writes no integer of more than 4300 digits.
@@ -37,23 +38,18 @@ def encode(value: Any) -> bytes:
     with the path for everything else (NaN, lone surrogates, other keys, other types) and LimitExceeded beyond
     DEPTH_MAX levels.
     """
-    try:
-        content = _encoder.encode(value)
-        # A value that survives the round trip is plain JSON; only the rest pays for the walk that names the path.
-        if _decoder.decode(content) == value:
-            if content.count(b"[") + content.count(b"{") > DEPTH_MAX:
-                check(value)
-            return content
-    except (RecursionError, TypeError, UnicodeEncodeError, ValueError, OverflowError, msgspec.MsgspecError):
-        pass
-    check(value)
-    return _encoder.encode(value)
+    return _encode_and_decode(value)[0]
 
 
 def encode_result(value: Any) -> bytes:
     """Like `encode`, and accepts what msgspec knows (structs, dataclasses, datetimes, enums) inside as well."""
+    return encode_and_decode_result(value)[0]
+
+
+def encode_and_decode_result(value: Any) -> tuple[bytes, Any]:
+    """The bytes of `encode_result`, and the plain JSON that whoever reads them meets."""
     try:
-        return encode(value)
+        return _encode_and_decode(value)
     except InvalidInput:
         try:
             plain = msgspec.to_builtins(_plain_models(value))
@@ -62,7 +58,23 @@ def encode_result(value: Any) -> bytes:
             raise InvalidInput(
                 f"The result cannot be stored as JSON: {error}.", next_call="Return JSON types."
             ) from None
-        return encode(plain)
+        return _encode_and_decode(plain)
+
+
+def _encode_and_decode(value: Any) -> tuple[bytes, Any]:
+    try:
+        content = _encoder.encode(value)
+        plain = _decoder.decode(content)
+        # A value that survives the round trip is plain JSON; only the rest pays for the walk that names the path.
+        if plain == value:
+            if content.count(b"[") + content.count(b"{") > DEPTH_MAX:
+                check(value)
+            return content, plain
+    except (RecursionError, TypeError, UnicodeEncodeError, ValueError, OverflowError, msgspec.MsgspecError):
+        pass
+    check(value)
+    content = _encoder.encode(value)
+    return content, _decoder.decode(content)
 
 
 def encode_sorted(value: Any) -> bytes:
@@ -81,7 +93,7 @@ def decode_as(content: bytes, kind: Any) -> Any:
     try:
         if hasattr(kind, "model_validate_json"):
             return kind.model_validate_json(content)
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(content, type=described(kind))
     except (ValueError, TypeError) as error:
         raise InvalidInput(
             f"The stored result does not fit the declared type {getattr(kind, '__name__', kind)}: {error}.",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_
 import msgspec
 
 from agentmemo.errors import InvalidInput
+from agentmemo.model.kinds import described
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
@@ -30,7 +31,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`(?: - at `(
 def as_request(data: Any, kind: type[T]) -> T:
     """Check plain data against a request type. Raises InvalidInput naming the path and the next valid call."""
     try:
-        return msgspec.convert(data, kind, strict=False)
+        return msgspec.convert(data, described(kind), strict=False)
     except msgspec.ValidationError as error:
         raise explain(error, kind) from None
 
@@ -56,6 +57,7 @@ class _Field(NamedTuple):
 
     name: str
     exact: frozenset[type]
+    plain: bool  # nothing but `exact`
     type: Any
     empty: list[Any] | None  # of a list
 
@@ -78,7 +80,7 @@ def fitting(request: T) -> T:
         if value == field.empty and type(value) is list:
             continue
         try:
-            if field.exact:
+            if field.plain:
                 msgspec.convert(value, field.type)
             else:
                 msgspec.convert(msgspec.to_builtins(value), field.type)
@@ -100,6 +102,7 @@ def _fields(kind: type[Request]) -> tuple[_Field, ...]:
         if field.type is Any or field.name == "calls":  # values are checked where they are encoded
             continue
         plain = all(member in _PLAIN for member in members)
-        exact = frozenset(kind for member in members for kind in _PLAIN[member]) if plain else frozenset()
-        found.append(_Field(field.name, exact, field.type, [] if get_origin(field.type) is list else None))
+        exact = frozenset(kind for member in members for kind in _PLAIN.get(member, ()))
+        empty = [] if get_origin(field.type) is list else None
+        found.append(_Field(field.name, exact, plain, described(field.type), empty))
     return tuple(found)

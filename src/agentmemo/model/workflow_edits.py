@@ -15,6 +15,7 @@ from msgspec import Meta
 from agentmemo.errors import InvalidInput, PermissionDenied
 from agentmemo.model import workflows
 from agentmemo.model.documents import Document, encode_example, misfit
+from agentmemo.model.kinds import described
 from agentmemo.model.values import decode, encode_result
 from agentmemo.model.workflow_rules import check_document
 from agentmemo.model.workflow_text import id_of
@@ -87,7 +88,7 @@ Edit = AddEdgeCase | ChangeEdgeCase | AddExample | ChangeStep | SplitStep
 def read_edits(given: Any) -> list[Edit]:
     """Edits from what somebody wrote. Raises InvalidInput with the path of what does not fit."""
     try:
-        edits = msgspec.convert(decode(encode_result(given)), list[Edit])
+        edits = msgspec.convert(decode(encode_result(given)), described(list[Edit]))
     except msgspec.ValidationError as error:
         raise InvalidInput(
             f"The edits do not fit: {error}.", next_call=f"Send edits such as {encode_example(EXAMPLE)}."

@@ -15,6 +15,7 @@ from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput, NotAuthenticated
 from agentmemo.model import notification_forms as forms
+from agentmemo.model.kinds import described
 from agentmemo.model.notifications import Message
 from agentmemo.model.values import NOT_JSON
 from agentmemo.notify.channels import NotSent, accepted
@@ -106,11 +107,11 @@ def read_interaction(body: bytes) -> Interaction | None:
     """The button in a request whose signature is good; None for what needs no answer. Raises InvalidInput."""
     try:
         fields = parse_qs(body.decode(), max_num_fields=20)
-        payload = msgspec.json.decode(fields["payload"][0], type=_Payload)
+        payload = msgspec.json.decode(fields["payload"][0], type=described(_Payload))
         pressed = [action for action in payload.actions if action.action_id.startswith(forms.SLACK_DECIDE)]
         if payload.type != "block_actions" or not pressed:
             return None
-        button = msgspec.json.decode(pressed[0].value, type=forms.Button)
+        button = msgspec.json.decode(pressed[0].value, type=described(forms.Button))
     except (*NOT_JSON, KeyError, ValueError) as error:
         raise InvalidInput(
             f"This is no interaction of ours: {type(error).__name__}.", next_call="Only Slack calls this address."

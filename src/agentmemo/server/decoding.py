@@ -10,6 +10,7 @@ import msgspec
 
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model.access import Claim
+from agentmemo.model.kinds import described
 from agentmemo.model.wire import Request, explain
 from agentmemo.server.bodies import Headers
 from agentmemo.server.routes import ALIASES, Route, unquoted
@@ -34,7 +35,7 @@ def decode_request(route: Route, parts: list[bytes], query: bytes, headers: Head
     if route.precondition:
         _merge(fields, _read_precondition(headers), route)
     try:
-        return msgspec.convert(fields, route.kind)
+        return msgspec.convert(fields, described(route.kind))
     except msgspec.ValidationError as error:
         raise explain(error, route.kind) from None
 
@@ -106,7 +107,7 @@ def _from_text(route: Route, name: str, text: str) -> Any:
     if kind is Any:
         raise InvalidInput(f"`{name}` can be any JSON, so it cannot stand in the query.", next_call="Send a JSON body.")
     try:
-        value = msgspec.convert(text, kind, strict=False)
+        value = msgspec.convert(text, described(kind), strict=False)
     except msgspec.ValidationError:
         raise InvalidInput(
             f"`{name}={text[:100]}` does not fit.", next_call=f"Send {_named(kind)} for `{name}`."

@@ -21,6 +21,7 @@ from agentmemo.model.handoffs import (
     ReleaseHandoff,
     SetHandoffProgress,
 )
+from agentmemo.model.kinds import described
 from agentmemo.model.ledger import HANDLE_PREFIX, SettleUsage
 from agentmemo.model.prices import Usage
 from agentmemo.model.runs import AddNote, BufferedCall, SendSignal
@@ -292,4 +293,4 @@ class AsyncTransaction:
 def _typed(operation: str, result: Any) -> Any:
     """A result as its operation's response; over a wire it comes as plain data."""
     response = BY_NAME[operation].response
-    return msgspec.convert(result, response) if response is not None and isinstance(result, dict) else result
+    return msgspec.convert(result, described(response)) if response is not None and isinstance(result, dict) else result

@@ -37,6 +37,7 @@ from agentmemo.model import executions as model
 from agentmemo.model.access import Claim
 from agentmemo.model.escalations import CreateEscalation
 from agentmemo.model.evidence_calls import CompareStep
+from agentmemo.model.kinds import described
 from agentmemo.model.ledger import ReserveUsage, SettleUsage, VoidUsage
 from agentmemo.model.runs import (
     ANNOUNCED_EFFECTS,
@@ -316,7 +317,7 @@ class AsyncExecutions:
         executor = self._executor()
         if executor is None:
             return
-        asked = msgspec.convert(beside.asked, model.NextStep) if beside.asked else step
+        asked = msgspec.convert(beside.asked, described(model.NextStep)) if beside.asked else step
         asked = msgspec.structs.replace(
             asked, model=beside.model, rung=None, max_output_tokens=beside.max_output_tokens, beside=[]
         )
@@ -518,7 +519,7 @@ class AsyncExecutions:
     async def _refuse_without_models(self, name: str, version: str | int | None) -> None:
         """A workflow of tools alone needs no model. Raises Unavailable for any other."""
         found = await self._plane.call(GetWorkflow(name=name, version=_version(version)))
-        if asks_models(msgspec.convert(found.document, WorkflowDocument)):
+        if asks_models(msgspec.convert(found.document, described(WorkflowDocument))):
             raise no_models(name)
 
     def _met(self, execution: model.Execution) -> model.Execution:

@@ -18,6 +18,7 @@ from agentmemo.client.transport import AsyncTransport
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
 from agentmemo.model.access import Claim
+from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
 from agentmemo.model.wire import Request, fitting
 
@@ -80,7 +81,10 @@ class AsyncPlane:
         """A page of the operation's items, as their type."""
         kind = BY_REQUEST[type(request)].items
         page = await self.call(request)
-        items = [item if kind is None or isinstance(item, kind) else msgspec.convert(item, kind) for item in page.items]
+        items = [
+            item if kind is None or isinstance(item, kind) else msgspec.convert(item, described(kind))
+            for item in page.items
+        ]
 
         async def following(cursor: str) -> AsyncPage[Any]:
             return await self.page(msgspec.structs.replace(request, cursor=cursor))

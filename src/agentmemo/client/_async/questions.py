@@ -22,6 +22,7 @@ from agentmemo.model.escalations import (
     GetEscalation,
     SuggestedAction,
 )
+from agentmemo.model.kinds import described
 from agentmemo.model.stuck import BLOCK, ESCALATE, OK
 from agentmemo.model.values import encode
 
@@ -102,7 +103,7 @@ class AsyncQuestions(ABC):
         self._check_open()
         request = msgspec.structs.replace(request, run=self.id, name=name, key=key)
         if self._replaying and request.wait:
-            return msgspec.convert((await self._replayed_wait(name, key)).value, Answer)
+            return msgspec.convert((await self._replayed_wait(name, key)).value, described(Answer))
         while True:
             made: Escalation = await self._plane.call(request) if self._replaying else await self._call(request)
             if not request.wait:

@@ -18,7 +18,7 @@ from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall,
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
 from agentmemo.model import runs as model
-from agentmemo.model.values import decode_as, encode_result
+from agentmemo.model.values import decode_as, encode_and_decode_result, encode_result
 from agentmemo.model.wire import Request
 
 RESUME_WAIT_SECONDS = 30.0
@@ -409,9 +409,9 @@ class AsyncRun(AsyncQuestions):
             current.reset(token)
         reach("step.after_function")
         try:
-            content = encode_result(result)
-            value = decode_as(content, call.returns)
-            await self._complete(call, msgspec.json.decode(content), attempt, context, started_at)
+            content, plain = encode_and_decode_result(result)
+            value = plain if call.returns is None else decode_as(content, call.returns)
+            await self._complete(call, plain, attempt, context, started_at)
         except Exception as error:
             if leaves_doubt(call, error):
                 raise EffectUnclear(error) from error

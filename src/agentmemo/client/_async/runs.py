@@ -9,6 +9,7 @@ import msgspec
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import NotFound
+from agentmemo.model.kinds import described
 from agentmemo.model.runs import (
     AddNote,
     Budget,
@@ -149,7 +150,7 @@ def as_budget(budget: Budget | dict[str, Any] | None) -> Budget | None:
     if not isinstance(budget, dict):
         return budget
     try:
-        return msgspec.convert(budget, StrictBudget)
+        return msgspec.convert(budget, described(StrictBudget))
     except msgspec.ValidationError as error:
         raise explain(error, Budget) from None
 

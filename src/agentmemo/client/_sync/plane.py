@@ -19,6 +19,7 @@ from agentmemo.client.transport import Transport
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
 from agentmemo.model.access import Claim
+from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
 from agentmemo.model.wire import Request, fitting
 
@@ -81,7 +82,10 @@ class Plane:
         """A page of the operation's items, as their type."""
         kind = BY_REQUEST[type(request)].items
         page = self.call(request)
-        items = [item if kind is None or isinstance(item, kind) else msgspec.convert(item, kind) for item in page.items]
+        items = [
+            item if kind is None or isinstance(item, kind) else msgspec.convert(item, described(kind))
+            for item in page.items
+        ]
 
         def following(cursor: str) -> Page[Any]:
             return self.page(msgspec.structs.replace(request, cursor=cursor))

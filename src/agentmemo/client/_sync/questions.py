@@ -23,6 +23,7 @@ from agentmemo.model.escalations import (
     GetEscalation,
     SuggestedAction,
 )
+from agentmemo.model.kinds import described
 from agentmemo.model.stuck import BLOCK, ESCALATE, OK
 from agentmemo.model.values import encode
 
@@ -103,7 +104,7 @@ class Questions(ABC):
         self._check_open()
         request = msgspec.structs.replace(request, run=self.id, name=name, key=key)
         if self._replaying and request.wait:
-            return msgspec.convert((self._replayed_wait(name, key)).value, Answer)
+            return msgspec.convert((self._replayed_wait(name, key)).value, described(Answer))
         while True:
             made: Escalation = self._plane.call(request) if self._replaying else self._call(request)
             if not request.wait:

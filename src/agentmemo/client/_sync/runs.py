@@ -10,6 +10,7 @@ import msgspec
 from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import NotFound
+from agentmemo.model.kinds import described
 from agentmemo.model.runs import (
     AddNote,
     Budget,
@@ -150,7 +151,7 @@ def as_budget(budget: Budget | dict[str, Any] | None) -> Budget | None:
     if not isinstance(budget, dict):
         return budget
     try:
-        return msgspec.convert(budget, StrictBudget)
+        return msgspec.convert(budget, described(StrictBudget))
     except msgspec.ValidationError as error:
         raise explain(error, Budget) from None
 

@@ -16,6 +16,7 @@ from agentmemo import clock, ids
 from agentmemo.engine import audit
 from agentmemo.model import webhooks as model
 from agentmemo.model.escalations import Answer
+from agentmemo.model.kinds import described
 from agentmemo.store import escalations as escalation_rows
 from agentmemo.store import handoffs as handoff_rows
 from agentmemo.store.database import Transaction
@@ -207,7 +208,7 @@ def _handoff_data(row: handoff_rows.HandoffRow) -> dict[str, Any]:
 
 def _answer_data(row: escalation_rows.EscalationRow) -> dict[str, Any]:
     """What was decided, without what people wrote: that may not be for everybody who can read along."""
-    answer = msgspec.json.decode(row.answer, type=Answer) if row.answer else None
+    answer = msgspec.json.decode(row.answer, type=described(Answer)) if row.answer else None
     return {
         "escalation": row.handle,
         "state": row.state,
