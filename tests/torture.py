@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     seed = said.pop("SEED", "")
     sizes = {name: size for name, size in said.items() if size} or DEFAULT
     if unknown := sizes.keys() - PROGRAMS - TESTS:
-        print(f"Unknown: {', '.join(sorted(unknown))}. Use {', '.join([*PROGRAMS, *TESTS])}, SEED.", file=sys.stderr)
+        print(f"Unknown: {', '.join(sorted(unknown))}. Use {', '.join([*PROGRAMS, *TESTS])}, SEED.", file=sys.stderr)  # noqa: T201
         return 2
     failed = [name for name, size in sizes.items() if _run(name, size, seed, arguments[cut + 1 :])]
     return 1 if failed else 0
@@ -54,7 +54,7 @@ def _run(name: str, size: str, seed: str, further: list[str]) -> int:
     else:
         environment |= {f"AGENTMEMO_TORTURE_{name}": size} | ({SEED: seed} if seed else {})
         command = ["-m", "pytest", *(str(HERE / part) if (HERE / part).exists() else part for part in TESTS[name])]
-    print(f"torture: {name}={size}", flush=True)
+    print(f"torture: {name}={size}", flush=True)  # noqa: T201 - progress of a long run
     return subprocess.run([sys.executable, *command, *further], env=environment, check=False).returncode
 
 

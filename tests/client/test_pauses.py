@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from agentmemo.api.operations import BY_NAME
-from agentmemo.client import http_async
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.http_wire import PAUSES_MAX
@@ -49,7 +48,7 @@ def told(request, monkeypatch):
         else:
             transport = AsyncHttpTransport(*ADDRESS)
             monkeypatch.setattr(transport, "_exchange", exchange_async)
-            monkeypatch.setattr(http_async.asyncio, "sleep", wait_async)
+            monkeypatch.setattr(transport._clock, "sleep_async", wait_async)
             answer = asyncio.run(transport.call(WHOAMI, WHOAMI.request()))
         assert len(set(map(id, sent))) == 1, "the same request, under the same key"
         return answer, len(sent), waited

@@ -3,9 +3,9 @@
     python cases.py --cases 50000 [--seed N]
 
 First what lies at each border of each field, then chains of requests along the description's links, then, until there
-are enough, requests by chance. Each of those is sent as it is, then with what the links carry over from earlier answers,
-then as the operation's example with single fields of what was drawn, about something made for it: so that all find
-something to work on, and every operation is answered with success at times.
+are enough, requests by chance. Each of those is sent as it is, then with what the links carry over from earlier
+answers, then as the operation's example with single fields of what was drawn, about something made for it: so that all
+find something to work on, and every operation is answered with success at times.
 """
 
 from __future__ import annotations

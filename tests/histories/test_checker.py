@@ -10,9 +10,9 @@ from clients import Log, read_log
 from history import FOR_EVER, Change, Found, History, Op, Read, Refused, Version, Write, Wrote, token_of
 from lies import LIES, Lying
 from msgspec.structs import replace
-from planted import FAULTS
 from registers import is_linearizable, smallest, steps_of
 from verdict import CHECKS, check
+from wrong import FAULTS
 
 
 def test_what_a_store_did_is_accepted(recorded):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from agentmemo.api.operations import Operation
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.client.transport import Transport
+from agentmemo.clock import SystemClock
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
 
@@ -27,6 +27,7 @@ class AsyncHttpTransport:
         self._wire = Wire(address, key, limit)
         self._address = (address, key, limit)
         self._session: aiohttp.ClientSession | None = None
+        self._clock = SystemClock()
         self._closed = False
 
     async def call(
@@ -42,7 +43,7 @@ class AsyncHttpTransport:
             seconds = self._wire.pause(status, body)
             if seconds is None:
                 break
-            await asyncio.sleep(seconds)
+            await self._clock.sleep_async(seconds)
         return self._wire.answer(operation, status, body)
 
     async def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:

@@ -18,7 +18,7 @@ from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.runs import check_choice
 from agentmemo.store import handoffs as rows
 from agentmemo.store import state as state_rows
-from agentmemo.store.database import Row, Transaction
+from agentmemo.store.database import Transaction
 
 NEWEST = 1 << 60
 # Events that a look for what is new goes through; who is further behind is told everything.
@@ -81,7 +81,8 @@ def notices(tx: Transaction, call: Call, request: model.ListNotices) -> Page:
     limit = check_limit(request.limit)
     at, after = read_cursor(request.cursor, "handoff.notices", None, [0, 0])
     found = tx.all("handoff_notices", workspace=call.workspace, sender=call.actor, at=at, after=after, limit=limit + 1)
-    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.notices", None, [row.notice_at, row.id]))
+    kept = [rows.HandoffRow(*row) for row in found]
+    return _page(tx, call, kept, limit, lambda row: make_cursor("handoff.notices", None, [row.notice_at, row.id]))
 
 
 def lineage(tx: Transaction, call: Call, request: model.ListLineage) -> Page:
@@ -89,7 +90,8 @@ def lineage(tx: Transaction, call: Call, request: model.ListLineage) -> Page:
     root = existing(tx, call, request.handoff).root
     after = read_cursor(request.cursor, "handoff.lineage", root, 0)
     found = tx.all("handoff_lineage", workspace=call.workspace, root=root, after=after, limit=limit + 1)
-    return _page(tx, call, found, limit, lambda row: make_cursor("handoff.lineage", root, row.id))
+    kept = [rows.HandoffRow(*row) for row in found]
+    return _page(tx, call, kept, limit, lambda row: make_cursor("handoff.lineage", root, row.id))
 
 
 def reference(tx: Transaction, call: Call, request: model.ReadReference) -> state_model.Entry:
@@ -127,11 +129,11 @@ def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffR
 def _page(
     tx: Transaction,
     call: Call,
-    found: list[Row],
+    found: list[rows.HandoffRow],
     limit: int,
     cursor: Callable[[rows.HandoffRow], str],
     show: Callable[[Transaction, Call, rows.HandoffRow], model.Handoff] = view,
 ) -> Page:
-    kept = [rows.HandoffRow(*row) for row in found[:limit]]
+    kept = found[:limit]
     items = [show(tx, call, row) for row in kept]
     return Page(items=items, cursor=cursor(kept[-1]) if len(found) > limit else None)

@@ -103,6 +103,6 @@ def _fields(kind: type[Request]) -> tuple[_Field, ...]:
             continue
         plain = all(member in _PLAIN for member in members)
         exact = frozenset(kind for member in members for kind in _PLAIN.get(member, ()))
-        empty = [] if get_origin(field.type) is list else None
+        empty: list[Any] | None = [] if get_origin(field.type) is list else None
         found.append(_Field(field.name, exact, plain, described(field.type), empty))
     return tuple(found)
