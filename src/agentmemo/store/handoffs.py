@@ -96,14 +96,16 @@ def listed(
     address: str | None,
     sender: int | None,
     root: str | None,
-) -> list[Row]:
+) -> list[HandoffRow]:
     """The newest handoffs that fit every filter; `state` is one of the nine, `unfinished` or `escalated`."""
     wanted = {"workspace": workspace, "before": before, "address": address, "sender": sender, "root": root}
     if state == "unfinished" and root is None:
-        return lists.in_states(tx, "handoff_list_of_state", UNFINISHED, limit, wanted)
-    if state is None and root is None and address is None and sender is None:
-        return lists.all_before(tx, "handoff_list", workspace, before, limit)
-    return tx.all(_listing(state, address, sender, root), **wanted, state=state, limit=limit)
+        found = lists.in_states(tx, "handoff_list_of_state", UNFINISHED, limit, wanted)
+    elif state is None and root is None and address is None and sender is None:
+        found = lists.all_before(tx, "handoff_list", workspace, before, limit)
+    else:
+        found = tx.all(_listing(state, address, sender, root), **wanted, state=state, limit=limit)
+    return [HandoffRow(*row) for row in found]
 
 
 def _listing(state: str | None, address: str | None, sender: int | None, root: str | None) -> str:
