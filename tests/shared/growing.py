@@ -202,7 +202,7 @@ class Growth:
 
     def _copy_last(self, table: str, name: str, times: int) -> None:
         columns = ", ".join(each for each in COLUMNS[table] if each != "id")
-        values = columns.replace(f"{name},", f"{name} || '-{self._lengthened}-' || n,", 1)
+        values = columns.replace(f"{name},", f"{name} || '-{times}-{self._lengthened}-' || n,", 1)
         with self._connection:
             self._connection.execute(
                 f"INSERT INTO {table} ({columns})"  # noqa: S608 - names from above
