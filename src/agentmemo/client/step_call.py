@@ -31,6 +31,11 @@ class StepCall(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: str | Probe
     returns: Any
 
+    @property
+    def pair(self) -> tuple[str, str]:
+        """What names it in its run: the step and its occurrence or key."""
+        return self.name, self.key
+
 
 class EffectUnclear(Exception):
     """The function did not say that its effect failed, yet there is no result to keep."""

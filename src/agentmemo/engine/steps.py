@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+
 import msgspec
 
 from agentmemo.clock import SECOND
@@ -21,6 +24,8 @@ from agentmemo.store.database import Transaction
 
 _budget_decoder = msgspec.json.Decoder(model.Budget)
 UNBOUNDED = "{}"
+# Of results in one page of steps.
+PAGE_BYTES = 1024 * 1024
 
 
 def start(tx: Transaction, call: Call, request: model.StartStep, *, of_document: bool = False) -> model.Step:
@@ -118,9 +123,16 @@ def list_(tx: Transaction, call: Call, request: model.ListSteps) -> Page:
     run = existing(tx, call, request.run)
     query = "step_list" if request.state in (None, model.COMPLETED) else "step_list_unfinished"
     found = [rows.StepRow(*row) for row in tx.all(query, run=run.id, after=after, state=request.state, limit=limit + 1)]
-    items = [step_view(tx, call, run.handle, row) for row in found[:limit]]
-    cursor = make_cursor("step.list", bound, found[limit - 1].id) if len(found) > limit else None
+    shown = _of_one_page(found[:limit])
+    items = [step_view(tx, call, run.handle, row) for row in shown]
+    cursor = make_cursor("step.list", bound, shown[-1].id) if len(found) > len(shown) else None
     return Page(items=items, cursor=cursor)
+
+
+def _of_one_page(found: list[rows.StepRow]) -> list[rows.StepRow]:
+    """As many as may go in one answer: results can be large, and one at least is shown."""
+    sizes = list(accumulate(row.size for row in found))
+    return found[: max(1, bisect_right(sizes, PAGE_BYTES))]
 
 
 def _is_result_of(found: rows.StepRow, request: model.FailStep, epoch: int) -> bool:

@@ -328,6 +328,8 @@ class FindStep(Request, kw_only=True):
 
 
 class ListSteps(Request, kw_only=True):
+    """Steps in the order they were made. A page ends before its limit where the results come to more than 1 MiB."""
+
     run: str
     state: str | None = None
     cursor: str | None = None

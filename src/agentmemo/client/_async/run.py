@@ -12,11 +12,12 @@ import msgspec
 from agentmemo.client._async.plane import AsyncPlane, Holding, ambient
 from agentmemo.client._async.questions import AsyncQuestions
 from agentmemo.client._async.step import AsyncStepContext, current
+from agentmemo.client._async.stored_steps import AsyncStoredSteps
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
 from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy, summary_of
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
+from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_and_decode_result, encode_result
 from agentmemo.model.wire import Request
@@ -51,9 +52,7 @@ class AsyncRun(AsyncQuestions):
         self._token: Token[Holding | None] | None = None
         self._occurrences: dict[str, int] = {}
         self._in_flight: set[str] = set()
-        self._done: set[tuple[str, str]] = set()
-        self._met: set[tuple[str, str]] = set()
-        self._unmet = 0
+        self._steps = AsyncStoredSteps(plane, "", 0)
         self._replaying = False
         self._finished = False
         self._record: model.Run | None = None
@@ -287,7 +286,7 @@ class AsyncRun(AsyncQuestions):
         if not keyed:
             self._in_flight.add(call.name)
         try:
-            stored = await self._stored(call)
+            stored = await self._steps.look(call.pair, always=self._replaying)
             decided = await self._from_store(call, stored) if stored else None
             if decided is not None:
                 await self._hear(call)
@@ -317,14 +316,14 @@ class AsyncRun(AsyncQuestions):
         return await self._doubtful(call, stored)
 
     async def _completed(self, call: StepCall, stored: model.Step) -> tuple[Any] | None:
-        self._done.add((call.name, call.key))
+        self._steps.made(call.pair)
         if stored.fingerprint in ("", call.fingerprint) or self._replaying:
             return (stored.result,)
         usual = "rerun" if stored.effect not in model.ANNOUNCED_EFFECTS else "ask"
         policy = stored.decision or call.on_mismatch or usual
         if policy == "ask":
             await self._ask("mismatch", call, "Its inputs or its task's version are not those of the stored result.")
-            again = await self._find(call)
+            again = await self._steps.find(call.pair)
             policy = again.decision if again and again.decision else "reuse"
         return (stored.result,) if policy == "reuse" else None
 
@@ -344,7 +343,7 @@ class AsyncRun(AsyncQuestions):
             await self._complete(call, found, stored.attempt, None, stored.started_at)
             return (found,)
         await self._ask("in_doubt", call, f"{call.effect} step {call.name}/{call.key} may or may not have happened.")
-        again = await self._find(call)
+        again = await self._steps.find(call.pair)
         if again and again.state == model.COMPLETED:
             return (again.result,)
         return None
@@ -382,7 +381,7 @@ class AsyncRun(AsyncQuestions):
         started_at = self._plane.clock.now_us()
         if call.effect in model.ANNOUNCED_EFFECTS:
             # From now on the store knows more of this step than this process: the same key again must ask it.
-            self._done.add((call.name, call.key))
+            self._steps.made(call.pair)
             await self._call(
                 model.StartStep(
                     run=self.id,
@@ -436,7 +435,7 @@ class AsyncRun(AsyncQuestions):
                 nanousd=context.nanousd if context else 0,
             )
         )
-        self._done.add((call.name, call.key))
+        self._steps.made(call.pair)
         if context is not None:
             context.buffer.committed(self._plane)
         if step.paused:
@@ -444,7 +443,7 @@ class AsyncRun(AsyncQuestions):
 
     async def _fail(self, call: StepCall, error: Exception, attempt: int) -> model.Step | None:
         """Record a failed attempt. Returns the step when it had been completed, and only the answer was lost."""
-        self._done.add((call.name, call.key))
+        self._steps.made(call.pair)
         request = model.FailStep(
             run=self.id,
             name=call.name,
@@ -457,26 +456,8 @@ class AsyncRun(AsyncQuestions):
         try:
             await self._call(request)
         except InvalidTransition:
-            return await self._find(call)
+            return await self._steps.find(call.pair)
         return None
-
-    async def _stored(self, call: StepCall) -> model.Step | None:
-        """The step's row, asked for only while the store may hold one that this process has not met."""
-        pair = (call.name, call.key)
-        if self._unmet <= 0 and pair not in self._done and not self._replaying:
-            return None
-        found = await self._find(call)
-        # A step that this process made is none of those stored before; counting it would hide one that was.
-        if found is not None and pair not in self._met and pair not in self._done:
-            self._met.add(pair)
-            self._unmet -= 1
-        return found
-
-    async def _find(self, call: StepCall) -> model.Step | None:
-        try:
-            return await self._plane.call(model.FindStep(run=self.id, name=call.name, key=call.key))
-        except NotFound:
-            return None
 
     async def _park(
         self,
@@ -541,19 +522,19 @@ class AsyncRun(AsyncQuestions):
                     f"The connection was closed while run {self.id} waited; it goes on waiting.",
                     next_call="Open the run again by its key.",
                 )
-        unmet, holding = self._unmet, self._holding
+        steps, holding = self._steps, self._holding
         self._accept(claimed)
         if holding is not None:
             # Nobody else held the run meanwhile (the epoch proves it), so nothing unmet was added. The ambient
             # holding stays the same object: writes made in the block go on under the new epoch.
-            self._unmet = unmet
+            self._steps = steps
             holding.epoch, holding.live = claimed.run.epoch, True
             self._holding = holding
 
     def _accept(self, claimed: model.Claimed) -> None:
         self._record, self._outcome = claimed.run, claimed.outcome
         self._replaying = claimed.outcome == "replay"
-        self._unmet = claimed.stored_steps
+        self._steps = AsyncStoredSteps(self._plane, claimed.run.id, claimed.stored_steps)
         self._may_be_blocked = self._may_be_blocked or claimed.stored_steps > 0
         if claimed.outcome not in ("replay", "waiting"):
             self._holding = Holding(self._plane, claimed.run.id, claimed.run.epoch)

@@ -13,11 +13,12 @@ import msgspec
 from agentmemo.client._sync.plane import Holding, Plane, ambient
 from agentmemo.client._sync.questions import Questions
 from agentmemo.client._sync.step import StepContext, current
+from agentmemo.client._sync.stored_steps import StoredSteps
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
 from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy, summary_of
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, NotFound, StepFailed, TimedOut
+from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
 from agentmemo.model.values import decode_as, encode_and_decode_result, encode_result
 from agentmemo.model.wire import Request
@@ -52,9 +53,7 @@ class Run(Questions):
         self._token: Token[Holding | None] | None = None
         self._occurrences: dict[str, int] = {}
         self._in_flight: set[str] = set()
-        self._done: set[tuple[str, str]] = set()
-        self._met: set[tuple[str, str]] = set()
-        self._unmet = 0
+        self._steps = StoredSteps(plane, "", 0)
         self._replaying = False
         self._finished = False
         self._record: model.Run | None = None
@@ -288,7 +287,7 @@ class Run(Questions):
         if not keyed:
             self._in_flight.add(call.name)
         try:
-            stored = self._stored(call)
+            stored = self._steps.look(call.pair, always=self._replaying)
             decided = self._from_store(call, stored) if stored else None
             if decided is not None:
                 self._hear(call)
@@ -318,14 +317,14 @@ class Run(Questions):
         return self._doubtful(call, stored)
 
     def _completed(self, call: StepCall, stored: model.Step) -> tuple[Any] | None:
-        self._done.add((call.name, call.key))
+        self._steps.made(call.pair)
         if stored.fingerprint in ("", call.fingerprint) or self._replaying:
             return (stored.result,)
         usual = "rerun" if stored.effect not in model.ANNOUNCED_EFFECTS else "ask"
         policy = stored.decision or call.on_mismatch or usual
         if policy == "ask":
             self._ask("mismatch", call, "Its inputs or its task's version are not those of the stored result.")
-            again = self._find(call)
+            again = self._steps.find(call.pair)
             policy = again.decision if again and again.decision else "reuse"
         return (stored.result,) if policy == "reuse" else None
 
@@ -345,7 +344,7 @@ class Run(Questions):
             self._complete(call, found, stored.attempt, None, stored.started_at)
             return (found,)
         self._ask("in_doubt", call, f"{call.effect} step {call.name}/{call.key} may or may not have happened.")
-        again = self._find(call)
+        again = self._steps.find(call.pair)
         if again and again.state == model.COMPLETED:
             return (again.result,)
         return None
@@ -383,7 +382,7 @@ class Run(Questions):
         started_at = self._plane.clock.now_us()
         if call.effect in model.ANNOUNCED_EFFECTS:
             # From now on the store knows more of this step than this process: the same key again must ask it.
-            self._done.add((call.name, call.key))
+            self._steps.made(call.pair)
             self._call(
                 model.StartStep(
                     run=self.id,
@@ -437,7 +436,7 @@ class Run(Questions):
                 nanousd=context.nanousd if context else 0,
             )
         )
-        self._done.add((call.name, call.key))
+        self._steps.made(call.pair)
         if context is not None:
             context.buffer.committed(self._plane)
         if step.paused:
@@ -445,7 +444,7 @@ class Run(Questions):
 
     def _fail(self, call: StepCall, error: Exception, attempt: int) -> model.Step | None:
         """Record a failed attempt. Returns the step when it had been completed, and only the answer was lost."""
-        self._done.add((call.name, call.key))
+        self._steps.made(call.pair)
         request = model.FailStep(
             run=self.id,
             name=call.name,
@@ -458,26 +457,8 @@ class Run(Questions):
         try:
             self._call(request)
         except InvalidTransition:
-            return self._find(call)
+            return self._steps.find(call.pair)
         return None
-
-    def _stored(self, call: StepCall) -> model.Step | None:
-        """The step's row, asked for only while the store may hold one that this process has not met."""
-        pair = (call.name, call.key)
-        if self._unmet <= 0 and pair not in self._done and not self._replaying:
-            return None
-        found = self._find(call)
-        # A step that this process made is none of those stored before; counting it would hide one that was.
-        if found is not None and pair not in self._met and pair not in self._done:
-            self._met.add(pair)
-            self._unmet -= 1
-        return found
-
-    def _find(self, call: StepCall) -> model.Step | None:
-        try:
-            return self._plane.call(model.FindStep(run=self.id, name=call.name, key=call.key))
-        except NotFound:
-            return None
 
     def _park(
         self,
@@ -542,19 +523,19 @@ class Run(Questions):
                     f"The connection was closed while run {self.id} waited; it goes on waiting.",
                     next_call="Open the run again by its key.",
                 )
-        unmet, holding = self._unmet, self._holding
+        steps, holding = self._steps, self._holding
         self._accept(claimed)
         if holding is not None:
             # Nobody else held the run meanwhile (the epoch proves it), so nothing unmet was added. The ambient
             # holding stays the same object: writes made in the block go on under the new epoch.
-            self._unmet = unmet
+            self._steps = steps
             holding.epoch, holding.live = claimed.run.epoch, True
             self._holding = holding
 
     def _accept(self, claimed: model.Claimed) -> None:
         self._record, self._outcome = claimed.run, claimed.outcome
         self._replaying = claimed.outcome == "replay"
-        self._unmet = claimed.stored_steps
+        self._steps = StoredSteps(self._plane, claimed.run.id, claimed.stored_steps)
         self._may_be_blocked = self._may_be_blocked or claimed.stored_steps > 0
         if claimed.outcome not in ("replay", "waiting"):
             self._holding = Holding(self._plane, claimed.run.id, claimed.run.epoch)
