@@ -152,7 +152,9 @@ class Growth:
     def events(self) -> int:
         """How many events the workspace has."""
         last = self._low | REVISION_MASK
-        return self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get - self._low + 1
+        return (
+            self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get - self._low + 1
+        )
 
     def until(self, events: int) -> None:
         """Copies until the workspace has so many events, a portion at a time."""
