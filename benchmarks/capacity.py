@@ -147,7 +147,7 @@ class Meter:
             time.sleep(0.1)
 
     def _agent_counters(self) -> dict[str, int]:
-        from agentmemo.connect import shared_plane
+        from agentmemo.embedded import shared_plane
 
         plane = shared_plane(self._server.url(DATABASE))
         plane.users -= 1

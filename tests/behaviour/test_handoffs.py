@@ -238,7 +238,7 @@ def test_a_clean_end_gives_back_without_counting(surface, sender):
 @promise("handoff.unattended")
 def test_a_caller_without_heartbeats_holds_its_claim_while_it_calls(surface, sender):
     from agentmemo.api.operations import BY_NAME
-    from agentmemo.connect import local_caller
+    from agentmemo.embedded import local_caller
     from agentmemo.model.handoffs import ClaimHandoffs, CompleteHandoff, ListHandoffs
 
     task = sender.handoff.create(to_agent="model")

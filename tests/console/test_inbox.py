@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from agentmemo.connect import connection_for
+from agentmemo.embedded import connection_for
 from agentmemo.model import escalations as model
 from agentmemo.model.access import EVERYTHING, Caller, Grant
 from agentmemo.model.runs import ReleaseRun

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from agentmemo.connect import connection_for
+from agentmemo.embedded import connection_for
 from agentmemo.model.access import EVERYTHING, Caller, Grant
 
 AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

@@ -18,7 +18,7 @@ import checker
 import workload
 from disk import KEPT, LOST, SECTOR_BYTES, Disk, Image, Piece, Record, Write, draw_fates
 
-from agentmemo.connect import release_plane, shared_plane
+from agentmemo.embedded import release_plane, shared_plane
 from agentmemo.store import blobs, sqlite
 
 STORE = "plane/store.db"

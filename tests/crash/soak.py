@@ -3,8 +3,8 @@
     python soak.py [--minutes 60] [--rate 3] [--every 30]
 
 Each round of the load is one of everything an agent does. Retention is set to seconds, so that what ends goes at once.
-Every sample is a line of JSON; the last lines say how much each measure grew in an hour, of the time after the first
-third, by least squares. Events are kept for ever, so the file may grow with them, and with nothing else.
+Every sample is a line of JSON; the last lines say how much each measure grew in an hour, by least squares over the last
+third of the time: until then pools and caches fill. Events are kept for ever, so the file may grow with them alone.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def soak(minutes: float, rate: float, every: float) -> bool:
             load.end()
             _, said = server.stop()
     print(f"the server said: {said[-2000:] or 'nothing'}; {load.errors[:3] or 'no errors'}")
-    return judged(samples[len(samples) // 3 :]) and not load.errors
+    return judged(samples[len(samples) * 2 // 3 :]) and not load.errors
 
 
 def judged(samples: list[dict[str, float]]) -> bool:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agentmemo.api.operations import BY_REQUEST
-from agentmemo.connect import local_caller
+from agentmemo.embedded import local_caller
 from agentmemo.errors import LeaseLost, NotFound, PermissionDenied
 from agentmemo.model import runs as model
 from agentmemo.model.access import EVERYTHING, Caller, Claim, CreateKey, RotateKey

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentmemo.api.operations import BY_REQUEST
-from agentmemo.connect import local_caller
+from agentmemo.embedded import local_caller
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.handoffs import ClaimHandoffs
 from agentmemo.model.runs import Heartbeat, RegisterWorker, StartRun, StopWorker

@@ -10,7 +10,7 @@ from verdict import check
 from ways import Http, Planes, Processes, Threads
 
 from agentmemo.clock import SystemClock
-from agentmemo.connect import LocalPlane, connection_for, local_caller
+from agentmemo.embedded import LocalPlane, connection_for, local_caller
 from agentmemo.settings import Settings
 
 # Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.

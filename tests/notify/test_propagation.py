@@ -8,7 +8,7 @@ import time
 import pytest
 
 from agentmemo.clock import SystemClock
-from agentmemo.connect import LocalPlane, connection_for
+from agentmemo.embedded import LocalPlane, connection_for
 from agentmemo.model.access import EVERYTHING, Caller
 from agentmemo.settings import Settings
 

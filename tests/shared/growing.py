@@ -152,9 +152,8 @@ class Growth:
     def events(self) -> int:
         """How many events the workspace has."""
         last = self._low | REVISION_MASK
-        return (
-            self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get - self._low + 1
-        )
+        newest = self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get
+        return newest - self._low + 1
 
     def until(self, events: int) -> None:
         """Copies until the workspace has so many events, a portion at a time."""
@@ -204,7 +203,7 @@ class Growth:
 
     def _copy_last(self, table: str, name: str, times: int) -> None:
         columns = ", ".join(each for each in COLUMNS[table] if each != "id")
-        values = columns.replace(f"{name},", f"{name} || '-{self._lengthened}-' || n,", 1)
+        values = columns.replace(f"{name},", f"{name} || '-{times}-{self._lengthened}-' || n,", 1)
         with self._connection:
             self._connection.execute(
                 f"INSERT INTO {table} ({columns})"  # noqa: S608 - names from above

@@ -28,6 +28,7 @@ def give(connection, path):
 @functools.cache
 def _pages(_scripts):
     made = apsw.Connection(":memory:")
+    made.pragma("auto_vacuum", "INCREMENTAL")
     migrate.migrate(made, ":memory:")
     pages = made.serialize("main")
     made.close()

@@ -6,7 +6,7 @@ import threading
 import time
 
 from agentmemo.clock import SystemClock
-from agentmemo.connect import LocalPlane, connection_for, local_caller
+from agentmemo.embedded import LocalPlane, connection_for, local_caller
 from agentmemo.settings import Settings
 
 WAIT_SECONDS = 20.0

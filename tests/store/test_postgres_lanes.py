@@ -15,7 +15,7 @@ import pytest
 from stand import WAIT_SECONDS, until, versions
 
 from agentmemo.api.operations import BY_REQUEST
-from agentmemo.connect import connection_for, local_caller, under
+from agentmemo.embedded import connection_for, local_caller, under
 from agentmemo.errors import InvalidTransition, LeaseLost, NotFound, VersionConflict
 from agentmemo.model.access import Claim
 from agentmemo.model.runs import CompleteStep, FailStep, RegisterWorker, ReleaseRun, StartRun, StartStep

@@ -10,6 +10,7 @@ import pytest
 from agentmemo import ids
 from agentmemo.settings import Settings
 from agentmemo.store import sqlite
+from agentmemo.store.migrate import migrate
 from agentmemo.testing import ManualPlane
 
 KEYS, CYCLES = 12, 4
@@ -77,6 +78,7 @@ def test_an_older_file_is_left_as_it_is(tmp_path):
     path = tmp_path / "agentmemo.db"
     with contextlib.closing(apsw.Connection(str(path))) as connection:
         connection.pragma("journal_mode", "WAL")
+        migrate(connection, str(path))
         connection.execute("CREATE TABLE gone (content BLOB); INSERT INTO gone VALUES (zeroblob(9000000))")
         connection.execute("DROP TABLE gone")
     with contextlib.closing(ManualPlane(path)) as plane:

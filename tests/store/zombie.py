@@ -14,7 +14,7 @@ import sys
 
 from agentmemo.client import heart
 from agentmemo.clock import SystemClock
-from agentmemo.connect import LocalPlane, connection_for, local_caller
+from agentmemo.embedded import LocalPlane, connection_for, local_caller
 from agentmemo.errors import Error
 from agentmemo.settings import from_environment
 from agentmemo.store import postgres_lanes

@@ -240,6 +240,6 @@ def _shared_parameters() -> dict[str, Any]:
         "IfNoneMatchAny": _header("If-None-Match", "The key must be absent.", "*", const="*"),
         "IfNoneMatch": _header("If-None-Match", "Answer 304 if this is the version.", '"3"', pattern=version),
         "LastEventId": _header(
-            "Last-Event-ID", "Go on behind this event, without a gap.", "118", pattern="^[0-9]{1,15}$"
+            "Last-Event-ID", "Go on behind this event, without a gap.", "118", pattern="^[0-9]{0,15}$"
         ),
     }

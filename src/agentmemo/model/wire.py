@@ -81,10 +81,10 @@ def fitting(request: T) -> T:
             continue
         try:
             if field.plain:
-                msgspec.convert(value, field.type)
+                msgspec.convert(value, described(field.type))
             else:
-                msgspec.convert(msgspec.to_builtins(value), field.type)
-                changed[field.name] = msgspec.convert(value, field.type)
+                msgspec.convert(msgspec.to_builtins(value), described(field.type))
+                changed[field.name] = msgspec.convert(value, described(field.type), from_attributes=True)
         except (TypeError, ValueError, msgspec.ValidationError) as error:
             raise InvalidInput(
                 f"`{field.name}` of {kind.__name__} does not fit: {error}.",
@@ -104,5 +104,5 @@ def _fields(kind: type[Request]) -> tuple[_Field, ...]:
         plain = all(member in _PLAIN for member in members)
         exact = frozenset(kind for member in members for kind in _PLAIN.get(member, ()))
         empty: list[Any] | None = [] if get_origin(field.type) is list else None
-        found.append(_Field(field.name, exact, plain, described(field.type), empty))
+        found.append(_Field(field.name, exact, plain, field.type, empty))
     return tuple(found)

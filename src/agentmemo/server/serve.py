@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from agentmemo.connect import release_plane, shared_plane
+from agentmemo.embedded import release_plane, shared_plane
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.server.app import App, create_app
 from agentmemo.server.credentials import Credentials, ensure_credentials

@@ -97,26 +97,26 @@ def listed(
     sender: int | None,
     root: str | None,
 ) -> list[HandoffRow]:
-    """The newest handoffs that fit every filter; `state` is one of the nine, `unfinished` or `escalated`.
-
-    Of several filters the one goes first that most often is met by few.
-    """
-    wanted = {"workspace": workspace, "before": before, "address": address, "sender": sender}
-    if state == "escalated":
-        found = tx.all("handoff_list_escalated", **wanted, root=root, limit=limit)
-    elif root is not None:
-        found = tx.all("handoff_list_of_root", **wanted, state=state, root=root, limit=limit)
-    elif state == "unfinished":
+    """The newest handoffs that fit every filter; `state` is one of the nine, `unfinished` or `escalated`."""
+    wanted = {"workspace": workspace, "before": before, "address": address, "sender": sender, "root": root}
+    if state == "unfinished" and root is None:
         found = lists.in_states(tx, "handoff_list_of_state", UNFINISHED, limit, wanted)
-    elif state is not None and (state != COMPLETED or (address is None and sender is None)):
-        found = tx.all("handoff_list_of_state", **wanted, state=state, limit=limit)
-    elif address is not None:
-        found = tx.all("handoff_list_of_address", **wanted, state=state, limit=limit)
-    elif sender is not None:
-        found = tx.all("handoff_list_of_sender", **wanted, state=state, limit=limit)
-    else:
+    elif state is None and root is None and address is None and sender is None:
         found = lists.all_before(tx, "handoff_list", workspace, before, limit)
+    else:
+        found = tx.all(_listing(state, address, sender, root), **wanted, state=state, limit=limit)
     return [HandoffRow(*row) for row in found]
+
+
+def _listing(state: str | None, address: str | None, sender: int | None, root: str | None) -> str:
+    """The query of a list: of several filters that one goes first that most often is met by few."""
+    if state == "escalated":
+        return "handoff_list_escalated"
+    if root is not None:
+        return "handoff_list_of_root"
+    if state is not None and (state != COMPLETED or (address is None and sender is None)):
+        return "handoff_list_of_state"
+    return "handoff_list_of_sender" if address is None else "handoff_list_of_address"
 
 
 def offered(tx: Transaction, workspace: int, addresses: list[str], actor: int, limit: int) -> list[HandoffRow]:

@@ -17,7 +17,7 @@ from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client.transport import AsyncTransport, Transport
 from agentmemo.clock import SECOND, ManualClock
-from agentmemo.connect import AsyncEmbeddedTransport, EmbeddedTransport, LocalPlane, local_caller
+from agentmemo.embedded import AsyncEmbeddedTransport, EmbeddedTransport, LocalPlane, local_caller
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.prices import Prices
 from agentmemo.errors import Error, InvalidInput, Unavailable
