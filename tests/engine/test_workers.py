@@ -78,3 +78,13 @@ def test_what_is_claimed_without_an_answer_is_kept_for_a_lease_whatever_the_wall
         states.append((agent.runs.get(run).state, agent.handoff.get(handoff).state))
         plane.advance(5)
     assert states == [("running", "claimed")] * 3 + [("pending", "pending")]
+
+
+def test_who_was_given_up_and_forgotten_still_ends_in_good_order(plane):
+    agent = plane.connect("a")
+    with agent.run("job", key="1") as run:
+        run.complete()
+    plane.pause(agent)
+    plane.advance(60)
+    plane.advance(2 * 86_400)
+    agent.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
-from machines.machine import PICK, Machine
+from machines.machine import DAY, PICK, Machine
 
 from agentmemo import Connection, LeaseLost, RunHeld, Unavailable
 from agentmemo.api.operations import BY_REQUEST
@@ -67,12 +67,15 @@ class LeaseMachine(Machine):
         self.number = 0
         self.works = {key: Work(key) for key in KEYS}
         self.restarted()
+        for work, worker in zip(self.works.values(), self.workers, strict=True):
+            self.open(work, worker)
 
     def restarted(self):
         self.holds = []
+        for worker in getattr(self, "workers", ()):
+            worker.killed = True
         self.workers = [self.arrive(name) for name in NAMES]
-        for work in self.works.values():
-            work.state = "pending" if work.state == "running" else work.state
+        self.upkeep_came()
 
     def arrive(self, name):
         connection = self.surface.connect(name)
@@ -114,8 +117,10 @@ class LeaseMachine(Machine):
 
     @rule(key=st.sampled_from(KEYS), pick=PICK)
     def claim(self, key, pick):
+        self.open(self.works[key], self.workers[pick % len(self.workers)])
+
+    def open(self, work, worker):
         """By its key: at once where the holder is dead, not at all while it is alive."""
-        work, worker = self.works[key], self.workers[pick % len(self.workers)]
         alive = self.is_alive(work.worker) if work.state == "running" else False
         hold = Hold(worker, work, worker.connection.run("job", work.key, max_attempts=MANY), work.epoch + 1)
         try:
@@ -145,9 +150,22 @@ class LeaseMachine(Machine):
         return self.plane.engine.call(BY_REQUEST[type(request)], worker.link.caller, request)
 
     @precondition(lambda self: self.holds)
-    @rule(pick=PICK)
-    def write(self, pick):
-        self.write_under(self.holds[pick % len(self.holds)])
+    @rule()
+    def write(self):
+        """Everybody who believes to hold something."""
+        for hold in self.holds:
+            self.write_under(hold)
+
+    @rule(key=st.sampled_from(KEYS), first=PICK, second=PICK, days=st.sampled_from([-400, 0, 10]))
+    def oversleep(self, key, first, second, days):
+        """Its lease ends, another one takes over, and it wakes up in the middle of its work."""
+        sleeper, heir = (self.workers[pick % len(self.workers)] for pick in (first, second))
+        self.open(self.works[key], sleeper)
+        self.clock.step(days * DAY)
+        sleeper.link.beats = False
+        self.pass_time(11)
+        self.open(self.works[key], heir)
+        self.write()
 
     def write_under(self, hold):
         """A step, and something beside it, under the claim; nothing of it is accepted of whoever lost it."""

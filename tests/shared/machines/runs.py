@@ -161,8 +161,9 @@ class RunMachine(Machine):
 
     @rule(key=KEY, program=PROGRAMS, agent=AGENT, after=st.booleans(), pick=PICK, mood=MOOD)
     def somebody_dies(self, key, program, agent, after, pick, mood):
-        """In the middle of a step's function: what comes of that is the point of it all."""
+        """In the middle of a step's function, and somebody goes on: that is the point of it all."""
         self.visit(key, program, agent, "die after" if after else "die before", pick, mood)
+        self.visit(key, program, agent, "none", pick, mood)
 
     @rule(key=KEY, program=PROGRAMS, agent=AGENT, mood=MOOD)
     def nothing_happens(self, key, program, agent, mood):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from agentmemo.client.heart import Heart
 from agentmemo.client.transport import AsyncTransport
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
+from agentmemo.errors import NotFound
 from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
@@ -119,7 +121,8 @@ class AsyncPlane:
         """Give everything back at once, from any thread, whatever the others are doing with it."""
         self.flow.stop()
         if self._worker is not None:
-            self.transport.blocking().call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+            with contextlib.suppress(NotFound):
+                self.transport.blocking().call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
 
     async def close(self) -> None:
         self.flow.stop()
@@ -127,6 +130,8 @@ class AsyncPlane:
             self._heart.stop()
         try:
             if self._worker:
-                await self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+                # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
+                with contextlib.suppress(NotFound):
+                    await self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
         finally:
             await self.transport.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from agentmemo.client.heart import Heart
 from agentmemo.client.transport import Transport
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
+from agentmemo.errors import NotFound
 from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
@@ -120,7 +122,8 @@ class Plane:
         """Give everything back at once, from any thread, whatever the others are doing with it."""
         self.flow.stop()
         if self._worker is not None:
-            self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+            with contextlib.suppress(NotFound):
+                self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
 
     def close(self) -> None:
         self.flow.stop()
@@ -128,6 +131,8 @@ class Plane:
             self._heart.stop()
         try:
             if self._worker:
-                self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+                # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
+                with contextlib.suppress(NotFound):
+                    self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
         finally:
             self.transport.close()
