@@ -15,7 +15,7 @@ APPLICATION_ID = 0x414D454D  # "AMEM": how a file of ours is told from any other
 MIN_READER_KEY, MIN_WRITER_KEY, VERSION_KEY = "min_reader", "min_writer", "schema_version"
 # The oldest schema whose code may write: retention of before would remove the large values of later nouns.
 OLDEST_WRITER = 3
-# The same of a file: code of before counts the work of runs by the wall clock. On PostgreSQL all clocks are the database's.
+# The same of a file: code of before counts work by the wall clock. On PostgreSQL there is one clock for everything.
 OLDEST_WRITER_OF_FILES = 10
 # While a copy fills a store, its mark and its source stand here, and nobody else may open it.
 COPYING_KEY = "copying"
