@@ -67,6 +67,11 @@ def test_what_names_no_short_wait_is_raised(told, details):
         told([too_fast(**details), DONE])
 
 
+def test_after_the_last_wait_it_is_sent_once_more(told):
+    _, sent, waited = told([too_fast(retry_after_seconds=0.1)] * PAUSES_MAX + [DONE])
+    assert (sent, len(waited)) == (PAUSES_MAX + 1, PAUSES_MAX)
+
+
 def test_it_does_not_wait_for_ever(told):
     with pytest.raises(Unavailable) as raised:
         told([too_fast(retry_after_seconds=0.1)] * (PAUSES_MAX + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -80,3 +81,33 @@ def test_one_result_larger_than_a_page_is_a_page(plane):
 def test_waits_do_not_stop_it(plane):
     begun(plane, range(3), pause=True)
     assert passed(plane, range(3))["step.find"] == 1, "the new step, as the waits leave room for one"
+
+
+@pytest.mark.parametrize("first", ["step.list", "step.find"])
+def test_steps_beside_each_other_do_not_stop_it(plane, first):
+    """One of them reads the page, the others ask for their own; what the page tells of these is never asked for."""
+    begun(plane, range(MANY))
+
+    async def through():
+        agent = await plane.connect_async(agent="a")
+        asked, answered, call = Counter(), asyncio.Event(), agent._plane.transport.call
+
+        async def counted(operation, request, **given):
+            asked[operation.name] += 1
+            answer = await call(operation, request, **given)
+            if operation.name == first:
+                answered.set()
+            elif operation.name in ("step.list", "step.find"):
+                await answered.wait()
+            return answer
+
+        agent._plane.transport.call = counted
+        async with agent.run("r", key="1") as run:
+            await asyncio.gather(*(run.step("s", pytest.fail, key=str(key), on_mismatch="reuse") for key in range(20)))
+            for key in range(20, MANY):
+                await run.step("s", pytest.fail, key=str(key), on_mismatch="reuse")
+        await agent.close()
+        return asked
+
+    asked = asyncio.run(through())
+    assert (asked["step.list"], asked["step.find"]) == (3, 19)

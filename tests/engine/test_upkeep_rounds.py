@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from agentmemo import ids
 from agentmemo.engine.upkeep import duties, loop
+from agentmemo.store import blobs
 
 REQUESTS = 7
 
@@ -68,3 +70,14 @@ def test_of_a_very_long_value_its_beginning_is_indexed(plane, monkeypatch):
     plane.upkeep()
     assert [match.entry.key for match in agent.state.search("early")] == ["long"]
     assert [match.entry.key for match in agent.state.search("late")] == []
+
+
+def test_every_blob_that_a_round_met_goes_in_it(plane, monkeypatch):
+    """It comes to the same blobs again only after all the others, which may take a day."""
+    monkeypatch.setattr(duties, "BATCH", 2)
+    database = plane.engine.database
+    workspace, _ = plane.engine.names.workspace("default")
+    for _ in range(5):
+        blobs.pack(database, workspace, b"k" * 32, ids.salt(2 * blobs.INLINE_BYTES_MAX), None)
+    plane.clock.advance(25 * 3600)
+    assert duties.sweep_blobs(plane.engine) == 5

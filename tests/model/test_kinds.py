@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Annotated
+
+import pytest
+
+from agentmemo.model.values import decode_as
 
 # In a process of its own: what it shows ends the process.
 PROGRAM = """
@@ -38,3 +43,12 @@ def test_threads_may_be_the_first_to_decode_into_a_type():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"ended with {done.returncode}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "value"),
+    [(Annotated[int, {"unit": "pages"}], b"3", 3), (list[Annotated[int, ["pages"]]], b"[3]", [3])],
+)
+def test_a_type_may_carry_what_has_no_hash(kind, content, value):
+    """Annotations are the caller's: the codec passes over what is said in them to others."""
+    assert decode_as(content, kind) == value

@@ -99,6 +99,15 @@ def test_a_newer_schema_that_older_writers_may_write_is_opened(path, opened):
     opened().write(lambda tx: add(tx, "a"))
 
 
+def test_code_that_counts_the_work_of_runs_by_the_wall_clock_is_refused(path, opened, monkeypatch):
+    """It would take the boot clock's claims for half a century of work, and pause the runs for their budgets."""
+    opened().close()
+    older = [(number, script) for number, script in migrate.migrations("sqlite") if number < 10]
+    monkeypatch.setattr(migrate, "migrations", lambda _: older)
+    with pytest.raises(Unavailable, match="newer AgentMemo"):
+        opened()
+
+
 def test_what_is_no_database_is_refused_and_left_alone(path, opened):
     path.write_bytes(b"This is a text file, and a long one at that.\n" * 100)
     before = content(path)

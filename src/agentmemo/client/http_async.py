@@ -38,12 +38,13 @@ class AsyncHttpTransport:
                 "The connection is closed.", next_call="Call agentmemo.connect_async(...) again.", retry_safe=False
             )
         sending = self._wire.sending(operation, request, claim, worker)
+        status, body = await self._sent(operation, sending)
         for _ in range(PAUSES_MAX):
-            status, body = await self._sent(operation, sending)
             seconds = self._wire.pause(status, body)
             if seconds is None:
                 break
             await self._clock.sleep_async(seconds)
+            status, body = await self._sent(operation, sending)
         return self._wire.answer(operation, status, body)
 
     async def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:

@@ -36,11 +36,12 @@ class HttpTransport:
                 "The connection is closed.", next_call="Call agentmemo.connect(...) again.", retry_safe=False
             )
         sending = self._wire.sending(operation, request, claim, worker)
+        status, body = self._sent(operation, sending)
         for _ in range(PAUSES_MAX):
-            status, body = self._sent(operation, sending)
             seconds = self._wire.pause(status, body)
             if seconds is None or self._closed.wait(seconds):
                 break
+            status, body = self._sent(operation, sending)
         return self._wire.answer(operation, status, body)
 
     def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:

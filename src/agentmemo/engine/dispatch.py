@@ -68,9 +68,8 @@ class Engine:
         self.lines = Lines()
         # True at the start: whoever indexed before may have been stopped before it merged.
         self.index_grew = True
-        # The workspace up to which retention has come in its round.
         self.tallies = Tallies()
-        # How far the last round of retention came.
+        # How far retention has come in its round: the workspace, the position in each, the blob.
         self.pruned_to = 0
         self.versions_seen: dict[int, int] = {}
         self.swept_to = 0

@@ -19,11 +19,16 @@ _known: set[Any] = set()
 
 def described(kind: K) -> K:
     """The same kind, once every thread may decode into it. Raises TypeError for what the codec cannot decode into."""
-    if kind in _known:
+    try:
+        known = kind in _known
+    except TypeError:  # an annotation in it carries what has no hash, so it cannot be remembered
+        with _lock:
+            msgspec.json.Decoder(kind)
         return kind
-    with _lock:
-        msgspec.json.Decoder(kind)
-        if len(_known) >= _KNOWN_MAX:  # of callers who make types as they go
-            _known.clear()
-        _known.add(kind)
+    if not known:
+        with _lock:
+            msgspec.json.Decoder(kind)
+            if len(_known) >= _KNOWN_MAX:  # of callers who make types as they go
+                _known.clear()
+            _known.add(kind)
     return kind

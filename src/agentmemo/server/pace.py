@@ -31,7 +31,7 @@ class Pace:
         left = self._now_left(who, now)
         if left < 1.0:
             raise _too_fast(self._per_second, (1.0 - left) / self._per_second)
-        if len(self._left) >= KEYS_MAX:
+        if len(self._left) >= KEYS_MAX and who not in self._left:
             self._left = {key: kept for key, kept in self._left.items() if self._now_left(key, now) < self._most}
         self._left[who] = (left - 1.0, now)
 

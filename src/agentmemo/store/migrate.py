@@ -15,6 +15,8 @@ APPLICATION_ID = 0x414D454D  # "AMEM": how a file of ours is told from any other
 MIN_READER_KEY, MIN_WRITER_KEY, VERSION_KEY = "min_reader", "min_writer", "schema_version"
 # The oldest schema whose code may write: retention of before would remove the large values of later nouns.
 OLDEST_WRITER = 3
+# The same of a file: code of before counts work by the wall clock. On PostgreSQL there is one clock for everything.
+OLDEST_WRITER_OF_FILES = 10
 # While a copy fills a store, its mark and its source stand here, and nobody else may open it.
 COPYING_KEY = "copying"
 
@@ -113,7 +115,7 @@ def migrate(connection: apsw.Connection, path: str) -> list[int]:
                 continue
             reach("migrate.before_schema")
             connection.execute(script)
-            for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, OLDEST_WRITER)):
+            for key, value in ((VERSION_KEY, number), (MIN_READER_KEY, 1), (MIN_WRITER_KEY, OLDEST_WRITER_OF_FILES)):
                 connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, str(value)))
             applied.append(number)
         if applied:

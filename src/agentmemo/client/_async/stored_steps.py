@@ -30,6 +30,7 @@ class AsyncStoredSteps:
     def made(self, pair: Pair) -> None:
         """This process began or ended the step, and the store may hold it from now on."""
         self._ours.add(pair)
+        self._ahead.pop(pair, None)
 
     async def look(self, pair: Pair, *, always: bool) -> model.Step | None:
         """A step, if the store may hold one that this process has not met; `always` asks for any."""
@@ -58,7 +59,8 @@ class AsyncStoredSteps:
         page = await self._plane.page(request)
         self._cursor, self._more = page.cursor, page.cursor is not None
         for step in page.items:
+            found = (step.name, step.key)
             # Waits are passed through by parking again, and tell themselves that they have ended.
-            if step.effect in model.EFFECTS and (step.name, step.key) not in self._met:
-                self._ahead[step.name, step.key] = step
+            if step.effect in model.EFFECTS and found not in self._met and found not in self._ours:
+                self._ahead[found] = step
         return self._ahead.pop(pair, None)

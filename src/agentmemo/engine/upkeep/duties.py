@@ -264,8 +264,9 @@ def sweep_blobs(engine: Engine) -> int:
     for place, number in found:
         numbers[place].append(number)
     return sum(
-        engine.database.write(partial(blobs.remove, numbers=some[:BATCH], before=before), lane=place)
+        engine.database.write(partial(blobs.remove, numbers=some[at : at + BATCH], before=before), lane=place)
         for place, some in numbers.items()
+        for at in range(0, len(some), BATCH)
     )
 
 
