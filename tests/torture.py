@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     said = dict(argument.split("=", 1) for argument in arguments[:cut])
     seed = said.pop("SEED", "")
     sizes = {name: size for name, size in said.items() if size} or DEFAULT
-    if unknown := sizes.keys() - PROGRAMS - TESTS:
+    if unknown := sizes.keys() - PROGRAMS.keys() - TESTS.keys():
         print(f"Unknown: {', '.join(sorted(unknown))}. Use {', '.join([*PROGRAMS, *TESTS])}, SEED.", file=sys.stderr)  # noqa: T201
         return 2
     failed = [name for name, size in sizes.items() if _run(name, size, seed, arguments[cut + 1 :])]

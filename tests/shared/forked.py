@@ -67,7 +67,7 @@ class Forked:
     def stop(self):
         """Every thread of it stands still when this returns."""
         self.send_signal(signal.SIGSTOP)
-        while _state(self.pid) != "T":
+        while not _stands_still(self.pid):
             pass
 
     def close(self):
@@ -77,12 +77,21 @@ class Forked:
                 pipe.close()
 
 
-def _state(pid):
-    """As `ps` tells it; starting that takes longer than most of what is asked about."""
-    if Path("/proc/self/stat").exists():
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    words = ["ps", "-o", "state=", "-p", str(pid)]
-    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout[:1]
+def _stands_still(pid):
+    """Whether every thread does. The first stops while another is still in a call of the kernel that takes a lock."""
+    if not Path("/proc/self/stat").exists():
+        words = ["ps", "-o", "state=", "-p", str(pid)]
+        return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout[:1] == "T"
+    return all(_state(thread) in ("T", None) for thread in Path(f"/proc/{pid}/task").iterdir())
+
+
+def _state(thread):
+    """As `ps` tells it, or None where it has ended; starting `ps` takes longer than most of what is asked about."""
+    try:
+        stat = (thread / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[0]
 
 
 def _perform(ends, words, environment):
