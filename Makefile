@@ -109,7 +109,7 @@ clean: ## Remove the virtual environments and caches, never data
 $(VENV)/.installer: requirements/installer.txt
 	@scripts/make_venv.sh $(VENV)
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-compile --only-binary :all: \
-	    --require-hashes -r requirements/installer.txt || true
+	    --require-hashes -r requirements/installer.txt || echo 'agentmemo: without uv, pip installs the rest'
 	@touch $@
 
 $(VENV)/.run: requirements/run.txt pyproject.toml $(VENV)/.installer

@@ -3,7 +3,8 @@
 set -eu
 venv=$1
 shift
-[ -x "$venv/bin/python" ] && exit 0
+# What was broken off is made anew: `activate` comes last.
+[ -x "$venv/bin/python" ] && [ -e "$venv/bin/activate" ] && exit 0
 
 bare=
 for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python}; do

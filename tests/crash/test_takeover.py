@@ -8,6 +8,7 @@ import time
 
 import checker
 import pytest
+from children import LEASE_SECONDS
 
 import agentmemo
 from agentmemo.clock import SECOND
@@ -15,11 +16,9 @@ from agentmemo.engine.upkeep.loop import LEASE_US
 from agentmemo.errors import RunHeld
 from agentmemo.store.sqlite_files import try_lock
 
-AT_ONCE_SECONDS = 1.0
 SHORT_LEASE_SECONDS = 1.0
-# How often a process looks for duties, unless told otherwise.
-UPKEEP_SECONDS = 0.5
-LEADER_LEASE_SECONDS = LEASE_US / SECOND
+# Machines can be slow: what is done in half of the leader's lease, or of a worker's, was not done by its end.
+AT_ONCE_SECONDS = LEASE_US / SECOND / 2
 EVERY_WRITE = {
     "step.complete",
     "state.set",
@@ -56,7 +55,7 @@ def test_a_killed_holder_is_followed_at_once(crashing, agent):
         child.kill()
         begun = time.monotonic()
         with contextlib.suppress(ZeroDivisionError), agent.run("held", "1", max_attempts=1000) as run:
-            assert time.monotonic() - begun < AT_ONCE_SECONDS
+            assert time.monotonic() - begun < LEASE_SECONDS / 2
             # Three takeovers without a finished step would rightly ask a person.
             run.step(f"round-{known}", str)
             raise ZeroDivisionError
@@ -75,7 +74,7 @@ def test_a_killed_leader_is_followed_at_once(crashing):
         begun = time.monotonic()
         agent.state.set("brief", "after", 1, ttl_seconds=0.01)
         while not agent.state.history("brief", "after")[0].deleted:
-            assert time.monotonic() - begun < AT_ONCE_SECONDS + UPKEEP_SECONDS, "nobody does the duties of time"
+            assert time.monotonic() - begun < AT_ONCE_SECONDS, "nobody does the duties of time"
             time.sleep(0.01)
 
 
@@ -88,7 +87,7 @@ def test_a_leader_that_left_is_followed_at_once(request, crashing, store):
             agent.state.set("brief", str(number), 1, ttl_seconds=0.01)
             begun = time.monotonic()
             while not agent.state.history("brief", str(number))[0].deleted:
-                assert time.monotonic() - begun < LEADER_LEASE_SECONDS / 2, "nobody does the duties of time"
+                assert time.monotonic() - begun < AT_ONCE_SECONDS, "nobody does the duties of time"
                 time.sleep(0.01)
 
 
@@ -99,10 +98,8 @@ def test_the_tasks_of_a_killed_worker_go_on_at_once(crashing):
         child = crashing.start("loop", "9", point="step.before_function:40")
         child.died_at_its_point()
         other = crashing.start("loop", "8")
-        begun = time.monotonic()
         agent.runs.signal(run.id, "go", "far")
-        assert agent.runs.get(run.id, wait_seconds=10.0).state == "completed"
-        assert time.monotonic() - begun < 2 * AT_ONCE_SECONDS + UPKEEP_SECONDS
+        assert agent.runs.get(run.id, wait_seconds=LEASE_SECONDS / 2).state == "completed"
         other.kill()
     crashing.finish()
     checker.check(crashing.store, crashing.notes())

@@ -127,18 +127,13 @@ def test_a_killed_server_loses_nothing(start):
         assert [entry.value for entry in agent.state.list("ns", limit=7)] == sorted(range(20), key=str)
 
 
-def test_it_is_small_and_soon_there(start):
-    start().stop()
-    began = time.monotonic()
+def test_it_is_small(start):
     server = start()
     with get(f"{server.url}/healthz") as answer:
         assert answer.status == 200
-    seconds = time.monotonic() - began
     status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
     resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
     assert resident < 80 * MIB
-    # The bound for a quiet machine is 1.0 s; tests share theirs.
-    assert seconds < 4.0
 
 
 def test_the_server_starts_without_what_only_clients_and_websockets_need():
