@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from agentmemo.client._sync.run import Run
+from agentmemo.client._sync.stored_steps import StoredSteps
 from agentmemo.engine import audit
 from agentmemo.store import queries
 from agentmemo.store.sqlite_writer import GroupCommit
@@ -41,7 +41,7 @@ def lose_a_commit(set_: Set) -> None:
 
 
 def do_a_finished_step_again(set_: Set) -> None:
-    set_(Run, "_stored", lambda _self, _call: None)
+    set_(StoredSteps, "look", lambda _self, _pair, *, always: None)
 
 
 def accept_an_old_epoch(set_: Set) -> None:

@@ -6,6 +6,7 @@ import ast
 
 # A process that judges and one that reads its settings have one thread.
 ALONE = ("agentmemo.engine.judge_process", "agentmemo.settings", "agentmemo.model.kinds")
+DECODING = {"decode", "convert", "Decoder"}
 PLAIN = {"dict", "list", "str", "Any"}
 
 
@@ -17,13 +18,18 @@ def test_structs_are_described_before_they_are_decoded_into(package):
         for function in ast.walk(file.tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for call in ast.walk(function)
-        if isinstance(call, ast.Call) and (kind := kind_of(call)) is not None and not is_harmless(kind)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and (kind := kind_of(call)) is not None
+        and not is_harmless(kind)
     ]
     assert found == [], "wrap the type: described(...)"
 
 
 def kind_of(call):
     """What a call decodes into; None where it does not."""
+    if call.func.attr not in DECODING:
+        return None
     named = {keyword.arg: keyword.value for keyword in call.keywords}
     match ast.unparse(call.func):
         case "msgspec.json.decode" | "msgspec.msgpack.decode":
