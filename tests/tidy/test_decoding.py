@@ -18,17 +18,14 @@ def test_structs_are_described_before_they_are_decoded_into(package):
         for function in ast.walk(file.tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for call in ast.walk(function)
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and (kind := kind_of(call)) is not None
-        and not is_harmless(kind)
+        if (kind := kind_of(call)) is not None and not is_harmless(kind)
     ]
     assert found == [], "wrap the type: described(...)"
 
 
 def kind_of(call):
     """What a call decodes into; None where it does not."""
-    if call.func.attr not in DECODING:
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in DECODING):
         return None
     named = {keyword.arg: keyword.value for keyword in call.keywords}
     match ast.unparse(call.func):
