@@ -58,7 +58,7 @@ def takeover(program: str, *, provable: bool) -> float:
             try:
                 _await(directory / "heir.ready", heir)
                 if not provable:
-                    shutil.rmtree(directory / "plane.db-workers")
+                    shutil.rmtree(directory / "plane.db-workers", ignore_errors=True)
                 killed = time.time()
                 os.kill(holder.pid, signal.SIGKILL)
                 holder.wait()

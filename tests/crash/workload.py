@@ -167,9 +167,10 @@ class Work:
         self.set("large", f"{self.slot}-{n % 2}", {"text": big_text(n % 7)})
         self.agent.state.set("brief", f"{self.slot}-{n}", n, ttl_seconds=0.01)
         if n % 3 == 2:
-            self.agent.state.set("gone", f"{self.slot}", n)
-            deleted = self.agent.state.delete("gone", f"{self.slot}")
-            self.side.note("deleted", namespace="gone", key=self.slot, version=deleted.version)
+            mine = f"{self.slot}-{os.getpid()}"  # a namesake that still lives would remove it first
+            self.agent.state.set("gone", mine, n)
+            deleted = self.agent.state.delete("gone", mine)
+            self.side.note("deleted", namespace="gone", key=mine, version=deleted.version)
 
     def transaction(self, n: int) -> None:
         with self.agent.transaction() as tx:
