@@ -386,9 +386,9 @@ async def _once(
     return await future
 
 
-def under(caller: Caller, claim: Claim | None, worker: str | None) -> Caller:
-    """The caller with a call's claim and worker."""
-    if claim is None and worker is None:
+def under(caller: Caller, claim: Claim | None, worker: str | None, request_id: str | None = None) -> Caller:
+    """The caller with a call's claim and worker, and its request id where it has one of its own."""
+    if claim is None and worker is None and request_id is None:
         return caller
     return Caller(
         workspace=caller.workspace,
@@ -400,7 +400,7 @@ def under(caller: Caller, claim: Claim | None, worker: str | None) -> Caller:
         door=caller.door,
         worker=worker,
         claim=claim,
-        request_id=caller.request_id,
+        request_id=caller.request_id if request_id is None else request_id,
     )
 
 

@@ -14,7 +14,7 @@ from agentmemo.api.operations import BY_NAME
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.clock import monotonic
 from agentmemo.console.app import create_console
-from agentmemo.embedded import LocalPlane, connection_for_async, perform
+from agentmemo.embedded import LocalPlane, connection_for_async, perform, under
 from agentmemo.errors import Error, InvalidInput, Unavailable
 from agentmemo.model.access import Caller, Claim
 from agentmemo.model.runs import ReleaseRun
@@ -261,17 +261,11 @@ def create_app(plane: LocalPlane) -> App:
 def _with_headers(caller: Caller, headers: Headers) -> Caller:
     """The caller under this request's claim, worker and idempotency key."""
     worker = headers.get(b"agentmemo-worker")
-    return Caller(
-        workspace=caller.workspace,
-        kind=caller.kind,
-        name=caller.name,
-        grants=caller.grants,
-        key=caller.key,
-        on_behalf_of=caller.on_behalf_of,
-        door=caller.door,
-        worker=worker.decode("latin-1")[:64] if worker else None,
-        claim=decoding.read_claim(headers) if b"agentmemo-claim" in headers else None,
-        request_id=decoding.read_idempotency_key(headers) if b"idempotency-key" in headers else None,
+    return under(
+        caller,
+        decoding.read_claim(headers) if b"agentmemo-claim" in headers else None,
+        worker.decode("latin-1")[:64] if worker else None,
+        decoding.read_idempotency_key(headers) if b"idempotency-key" in headers else None,
     )
 
 

@@ -93,7 +93,7 @@ class Routes:
             if place.is_at(parts):
                 if method in place.routes:
                     return place.routes[method], parts
-                raise _not_so(method, parts, sorted(place.routes))
+                raise _wrong_method(method, parts, sorted(place.routes))
         raise _nothing_at(parts)
 
 
@@ -110,7 +110,7 @@ def _nothing_at(parts: list[bytes]) -> Refusal:
     return Refusal(error, 404)
 
 
-def _not_so(method: str, parts: list[bytes], allowed: list[str]) -> Refusal:
+def _wrong_method(method: str, parts: list[bytes], allowed: list[str]) -> Refusal:
     names = ", ".join(allowed + (["HEAD"] if "GET" in allowed else []))
     refused = InvalidInput(f"{_path_of(parts)} does not take {method}.", next_call=f"Use one of: {names}.")
     return Refusal(refused, 405, [(b"allow", names.encode())])

@@ -59,8 +59,8 @@ class AsyncStoredSteps:
         page = await self._plane.page(request)
         self._cursor, self._more = page.cursor, page.cursor is not None
         for step in page.items:
-            found = (step.name, step.key)
+            following = (step.name, step.key)
             # Waits are passed through by parking again, and tell themselves that they have ended.
-            if step.effect in model.EFFECTS and found not in self._met and found not in self._ours:
-                self._ahead[found] = step
+            if step.effect in model.EFFECTS and following not in self._met and following not in self._ours:
+                self._ahead[following] = step
         return self._ahead.pop(pair, None)
