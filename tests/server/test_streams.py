@@ -166,6 +166,29 @@ def test_a_revoked_key_ends_its_stream(http, key, plane):
     http.runner.run(scenario())
 
 
+def test_a_key_revoked_during_a_look_is_shown_nothing_of_it(http, key, plane, monkeypatch):
+    async def scenario():
+        other = key(actor="bob")
+        await put(http, "a", 1)
+        perform = streams.perform
+
+        async def revoked_on_the_way(engine, operation, caller, request):
+            if operation.name == "state.watch" and request.after:
+                plane.engine.call(BY_NAME["key.revoke"], ADMIN, RevokeKey(id=other.id))
+                plane.clock.advance(1)
+                await put(http, "b", 2)
+            return await perform(engine, operation, caller, request)
+
+        monkeypatch.setattr(streams, "perform", revoked_on_the_way)
+        async with http.stream(f"{CHANGES}?after=0", key=other.secret) as stream:
+            assert (await stream.event())["event"] == "set"
+            last = await stream.event()
+            assert (last["event"], last["data"].get("code")) == ("problem", "not_authenticated")
+            assert await stream.event() is None
+
+    http.runner.run(scenario())
+
+
 def test_a_fault_in_a_stream_shows_a_number(http, plane, monkeypatch):
     async def scenario():
         await put(http, "a", 1)

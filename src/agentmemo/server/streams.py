@@ -130,7 +130,7 @@ def _place(operation: Operation, caller: Caller, request: Any) -> Place | None:
 
 
 class Stream:
-    """One SSE response. The key is checked again before each look, so that a revoked one ends the stream."""
+    """One SSE response. The key is checked again around each look: a revoked one ends the stream and is shown no more."""
 
     def __init__(self, engine: Engine, hub: Hub, admit: Callable[[], Awaitable[Caller]]) -> None:
         self._engine = engine
@@ -182,6 +182,7 @@ class Stream:
                 seen = topic.generation
                 async with self._hub.look():
                     batch = await look(self, route, request, batch.position)
+                await self._admit()  # whose key was revoked while this was read is shown nothing of it
                 if batch.events or batch.more or batch.ended:
                     continue
                 silent = spoke + HEARTBEAT_SECONDS - monotonic()
