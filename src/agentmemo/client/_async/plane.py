@@ -13,7 +13,7 @@ import msgspec
 
 from agentmemo.api.operations import BY_NAME, BY_REQUEST
 from agentmemo.client._async.pages import AsyncPage
-from agentmemo.client.flow import AsyncFlow
+from agentmemo.client.flow_async import AsyncFlow
 from agentmemo.client.heart import Heart
 from agentmemo.client.transport import AsyncTransport
 from agentmemo.clock import Clock
