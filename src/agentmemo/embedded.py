@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Any
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
 from agentmemo.clock import Clock, SystemClock
@@ -15,7 +15,7 @@ from agentmemo.engine.notification_messages import compose
 from agentmemo.engine.prices import Prices
 from agentmemo.engine.upkeep.loop import Upkeep
 from agentmemo.errors import InvalidInput
-from agentmemo.executor.configured import ConfiguredModels, equipped
+from agentmemo.executor.configured import ConfiguredModels
 from agentmemo.model.access import EVERYTHING, Caller, Claim, check_actor
 from agentmemo.notify.people import PeopleSender
 from agentmemo.notify.webhooks import WebhookSender
@@ -34,8 +34,7 @@ def connection_for(plane: LocalPlane, caller: Caller, *, counted: bool = False) 
     """A connection of an already identified caller to a plane of this process, which stays open when it closes."""
     plane.users += not counted
     transport = EmbeddedTransport(plane, caller)
-    connection = Connection(Plane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
-    return equipped(connection, plane.models)
+    return Connection(Plane(transport, plane.clock, plane.settings.lease_seconds, plane.models), caller.name)
 
 
 class LocalPlane:

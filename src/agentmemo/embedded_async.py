@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.transport import Transport
@@ -19,7 +19,6 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
 from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.waiting import place_of
-from agentmemo.executor.configured import equipped
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, allows
 from agentmemo.store.blobs import INLINE_BYTES_MAX
 
@@ -59,8 +58,7 @@ async def open_embedded_async(
 def connection_for_async(plane: LocalPlane, caller: Caller, *, counted: bool = False) -> AsyncConnection:
     plane.users += not counted
     transport = AsyncEmbeddedTransport(plane, caller)
-    connection = AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds), caller.name)
-    return equipped(connection, plane.models)
+    return AsyncConnection(AsyncPlane(transport, plane.clock, plane.settings.lease_seconds, plane.models), caller.name)
 
 
 class AsyncEmbeddedTransport:

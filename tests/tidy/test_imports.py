@@ -29,6 +29,8 @@ HOMES = {
 # Imports inside functions: loaded when it is needed, and why not before (decision 24).
 LATE = {
     "cli/up.py: agentmemo.server.serve": "the server is an optional extra",
+    "client/_async/connection.py: agentmemo.client._async.buffer": "as its parts, loaded when it is used first",
+    "client/_async/connection.py: agentmemo.client._async.run": "the same",
     "client/http_async.py: agentmemo.client.http_sync": "only the heartbeat of held runs needs it",
     "connect.py: agentmemo.embedded": "who talks to a server needs no engine, and an import should be quick",
     "connect.py: agentmemo.embedded_async": "the same; and a process is synchronous or not",

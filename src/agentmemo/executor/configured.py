@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agentmemo.client._async.connection import AsyncConnection
-    from agentmemo.client._sync.connection import Connection
     from agentmemo.client.driving import StepExecutor, ToolSource
     from agentmemo.llm.config import Models
     from agentmemo.llm.prices import PriceBook
     from agentmemo.model.prices import Price
-
-Connected = TypeVar("Connected", "Connection", "AsyncConnection")
-
-
-def equipped(connection: Connected, models: ConfiguredModels) -> Connected:
-    """With the models and tools that its workflows may use."""
-    connection.workflows.use(models.executor)
-    connection.workflows.use_tools(models.tools)
-    return connection
 
 
 class ConfiguredModels:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
+from agentmemo.model.stuck_diagnosis import BLOCK, ESCALATE, NUDGE, OBSERVE, OK
 from agentmemo.model.stuck_memory import (
     FRESH,
     NEW,
@@ -24,7 +25,6 @@ from agentmemo.model.stuck_memory import (
     streak,
 )
 
-OK, OBSERVE, NUDGE, BLOCK, ESCALATE = RUNGS = ("ok", "observe", "nudge", "block", "escalate")
 REPEAT, CYCLE, ERROR, SAME_FAILURE, NEAR_DUPLICATE = "repeat", "cycle", "error", "same_failure", "near_duplicate"
 NO_PROGRESS, MONOLOGUE, COST, OVERFLOWS = "no_progress", "monologue", "cost", "overflow"
 WAIT, CONFIDENCE, BLOCK_IGNORED = "wait", "confidence", "block_ignored"

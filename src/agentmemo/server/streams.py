@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.clock import monotonic
 from agentmemo.embedded_async import in_line, is_worth_asking, perform
 from agentmemo.engine import audit

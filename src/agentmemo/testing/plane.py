@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from agentmemo.api.operations import BY_NAME, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import BY_NAME
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._sync.connection import Connection
