@@ -41,6 +41,8 @@ LATE = {
     "executor/configured.py: agentmemo.executor.model_steps": "where no models are configured there is none to ask",
     "executor/configured.py: agentmemo.llm.config": "read when a workflow is driven, or a price is asked, first",
     "executor/configured.py: agentmemo.llm.prices": "the same",
+    "notify/people.py: agentmemo.notify.every_channel": "most planes send nothing",
+    "notify/webhooks.py: agentmemo.notify.outgoing": "the same",
     "store/open.py: agentmemo.store.postgres_place": "psycopg is an optional extra",
 }
 
