@@ -1,7 +1,9 @@
 """Group commit: one thread, one connection, one commit for everything that waited meanwhile.
 
-There is no timer. The writer takes what is queued, runs it in one transaction, commits once and only then releases
-answers and refusals. A lone caller pays no delay; under load one fsync serves many.
+The writer takes what is queued, runs it in one transaction, commits once and only then releases answers and refusals. A
+lone caller pays no delay; under load one fsync serves many. There is no timer, but several threads that were answered
+together are let run before the next batch (`Answered`): they bring it, and beside them the writer would lose the
+interpreter at every statement, which costs more than all of its work.
 
 One request never undoes another. A refusal that wrote nothing, which is nearly every one, is simply its answer. A
 request that fails after it wrote spoils the batch: all of it is rolled back and runs again with a savepoint around
@@ -13,6 +15,7 @@ The log goes into the file after the answers: nobody waits for it, and its failu
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import queue
 import threading
@@ -30,6 +33,8 @@ from agentmemo.store.sqlite_files import FileLock, map_error
 
 T = TypeVar("T")
 BATCH_MAX = 512
+# As long as the interpreter lets a busy thread run. Who was answered and has not run by then is not waited for.
+RETURN_SECONDS = 0.005
 _log = logging.getLogger("agentmemo.store")
 
 
@@ -39,6 +44,28 @@ class _OuterRolledBack(Exception):
 
 class _Spoiled(Exception):
     """A request failed after it had written, and no savepoint stands before it."""
+
+
+class Answered:
+    """The threads that one commit answers. The last of them to run says so."""
+
+    __slots__ = ("_all_run", "_runs", "_threads")
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        # Counting is one step of the interpreter: no lock is needed.
+        self._runs = itertools.count(1)
+        self._all_run = threading.Lock()
+        self._all_run.acquire()
+
+    def runs(self) -> None:
+        if next(self._runs) == self._threads:
+            self._all_run.release()
+
+    def wait(self) -> None:
+        """Until all run. A lone one is not waited for: the writer has nothing to do that could disturb it."""
+        if self._threads > 1:
+            self._all_run.acquire(timeout=RETURN_SECONDS)
 
 
 class GroupCommit:
@@ -62,6 +89,7 @@ class GroupCommit:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._data_version = connection.pragma("data_version")
         self._thread = threading.Thread(target=self._loop, name="agentmemo-writer", daemon=True)
+        self._answered = Answered(0)
         self._closing = False
         # Nothing may be queued behind the None that ends the thread: its caller would wait for ever.
         self._gate = threading.Lock()
@@ -79,6 +107,7 @@ class GroupCommit:
         job.latch.acquire()
         self._put(job)
         job.latch.acquire()
+        self._answered.runs()
         if job.error is not None:
             raise job.error
         return job.result  # type: ignore[no-any-return]
@@ -114,7 +143,9 @@ class GroupCommit:
                 except queue.Empty:
                     break
             if batch:
+                self._answered = Answered(sum(job.done is None for job in batch))
                 self._commit(batch)
+                self._answered.wait()
             if ending:
                 return
 
