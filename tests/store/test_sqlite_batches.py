@@ -10,8 +10,8 @@ import pytest
 from agentmemo.clock import ManualClock
 from agentmemo.errors import Unavailable
 from agentmemo.store import queries
+from agentmemo.store.jobs import Answered
 from agentmemo.store.sqlite import SqliteDatabase, statement
-from agentmemo.store.sqlite_writer import Answered
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_nothing_is_queued_behind_the_end(database):
 
 
 def test_threads_answered_together_are_let_run_before_the_next_batch(monkeypatch):
-    monkeypatch.setattr("agentmemo.store.sqlite_writer.RETURN_SECONDS", 60)
+    monkeypatch.setattr("agentmemo.store.jobs.RETURN_SECONDS", 60)
     answered, waited = Answered(3), threading.Event()
 
     def wait():

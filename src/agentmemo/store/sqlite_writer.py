@@ -15,7 +15,6 @@ The log goes into the file after the answers: nobody waits for it, and its failu
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import queue
 import threading
@@ -28,13 +27,11 @@ from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
 from agentmemo.store.database import Done
-from agentmemo.store.jobs import Job, deliver
+from agentmemo.store.jobs import Job, answer, deliver
 from agentmemo.store.sqlite_files import FileLock, map_error
 
 T = TypeVar("T")
 BATCH_MAX = 512
-# As long as the interpreter lets a busy thread run. Who was answered and has not run by then is not waited for.
-RETURN_SECONDS = 0.005
 _log = logging.getLogger("agentmemo.store")
 
 
@@ -44,28 +41,6 @@ class _OuterRolledBack(Exception):
 
 class _Spoiled(Exception):
     """A request failed after it had written, and no savepoint stands before it."""
-
-
-class Answered:
-    """The threads that one commit answers. The last of them to run says so."""
-
-    __slots__ = ("_all_run", "_runs", "_threads")
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        # Counting is one step of the interpreter: no lock is needed.
-        self._runs = itertools.count(1)
-        self._all_run = threading.Lock()
-        self._all_run.acquire()
-
-    def runs(self) -> None:
-        if next(self._runs) == self._threads:
-            self._all_run.release()
-
-    def wait(self) -> None:
-        """Until all run. A lone one is not waited for: the writer has nothing to do that could disturb it."""
-        if self._threads > 1:
-            self._all_run.acquire(timeout=RETURN_SECONDS)
 
 
 class GroupCommit:
@@ -89,7 +64,6 @@ class GroupCommit:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._data_version = connection.pragma("data_version")
         self._thread = threading.Thread(target=self._loop, name="agentmemo-writer", daemon=True)
-        self._answered = Answered(0)
         self._closing = False
         # Nothing may be queued behind the None that ends the thread: its caller would wait for ever.
         self._gate = threading.Lock()
@@ -104,13 +78,8 @@ class GroupCommit:
         if threading.current_thread() is self._thread:
             raise RuntimeError(f"A {kind} inside a write would wait for itself.")
         job = Job(work, None)
-        job.latch.acquire()
         self._put(job)
-        job.latch.acquire()
-        self._answered.runs()
-        if job.error is not None:
-            raise job.error
-        return job.result  # type: ignore[no-any-return]
+        return job.wait()  # type: ignore[no-any-return]
 
     def submit(self, work: Callable[[Any], Any], done: Done) -> None:
         self._put(Job(work, done))
@@ -143,9 +112,7 @@ class GroupCommit:
                 except queue.Empty:
                     break
             if batch:
-                self._answered = Answered(sum(job.done is None for job in batch))
                 self._commit(batch)
-                self._answered.wait()
             if ending:
                 return
 
@@ -168,13 +135,13 @@ class GroupCommit:
             for job in batch:
                 job.error = job.error or error
         reach("writer.before_answer")
-        for job in batch:
-            job.answer()
+        answered = answer(batch)
         reach("writer.after_answer")
         if changed:
             deliver(self._notify)
         if self._log_pages >= self._checkpoint_from:
             self._checkpoint()
+        answered.wait()
 
     def _transact(self, batch: list[Job]) -> bool:
         try:
