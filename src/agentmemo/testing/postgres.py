@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from agentmemo.clock import monotonic
+from agentmemo.testing.ports import ReservedPort
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,7 +65,8 @@ class PostgresServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.user = system_user()
         self.binaries = binaries(self.user)
-        self.port = free_port()
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.settings = SETTINGS | {"unix_socket_directories": str(self.folder)} | dict(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
         self._cleaners: dict[str, psycopg.Connection] = {}
@@ -196,6 +197,7 @@ class PostgresServer:
         if self.process is not None and self.process.poll() is None:
             self.thaw()
             self._signal(signal.SIGQUIT)
+        self._reserved.close()
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -284,12 +286,6 @@ def binaries(user: str | None) -> Path:
         with contextlib.suppress(OSError):  # another was faster
             (partial / "pginstall").rename(copy)
     return copy / "bin"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _can_run(program: Path, user: str) -> bool:
