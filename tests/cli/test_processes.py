@@ -74,7 +74,7 @@ def test_output_that_cannot_be_written_is_unavailable(run, data):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_demo_goes_on_where_it_was_stopped(run, started, number):
-    first = started("demo", "--seconds", "2.5")
+    first = started("demo", "--seconds", "7.5")
     read_until(first, b"2 of 5")
     first.send_signal(number)
     assert first.wait(TIMEOUT) == (130 if number == signal.SIGINT else -signal.SIGKILL)

@@ -48,7 +48,7 @@ class Mailbox:
     def __init__(self):
         self.came = threading.Event()
         self.mails = []
-        self.controller = AnyPort(self, hostname="127.0.0.1", port=0)
+        self.controller = AnyPort(self, hostname="127.0.0.1", port=0, ready_timeout=SECONDS)
         self.controller.start()
 
     async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd's name

@@ -12,6 +12,8 @@ from agentmemo.errors import Unavailable
 from agentmemo.store import queries
 from agentmemo.store.sqlite import SqliteDatabase, statement
 
+WAIT = 60
+
 
 @pytest.fixture
 def database(tmp_path):
@@ -42,7 +44,7 @@ def test_a_request_that_fails_after_it_wrote_undoes_only_itself(database, failin
 
     def hold(_tx):
         begun.set()
-        go.wait(10)
+        go.wait(WAIT)
 
     def keep(name):
         def done(result, error):
@@ -53,7 +55,7 @@ def test_a_request_that_fails_after_it_wrote_undoes_only_itself(database, failin
     # While the first request holds the writer, the other three gather, and so share a batch.
     holder = threading.Thread(target=database.write, args=[hold])
     holder.start()
-    begun.wait(10)
+    begun.wait(WAIT)
     database.submit(lambda tx: _add(tx, "before"), keep("before"))
     database.submit(failing, keep("failing"))
     database.submit(lambda tx: _add(tx, "after"), keep("after"))
@@ -118,8 +120,8 @@ def test_nothing_is_queued_behind_the_end(database):
     answers = []
     asking = threading.Thread(target=lambda: answers.append(database.write(lambda tx: _add(tx, "last"))), daemon=True)
     asking.start()
-    asking.join(10)
-    closer.join(10)
+    asking.join(WAIT)
+    closer.join(WAIT)
     assert answers == ["last"]
     with pytest.raises(Unavailable):
         database.write(lambda tx: _add(tx, "too late"))

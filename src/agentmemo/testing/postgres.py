@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SYSTEM_USERS = ("postgres", "nobody")
 OWNER = "agentmemo"
-START_SECONDS = 30.0
-STOP_SECONDS = 30.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 # Durable but small. A test that wants a server that is killed and comes back sees what production would.
 SETTINGS = {
     "shared_buffers": "64MB",
@@ -210,7 +210,7 @@ class PostgresServer:
 
     def promote(self) -> None:
         """Make a standby the primary, and wait until it takes writes."""
-        self.execute("SELECT pg_promote(true, 30)")
+        self.execute("SELECT pg_promote(true, 60)")
 
     def __enter__(self) -> Self:
         if self.process is None:
