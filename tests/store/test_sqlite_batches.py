@@ -13,6 +13,8 @@ from agentmemo.store import queries
 from agentmemo.store.jobs import Answered
 from agentmemo.store.sqlite import SqliteDatabase, statement
 
+WAIT = 60
+
 
 @pytest.fixture
 def database(tmp_path):
@@ -43,7 +45,7 @@ def test_a_request_that_fails_after_it_wrote_undoes_only_itself(database, failin
 
     def hold(_tx):
         begun.set()
-        go.wait(10)
+        go.wait(WAIT)
 
     def keep(name):
         def done(result, error):
@@ -54,7 +56,7 @@ def test_a_request_that_fails_after_it_wrote_undoes_only_itself(database, failin
     # While the first request holds the writer, the other three gather, and so share a batch.
     holder = threading.Thread(target=database.write, args=[hold])
     holder.start()
-    begun.wait(10)
+    begun.wait(WAIT)
     database.submit(lambda tx: _add(tx, "before"), keep("before"))
     database.submit(failing, keep("failing"))
     database.submit(lambda tx: _add(tx, "after"), keep("after"))
@@ -119,8 +121,8 @@ def test_nothing_is_queued_behind_the_end(database):
     answers = []
     asking = threading.Thread(target=lambda: answers.append(database.write(lambda tx: _add(tx, "last"))), daemon=True)
     asking.start()
-    asking.join(10)
-    closer.join(10)
+    asking.join(WAIT)
+    closer.join(WAIT)
     assert answers == ["last"]
     with pytest.raises(Unavailable):
         database.write(lambda tx: _add(tx, "too late"))
