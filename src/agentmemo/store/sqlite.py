@@ -152,9 +152,15 @@ class SqliteTransaction:
     def on_snapshot(self, work: Callable[[Any], T]) -> T:
         self._execute("BEGIN")
         try:
-            return work(self)
-        finally:
+            found = work(self)
             self._execute("COMMIT")
+        except BaseException:
+            # Where the disk fails SQLite has often ended it already, and that there is no transaction is nobody's answer.
+            with contextlib.suppress(apsw.Error):
+                if self._connection.in_transaction:
+                    self._execute("ROLLBACK")
+            raise
+        return found
 
     def close(self) -> None:
         self._connection.close()
@@ -205,7 +211,12 @@ class SqliteDatabase:
             refuse_network_file_system(path)
         self._hints = Hints(path) if path else None
         self._lock = FileLock(Path(f"{path}-lock") if path else None)
-        connection = self._open_writer()
+        try:
+            connection = self._open_writer()
+        except BaseException:
+            # Whoever tries until it works must not be left with one more open file each time.
+            self._lock.close()
+            raise
         self.capabilities = Capabilities(
             name="sqlite",
             address=str(path or ":memory:"),
@@ -357,30 +368,40 @@ class SqliteDatabase:
             self._pump.join()
         if self._hints is not None:
             self._hints.close()
+        # The log holds what was acknowledged. What cannot be moved into the file now is moved when it is opened again.
         while self._readers:
-            self._readers.pop().close()
+            with contextlib.suppress(apsw.Error):
+                self._readers.pop().close()
         with contextlib.suppress(apsw.Error):
             self._writer_connection.pragma("wal_checkpoint(PASSIVE)")
-        self._writer_connection.close()
+        with contextlib.suppress(apsw.Error):
+            self._writer_connection.close()
         self._lock.close()
 
     def _open_writer(self) -> apsw.Connection:
         try:
             connection = self._connect()
-            with self._lock.held():
-                # What is not ours is refused before a pragma changes it.
-                if check_file(connection, self._target):
-                    check_version(connection, self._target)
-                # Of a new file only; an older one has this once it was copied.
-                connection.pragma("auto_vacuum", "INCREMENTAL")
-                connection.pragma("journal_mode", "WAL")
-                connection.pragma("synchronous", SYNCHRONOUS)
-                connection.pragma("fullfsync", value=True)
-                connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
-                migrate(connection, self._target)
+            try:
+                self._make_ready(connection)
+            except BaseException:
+                connection.close()
+                raise
         except apsw.Error as error:
             raise map_error(error, self._target) from error
         return connection
+
+    def _make_ready(self, connection: apsw.Connection) -> None:
+        with self._lock.held():
+            # What is not ours is refused before a pragma changes it.
+            if check_file(connection, self._target):
+                check_version(connection, self._target)
+            # Of a new file only; an older one has this once it was copied.
+            connection.pragma("auto_vacuum", "INCREMENTAL")
+            connection.pragma("journal_mode", "WAL")
+            connection.pragma("synchronous", SYNCHRONOUS)
+            connection.pragma("fullfsync", value=True)
+            connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
+            migrate(connection, self._target)
 
     def _open_reader(self) -> apsw.Connection:
         try:

@@ -17,7 +17,7 @@ from agentmemo.store import secrets_file
 from agentmemo.store.database import Row
 from agentmemo.store.migrate import APPLICATION_ID, COPYING_KEY, check_file, check_newest, check_version
 from agentmemo.store.sqlite import BUSY_MS, SqliteDatabase
-from agentmemo.store.sqlite_files import map_error, sync_directory, try_lock
+from agentmemo.store.sqlite_files import map_error, sync_directory, try_lock, whole
 from agentmemo.store.transfer import Source, Table, copy
 
 SIDECARS = ("", "-wal", "-shm", "-journal", "-lock")
@@ -97,7 +97,7 @@ class SqliteTarget:
     def append(self, table: Table, rows: Sequence[Row]) -> None:
         places = ", ".join("?" * len(table.columns))
         sql = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({places})"  # noqa: S608 - of TABLES
-        with _mapped(self.beside), self._connection:
+        with _mapped(self.beside), whole(self._connection):
             self._connection.executemany(sql, rows)
 
     def clear(self, table: Table) -> None:
