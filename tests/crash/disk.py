@@ -348,7 +348,7 @@ def _parent(path: str) -> str:
 
 
 def _path_of(subject: int | str | os.PathLike[str]) -> str:
-    return os.readlink(f"/proc/self/fd/{subject}") if isinstance(subject, int) else str(subject)
+    return str(Path(f"/proc/self/fd/{subject}").readlink() if isinstance(subject, int) else subject)
 
 
 def _error(fault: Fault) -> apsw.Error | OSError:

@@ -260,7 +260,7 @@ def _check(disk: Disk, clock: ManualClock, notes: Notes) -> None:
 
 def open_files(disk: Disk) -> list[str]:
     with os.scandir("/proc/self/fd") as descriptors:
-        files = [os.readlink(each.path) for each in descriptors if each.is_symlink()]
+        files = [str(Path(each.path).readlink()) for each in descriptors if each.is_symlink()]
     return [file for file in files if file.startswith(f"{disk.root}{os.sep}")]
 
 
@@ -274,8 +274,9 @@ def refusal(call: Callable[[], object]) -> list[str]:
     try:
         call()
     except Unavailable as error:
-        assert error.retry_safe, f"it says that it is not safe to repeat: {error}"
-        return [str(error)]
+        if error.retry_safe:
+            return [str(error)]
+        raise AssertionError(f"not safe to repeat: {error}") from error
     except (Error, apsw.Error, OSError) as error:
         raise AssertionError(f"{type(error).__name__} in place of Unavailable: {error}") from error
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_where_there_can_be_no_file_the_lease_alone_decides(database, caplog):
 def test_a_lock_that_gets_no_name_is_let_go(database):
     holder = Presence(database)
     (database.with_name(database.name + "-workers") / WORKER / "in the way").mkdir(parents=True)
-    open_files = set(os.listdir("/proc/self/fd"))
+    open_files = set(Path("/proc/self/fd").iterdir())
     holder.hold(WORKER)
-    assert set(os.listdir("/proc/self/fd")) == open_files
+    assert set(Path("/proc/self/fd").iterdir()) == open_files
     holder.close()

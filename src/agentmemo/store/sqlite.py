@@ -155,7 +155,7 @@ class SqliteTransaction:
             found = work(self)
             self._execute("COMMIT")
         except BaseException:
-            # Where the disk fails SQLite has often ended it already, and that there is no transaction is nobody's answer.
+            # Where the disk fails SQLite has often ended it already; that there is none is nobody's answer.
             with contextlib.suppress(apsw.Error):
                 if self._connection.in_transaction:
                     self._execute("ROLLBACK")
