@@ -27,6 +27,8 @@ VFS = "agentmemo-disk"
 SECTOR_BYTES = (512, 4096)
 KEPT, LOST, SPOILED = "kept", "lost", "spoiled"
 DIRECTORY = -1
+# SQLite takes no notice when its log stays long or stays there, but apsw would tell of what is raised here.
+_UNHEEDED = "-wal"
 _JOURNALS = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 _CREATE = apsw.SQLITE_OPEN_CREATE
 
@@ -165,7 +167,12 @@ class Disk(apsw.VFS):
         return file
 
     def xDelete(self, path: str, sync_directory: bool) -> None:  # noqa: N802
-        self.call("delete", path)
+        try:
+            self.call("delete", path)
+        except apsw.Error:
+            if path.endswith(_UNHEEDED):
+                return
+            raise
         super().xDelete(path, sync_directory)
         self._gone(path)
         if sync_directory:
@@ -313,8 +320,7 @@ class _File(apsw.VFSFile):
         try:
             self._disk.call("truncate", self.path)
         except apsw.Error:
-            # SQLite takes no notice when its log stays long, but apsw would raise what is raised here.
-            if self.path.endswith("-wal"):
+            if self.path.endswith(_UNHEEDED):
                 return
             raise
         if self.number is not None:

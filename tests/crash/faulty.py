@@ -15,7 +15,7 @@ from typing import NamedTuple
 import apsw
 import checker
 import workload
-from disk import Disk, Fault
+from disk import OWN, Disk, Fault
 
 from agentmemo.clock import ManualClock, SystemClock
 from agentmemo.errors import Error, Unavailable
@@ -170,8 +170,28 @@ def close(disk: Disk, fault: Fault) -> list[str]:
     return refused + again
 
 
+def back_up(disk: Disk, fault: Fault) -> list[str]:
+    """The same of one that is copied with a fault, and again if that was refused. The copy is held to as much."""
+    clock, notes, copy = ManualClock(), Notes(), (disk.root / STORE).with_name("copy.db")
+    _lay_out(disk)
+    plane = ManualPlane(disk.root / STORE, clock=clock)
+    work = FaultyWork(plane, notes)
+    assert not _attempt(work)
+    disk.fail(fault)
+    refused = refusal(lambda: work.agent.backup(str(copy)))
+    disk.heal()
+    if refused:
+        if fault.kind == OWN and fault.lasting:  # where nothing can be removed either
+            copy.unlink(missing_ok=True)
+        work.agent.backup(str(copy))
+    checker.check_left(copy, notes.told, finished=True)
+    _do_all(disk, work)
+    _check(disk, clock, notes)
+    return refused
+
+
 Scene = Callable[[Disk, Fault], list[str]]
-SCENES: dict[str, Scene] = {scene.__name__: scene for scene in (make, use, close)}
+SCENES: dict[str, Scene] = {scene.__name__: scene for scene in (make, use, close, back_up)}
 
 
 class Case(NamedTuple):

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from agentmemo.clock import Clock
-from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, LeaseLost, Unavailable
 from agentmemo.model.audit import leaf_hash
 from agentmemo.model.system import Finding
@@ -26,13 +25,8 @@ from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Head, Read, Row
 from agentmemo.store.jobs import Listeners
 from agentmemo.store.migrate import check_file, check_version, migrate
-from agentmemo.store.sqlite_files import (
-    FileLock,
-    make_directory,
-    map_error,
-    refuse_network_file_system,
-    sync_directory,
-)
+from agentmemo.store.sqlite_copies import copy_pages, named_when_whole
+from agentmemo.store.sqlite_files import FileLock, make_directory, map_error, refuse_network_file_system
 from agentmemo.store.sqlite_health import findings
 from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
@@ -284,33 +278,13 @@ class SqliteDatabase:
 
     def backup(self, path: Path) -> int:
         self._check_open()
-        source = self._open_reader() if self._path else self._writer_connection
-        partial = path.with_name(path.name + ".partial")
-        partial.unlink(missing_ok=True)
-        try:
-            target = apsw.Connection(str(partial))
+        with named_when_whole(path) as partial:
+            source = self._open_reader() if self._path else self._writer_connection
             try:
-                with target.backup("main", source, "main") as copy:
-                    copy.step()
-                reach("backup.after_copy")
-                target.pragma("journal_mode", "DELETE")
-                if (answer := target.pragma("integrity_check")) != "ok":
-                    raise Unavailable(
-                        f"The copy does not pass its integrity check: {answer}.", next_call="Run agentmemo doctor."
-                    )
+                copy_pages(source, partial)
             finally:
-                target.close()
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            reach("backup.before_name")
-            partial.replace(path)
-            sync_directory(path.parent)
-        except apsw.Error as error:
-            raise map_error(error, str(path)) from error
-        finally:
-            partial.unlink(missing_ok=True)
-            if self._path:
-                source.close()
+                if self._path:
+                    source.close()
         return path.stat().st_size
 
     def counters(self) -> dict[str, int]:
