@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from agentmemo.api.operations import Operation
-from agentmemo.client.http_sync import HttpTransport
+from agentmemo.api.operation import Operation
 from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.client.transport import Transport
 from agentmemo.clock import SystemClock
@@ -67,6 +66,8 @@ class AsyncHttpTransport:
         """Nothing to do: a plane elsewhere knows of this process only what it hears."""
 
     def blocking(self) -> Transport:
+        from agentmemo.client.http_sync import HttpTransport
+
         return HttpTransport(*self._address)
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import Any
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim

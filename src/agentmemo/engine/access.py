@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from agentmemo import ids
-from agentmemo.api.operations import BY_NAME, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, EngineContext, not_found

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.clock import monotonic
-from agentmemo.embedded import in_line, is_worth_asking, perform
+from agentmemo.embedded_async import in_line, is_worth_asking, perform
 from agentmemo.engine import audit
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import ENDED, PEEKS, is_ready
