@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 
@@ -77,3 +80,31 @@ def test_secrets():
     assert ids.keyed_hash(b"k", b"c") != ids.keyed_hash(b"j", b"c")
     assert ids.same_bytes(b"a", b"a")
     assert not ids.same_bytes(b"a", b"b")
+
+
+@given(st.binary(max_size=70), st.binary(max_size=100), st.sampled_from([0, ids.SMALL_BYTES - 50, ids.SMALL_BYTES]))
+def test_a_keyed_hash_is_hmac_whatever_the_sizes(key, content, more):
+    content += b"x" * more
+    assert ids.keyed_hash(key, content) == hmac.digest(key, content, "sha256")
+
+
+FORKING = """
+import os, sys
+from agentmemo import ids
+ids.salt()
+child = os.fork()
+sys.stdout.write("".join(f"{ids.salt().hex()}\\n" for _ in range(40)))
+sys.stdout.flush()
+if child:
+    os.waitpid(child, 0)
+"""
+
+
+def test_salts_never_repeat():
+    salts = [ids.salt() for _ in range(200)]
+    assert (len(set(salts)), {len(salt) for salt in salts}, len(ids.salt(3000))) == (200, {32}, 3000)
+
+
+def test_a_child_process_has_salts_of_its_own():
+    found = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True).stdout.split()
+    assert len(set(found)) == len(found) == 80
