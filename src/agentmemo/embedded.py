@@ -54,8 +54,12 @@ class LocalPlane:
         self.clock = database.clock
         self.settings = settings
         beside = database.capabilities.beside
-        self.models = ConfiguredModels(beside.parent if beside else None)
-        self.engine = Engine(database, settings, prices or self.models)
+        try:
+            self.models = ConfiguredModels(beside.parent if beside else None)
+            self.engine = Engine(database, settings, prices or self.models)
+        except BaseException:
+            database.close()
+            raise
         self.webhooks = WebhookSender(self.engine)
         self.people = PeopleSender(self.engine, compose)
         self.upkeep = Upkeep(self.engine, self._send_due)

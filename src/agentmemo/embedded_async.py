@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -250,19 +252,39 @@ async def _once(
         return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    def done(result: Any, error: BaseException | None) -> None:
-        loop.call_soon_threadsafe(settle, result, error)
-
-    call = engine.submit(operation, caller, request, done)
+    answers = _answers.get(loop) or _answers.setdefault(loop, _Answers())
+    call = engine.submit(operation, caller, request, answers.to(future))
     if seen is not None:
         seen.append(call)
     return await future
+
+
+class _Answers:
+    """Brings answers from writers' threads to one event loop. Those of one commit wake it once."""
+
+    def __init__(self) -> None:
+        self._came: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._is_woken = False
+
+    def to(self, future: asyncio.Future[Any]) -> Callable[[Any, BaseException | None], None]:
+        def done(result: Any, error: BaseException | None) -> None:
+            self._came.append((future, result, error))
+            if not self._is_woken:
+                self._is_woken = True
+                future.get_loop().call_soon_threadsafe(self._settle)
+
+        return done
+
+    def _settle(self) -> None:
+        self._is_woken = False  # before looking: what comes from now on wakes the loop again
+        while self._came:
+            future, result, error = self._came.popleft()
+            if future.cancelled():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+
+_answers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Answers] = WeakKeyDictionary()

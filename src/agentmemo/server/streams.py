@@ -130,7 +130,7 @@ def _place(operation: Operation, caller: Caller, request: Any) -> Place | None:
 
 
 class Stream:
-    """One SSE response. The key is checked again around each look: a revoked one ends the stream and is shown no more."""
+    """One SSE response. The key is checked again around each look: a revoked one is shown no more, and ends it."""
 
     def __init__(self, engine: Engine, hub: Hub, admit: Callable[[], Awaitable[Caller]]) -> None:
         self._engine = engine
