@@ -34,7 +34,10 @@ def parse(text: str) -> dict[str, Query]:
 
 @cache
 def load(database: str) -> dict[str, Query]:
-    """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`."""
+    """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`.
+
+    One that begins with WHERE keeps what comes before that, too.
+    """
     root = resources.files("agentmemo.store") / "sql"
     queries: dict[str, Query] = {}
     for folder in (root, root / database):
@@ -42,7 +45,7 @@ def load(database: str) -> dict[str, Query]:
             if file.name.endswith(".sql"):
                 for name, query in parse(file.read_text(encoding="utf-8")).items():
                     known = queries.get(name)
-                    queries[name] = known._replace(sql=query.sql) if known else query
+                    queries[name] = known._replace(sql=_overridden(known.sql, query.sql)) if known else query
     return queries
 
 
@@ -51,6 +54,10 @@ def migrations(database: str) -> list[tuple[int, str]]:
     folder = resources.files("agentmemo.store") / "sql" / database / "migrations"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     return [(int(item.name.partition("_")[0]), item.read_text(encoding="utf-8")) for item in files]
+
+
+def _overridden(portable: str, own: str) -> str:
+    return portable.partition("WHERE ")[0] + own if own.startswith("WHERE ") else own
 
 
 def _body(text: str) -> str:
