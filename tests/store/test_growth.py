@@ -20,7 +20,7 @@ from agentmemo.store.open import place_of
 from agentmemo.store.transfer import copy
 from agentmemo.testing import ManualPlane
 
-COPIES, STEPS, NOTES_PAGE = 40, 1000, 101
+COPIES, STEPS, NOTES_PAGE, VERSIONS = 40, 1000, 101, 400
 # What reads as much as it is asked about, or may be counted less often the longer it takes.
 GROWS = {
     "status": "it counts; what takes long is counted seldom",
@@ -51,6 +51,9 @@ def few_and_many(tmp_path_factory):
         growth.add(COPIES)
         growth.add(COPIES, elsewhere=True)
         growth.lengthen(STEPS)
+    with opened(many) as (_, agent, _):
+        for number in range(VERSIONS):
+            agent.state.set("grown", "many versions", number)
     return few, many
 
 
