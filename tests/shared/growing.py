@@ -157,10 +157,12 @@ class Growth:
         newest = self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get
         return newest - self._low + 1
 
-    def until(self, events: int) -> None:
-        """Copies until the workspace has so many events, a portion at a time."""
+    def until(self, events: int, *, elsewhere: bool = False) -> None:
+        """Copies until the workspace has so many events, a portion at a time; `elsewhere`, as many in the next too."""
         while (copies := (events - self.events()) // self._span) > 0:
             self.add(min(copies, COPIES_AT_ONCE))
+            if elsewhere:
+                self.add(min(copies, COPIES_AT_ONCE), elsewhere=True)
 
     def lengthen_trail(self, events: int) -> None:
         """Copies of the events alone, until the workspace has so many."""
