@@ -6,26 +6,29 @@ never collide there; across processes 32 random bits keep them apart.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import re
 import threading
-from hashlib import sha256
+from collections import deque
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
 HANDLE = re.compile(r"^[a-z]{3}_[0-9a-hjkmnp-tv-z]{16}\Z")
 SHORTEST_PREFIX = 6
-RANDOM_BYTES = 1024
-# What is hashed in less time than another thread would take.
-SMALL_BYTES = 1900
-_BLOCK_BYTES = 64  # of SHA-256
-_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
+SALT_BYTES = 32
+SALTS_DRAWN = 128
+# HMAC's two paddings of a key (RFC 2104), as tables of what becomes of each byte.
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_BLOCK_BYTES = 64
+
+_salts: deque[bytes] = deque()
 _lock = threading.Lock()
 _last_ms = 0
 _last_random = 0
-_random = b""
 
 
 def mint(prefix: str, now_us: int) -> str:
@@ -51,37 +54,31 @@ def is_handle(text: str, prefix: str | None = None) -> bool:
     return bool(HANDLE.match(text)) and (prefix is None or text.startswith(prefix + "_"))
 
 
-def salt(size: int = 32) -> bytes:
-    """Random bytes for commitments, secrets and keys.
-
-    The system is asked for many at once: with each question this thread gives the interpreter away, and gets it back
-    only when another one is done with it.
-    """
-    global _random  # noqa: PLW0603 - as above
-    with _lock:
-        if len(_random) < size:
-            _random = os.urandom(max(size, RANDOM_BYTES))
-        found, _random = _random[:size], _random[size:]
-    return found
+def random_bytes(size: int = 32) -> bytes:
+    """For secrets and keys."""
+    return os.urandom(size)
 
 
-def _forget() -> None:
-    """In a child process: what its parent is about to give out must not be given out here too."""
-    global _random, _lock
-    _random, _lock = b"", threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+def salt() -> bytes:
+    """32 random bytes for a commitment. Each call of the system lets another thread in, so many are drawn at once."""
+    try:
+        return _salts.pop()
+    except IndexError:
+        drawn = os.urandom(SALT_BYTES * SALTS_DRAWN)
+        _salts.extend(drawn[at : at + SALT_BYTES] for at in range(SALT_BYTES, len(drawn), SALT_BYTES))
+        return drawn[:SALT_BYTES]
 
 
 def keyed_hash(key: bytes, content: bytes) -> bytes:
-    """HMAC-SHA256; used for blob ids, credential hashes and commitments."""
-    if len(key) > _BLOCK_BYTES or len(content) > SMALL_BYTES:
-        return hmac.digest(key, content, "sha256")
-    # The same as RFC 2104 writes it. The library gives the interpreter away even for a few bytes, as with `salt`.
-    block = key.ljust(_BLOCK_BYTES, b"\0")
-    return sha256(block.translate(_OUTER) + sha256(block.translate(_INNER) + content).digest()).digest()
+    """HMAC-SHA256; used for blob ids, credential hashes and commitments.
+
+    Two plain hashes make it, as RFC 2104 has it: `hmac.digest` gives the interpreter away each time, however short the
+    content, and among many threads getting it back costs more than the hashing.
+    """
+    padded = (key if len(key) <= _BLOCK_BYTES else hashlib.sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
+    inner = hashlib.sha256(padded.translate(_INNER))
+    inner.update(content)
+    return hashlib.sha256(padded.translate(_OUTER) + inner.digest()).digest()
 
 
 def jitter(seconds: float) -> float:
@@ -97,3 +94,8 @@ def same_bytes(a: bytes, b: bytes) -> bool:
 def digits(count: int) -> str:
     """A code of decimal digits, for a person to read and type."""
     return f"{int.from_bytes(os.urandom(16), 'big') % 10**count:0{count}d}"
+
+
+if hasattr(os, "register_at_fork"):
+    # A child must not draw what its parent draws.
+    os.register_at_fork(after_in_child=_salts.clear)

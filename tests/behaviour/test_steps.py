@@ -365,11 +365,11 @@ def test_the_irreversible_is_never_retried_by_itself(agent):
 def test_a_step_has_its_time(agent):
     never = threading.Event()
     with pytest.raises(TimedOut), agent.run("r", key="1") as run:
-        run.step("s", lambda: never.wait(20), timeout_seconds=0.05)
+        run.step("s", lambda: never.wait(60), timeout_seconds=0.05)
     never.set()
     assert agent.runs.steps(run.id)[0].error.startswith("TimedOut")
     with agent.run("r", key="2") as run:
-        assert run.step("s", lambda: 5, timeout_seconds=20) == 5
+        assert run.step("s", lambda: 5, timeout_seconds=60) == 5
 
 
 @promise("step.buffer")

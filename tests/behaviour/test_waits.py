@@ -110,7 +110,7 @@ def test_a_waiting_run_is_woken_by_its_signal(surface, agent):
     sender.runs.signal(run.id, "unheard", 1)
     assert sender.runs.get(run.id).state == "waiting"
     sender.runs.signal(run.id, "go", 7)
-    thread.join(20)
+    thread.join(60)
     assert got == [7]
 
 
@@ -365,7 +365,7 @@ def test_only_a_person_decides(surface, agent):
     with pytest.raises(InvalidInput):
         dana.runs.resolve(run.id, "perhaps")
     dana.runs.resolve(run.id, "happened", result=5)
-    thread.join(20)
+    thread.join(60)
     assert answers == [5]
     with pytest.raises(InvalidTransition):
         dana.runs.resolve(run.id, "happened", result=6)

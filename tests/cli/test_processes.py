@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from agentmemo.testing.ports import ReservedPort
+
 COMMAND = [sys.executable, "-m", "agentmemo"]
 TIMEOUT = 60
 
@@ -72,7 +74,7 @@ def test_output_that_cannot_be_written_is_unavailable(run, data):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_the_demo_goes_on_where_it_was_stopped(run, started, number):
-    first = started("demo", "--seconds", "2.5")
+    first = started("demo", "--seconds", "7.5")
     read_until(first, b"2 of 5")
     first.send_signal(number)
     assert first.wait(TIMEOUT) == (130 if number == signal.SIGINT else -signal.SIGKILL)
@@ -178,12 +180,8 @@ def test_what_a_server_refuses_to_do(run):
 
 
 def test_an_unreachable_plane_is_unavailable(run):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    made = run("keys", "create", "agent", "bob")
-    done = run(
-        "status", "--url", f"http://127.0.0.1:{port}", "--json", env={"AGENTMEMO_KEY": made.stdout.decode().strip()}
-    )
+    key = run("keys", "create", "agent", "bob").stdout.decode().strip()
+    with ReservedPort() as port:
+        done = run("status", "--url", f"http://127.0.0.1:{port.number}", "--json", env={"AGENTMEMO_KEY": key})
     assert (done.returncode, json.loads(done.stderr)["code"]) == (6, "unavailable")
     assert json.loads(done.stderr)["next_call"]

@@ -62,7 +62,7 @@ def test_a_run_that_could_not_be_given_back_is_given_back_later(tmp_path, block)
                 run.step("more", lambda: 2)
         away.away = False
         other.progress(1, "the same worker is alive")
-        assert wait_for(plane.engine.database, lambda: agent.runs.get(run.id).state == "pending" or None, 10)
+        assert wait_for(plane.engine.database, lambda: agent.runs.get(run.id).state == "pending" or None, 60)
         with agent.run("job", "1") as again:
             assert again.step("work", lambda: pytest.fail("it is done")) == 1
     assert agent.runs.get(run.id).state == "completed"
@@ -81,7 +81,7 @@ def test_a_worker_outlives_the_absence_of_its_plane(plane):
     worker.start()
     run = plane.connect("asker").start("job")
     away.away = False
-    assert wait_for(plane.engine.database, lambda: agent.runs.get(run.id).state == "completed" or None, 10)
+    assert wait_for(plane.engine.database, lambda: agent.runs.get(run.id).state == "completed" or None, 60)
     agent.stop()
     worker.join()
 

@@ -8,12 +8,13 @@ import time
 
 import pytest
 import uvicorn
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND, ManualClock
 from agentmemo.console.app import create_console
-from agentmemo.embedded import EmbeddedTransport, LocalPlane, connection_for, connection_for_async
+from agentmemo.embedded import EmbeddedTransport, LocalPlane, connection_for
+from agentmemo.embedded_async import connection_for_async
 from agentmemo.engine.upkeep import duties
 from agentmemo.model import runs as model
 from agentmemo.model.access import EVERYTHING, Caller, Claim
@@ -21,7 +22,9 @@ from agentmemo.server.links import Links
 from agentmemo.settings import Settings
 
 START = 1_795_442_520_000_000  # Monday 23 November 2026, 14:02 UTC
-PATIENCE_MS = 8000
+# Nothing takes as long, on a busy machine too.
+PATIENCE_SECONDS = 60
+PATIENCE_MS = PATIENCE_SECONDS * 1000
 ARGUMENTS = [
     "--disable-gpu",
     "--disable-quic",
@@ -30,6 +33,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class World:
@@ -53,7 +59,7 @@ class World:
         )
         self._thread = threading.Thread(target=self._server.run, name="console-server")
         self._thread.start()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._server.started:
             assert time.monotonic() < deadline, "the console did not start"
             self._thread.join(0.01)
@@ -111,7 +117,7 @@ class World:
 
     def close(self):
         self._server.should_exit = True
-        self._thread.join(15)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive(), "the console did not stop"
         for connection in self._others.values():
             connection.close()
@@ -131,7 +137,7 @@ def browser(chromium):
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
-            executable_path=chromium, args=[*ARGUMENTS, *(["--no-sandbox"] if root else [])], timeout=30_000
+            executable_path=chromium, args=[*ARGUMENTS, *(["--no-sandbox"] if root else [])], timeout=PATIENCE_MS
         )
         yield launched
         launched.close()

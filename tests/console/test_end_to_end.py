@@ -14,7 +14,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 import agentmemo
-from agentmemo.testing.postgres import free_port
+from agentmemo.testing.ports import ReservedPort
 
 SECONDS = 60.0
 LEASE_SECONDS = "2"
@@ -48,7 +48,7 @@ class Mailbox:
     def __init__(self):
         self.came = threading.Event()
         self.mails = []
-        self.controller = AnyPort(self, hostname="127.0.0.1", port=0)
+        self.controller = AnyPort(self, hostname="127.0.0.1", port=0, ready_timeout=SECONDS)
         self.controller.start()
 
     async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd's name
@@ -65,9 +65,15 @@ def mailbox():
 
 
 @pytest.fixture
-def served(tmp_path, mailbox, monkeypatch):
+def port():
+    """Known before the server starts: it is told under which address people find it."""
+    with ReservedPort() as reserved:
+        yield reserved.number
+
+
+@pytest.fixture
+def served(tmp_path, port, mailbox, monkeypatch):
     """`agentmemo up` as a process: (its address, an agent's key, a person's key)."""
-    port = free_port()
     monkeypatch.setenv("AGENTMEMO_SMTP_URL", f"smtp+plain://127.0.0.1:{mailbox.controller.port}")
     monkeypatch.setenv("AGENTMEMO_SMTP_FROM", "plane@example.org")
     monkeypatch.setenv("AGENTMEMO_LEASE_SECONDS", LEASE_SECONDS)

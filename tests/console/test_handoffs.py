@@ -519,7 +519,7 @@ def test_typed_words_stay_when_something_happens(busy, live):
 
 
 def test_the_stream_is_refused_without_a_session(busy, open_tab):
-    answer = open_tab().context.request.get(f"{busy.url}/handoffs/{busy.asked}/live?after=0", timeout=5000)
+    answer = open_tab().context.request.get(f"{busy.url}/handoffs/{busy.asked}/live?after=0")
     assert answer.status == 204
 
 

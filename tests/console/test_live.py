@@ -88,7 +88,7 @@ def test_following_is_no_activity_of_the_person(world, live):
 
 
 def test_the_stream_is_refused_without_a_session(world, open_tab, scan):
-    answer = open_tab().context.request.get(f"{world.url}/runs/{scan}/live?after=0", timeout=5000)
+    answer = open_tab().context.request.get(f"{world.url}/runs/{scan}/live?after=0")
     assert answer.status == 204
 
 

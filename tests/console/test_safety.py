@@ -297,7 +297,7 @@ def test_static_files_are_hardened_and_nothing_else_is_served(world, tab):
     assert answer.headers["content-security-policy"] == POLICY
     port = int(world.url.rpartition(":")[2])
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/"):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", path)
         assert connection.getresponse().status == 404
         connection.close()

@@ -132,7 +132,7 @@ def test_over_https_the_cookie_is_bound_to_the_host(world):
 def run_in_thread(function):
     """Playwright keeps an event loop in this thread."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, function()).result(timeout=10)
+        return pool.submit(asyncio.run, function()).result()
 
 
 def test_a_store_that_cannot_answer_does_not_sign_anybody_out(world, tab, monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from children import PROGRAM as WORKLOAD
 from follower import Follower
 
 from agentmemo.store.sqlite_files import try_lock
+from agentmemo.testing.ports import ReservedPort
 
 PROGRAM = Path(labour.__file__)
 # Who works: on the file, over HTTP, the server itself, and a person.
@@ -52,7 +52,7 @@ class Ground:
         self.side = directory / "side"
         self._log = directory / "errors"
         self._directory = directory
-        self._port = _free_port()
+        self._port = ReservedPort()
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENTMEMO_")} | {
             "AGENTMEMO_LEASE_SECONDS": str(LEASE_SECONDS),
             "AGENTMEMO_UPKEEP_INTERVAL_SECONDS": "0.1",
@@ -83,9 +83,9 @@ class Ground:
     def start(self, slot: str) -> None:
         kind = SLOTS[slot]
         if kind == SERVER:
-            words = [WORKLOAD, "serve", self.store, self.side, self._port]
+            words = [WORKLOAD, "serve", self.store, self.side, self._port.number]
         else:
-            target = f"http://127.0.0.1:{self._port}" if kind == HTTP else self.store
+            target = f"http://127.0.0.1:{self._port.number}" if kind == HTTP else self.store
             mode = "answer" if kind == PERSON else "work"
             words = [PROGRAM, mode, target, self.side, slot, self._first.get(slot, 0)]
         self.members[slot] = Process([str(word) for word in words], self._environment, self._log)
@@ -216,13 +216,8 @@ class Ground:
         for process in [*self.members.values(), *(process for _, _, process in self._ends)]:
             process.process.send_signal(signal.SIGCONT)
             process.end()
+        self._port.close()
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

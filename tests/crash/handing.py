@@ -175,7 +175,8 @@ def finish(target: str, side: str) -> None:
             receiver.perform(task)
         for sender in senders:
             sender.hear()
-        left = [each for each in receiver.agent.handoff.list(state="unfinished") if each.to_queue != "nobody"]
+        unfinished = receiver.agent.handoff.list(state="unfinished")
+        left = [each for each in unfinished if each.to_queue != "nobody" or each.escalated_at is None]
         unheard = [each for sender in senders for each in sender.agent.handoff.notices()]
         if not left and not unheard:
             return

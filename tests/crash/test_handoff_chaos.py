@@ -26,7 +26,8 @@ TORTURE_SECONDS = float(os.environ.get("AGENTMEMO_TORTURE_SECONDS") or 0)
 SECONDS = TORTURE_SECONDS or 3.0
 LEASE_SECONDS = 1.0
 END_SECONDS = 120.0
-LATENESS_SECONDS = 5.0
+# In the short form the figure is printed and not judged: a neighbour's load would be told for ours.
+LATENESS_SECONDS = 5.0 if TORTURE_SECONDS >= 60 else END_SECONDS
 
 
 class Chaos:
@@ -198,7 +199,5 @@ def check_deadlines(rows):
         ((after, _),) = json.loads(ladder)
         deadlines[handle] = offered_at + after
     told = dict(rows.execute("SELECT stream, at FROM event WHERE operation = 'handoff.escalate'"))
-    now = time.time() * SECOND
-    passed = {handle for handle, at in deadlines.items() if at < now - LATENESS_SECONDS * SECOND}
-    assert passed <= set(told), "a deadline passed without its notice"
+    assert set(deadlines) <= set(told), "a deadline passed without its notice"
     return max(((told[handle] - deadlines[handle]) / SECOND for handle in told), default=0.0)

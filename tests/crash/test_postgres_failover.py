@@ -15,7 +15,7 @@ from agentmemo.testing.postgres import OWNER, PostgresServer
 
 PROCESSES, WORKERS = 2, 4
 LOAD_SECONDS = 2.0
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 class Pair:

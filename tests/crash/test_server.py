@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import threading
 import time
-from contextlib import closing
 
 import checker
 import pytest
 
 import agentmemo
+from agentmemo.testing.ports import ReservedPort
 
 KILLS = 5
 WRITERS = 3
@@ -22,11 +21,9 @@ LEASE_SECONDS = 1.0
 class Server:
     """One port, and one server process after another behind it."""
 
-    def __init__(self, crashing) -> None:
+    def __init__(self, crashing, port) -> None:
         self._crashing = crashing
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = port
         self.address = f"http://127.0.0.1:{self.port}"
         self.start()
         self.key = next(crashing.directory.glob("**/agent.key")).read_text(encoding="ascii").strip()
@@ -71,10 +68,15 @@ class Writer(threading.Thread):
                 connection.close()
 
 
+@pytest.fixture
+def server(crashing):
+    with ReservedPort() as port:
+        yield Server(crashing, port.number)
+
+
 @pytest.mark.parametrize("point", ["writer.after_commit", "writer.before_answer"])
-def test_a_server_killed_under_load(crashing, chance, point):
+def test_a_server_killed_under_load(crashing, server, chance, point):
     """Always just after a commit whose answer nobody will get."""
-    server = Server(crashing)
     writers = [Writer(server, f"writer-{number}") for number in range(WRITERS)]
     client = crashing.start("remote", lease_seconds=LEASE_SECONDS, address=server.address, key=server.key)
     for writer in writers:
@@ -89,7 +91,7 @@ def test_a_server_killed_under_load(crashing, chance, point):
     for writer in writers:
         writer.done.set()
     for writer in writers:
-        writer.join(20)
+        writer.join(60)
         assert not writer.is_alive()
     client.kill()
     server.child.kill()

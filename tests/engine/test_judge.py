@@ -77,7 +77,7 @@ def test_the_plane_goes_on_while_a_result_is_judged(plane):
 
     def problems(*_):
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return []
 
     plane.engine.judge.problems = problems
@@ -90,7 +90,7 @@ def test_the_plane_goes_on_while_a_result_is_judged(plane):
                 buffer.handoff.complete(task.id, 2)
 
         working = asyncio.ensure_future(together())
-        assert await asyncio.to_thread(begun.wait, 20)
+        assert await asyncio.to_thread(begun.wait, 60)
         assert (await receiver.state.set("n", "k", 1)).version == 1
         go_on.set()
         await working

@@ -15,7 +15,7 @@ from agentmemo.model.access import EVERYTHING
 from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture

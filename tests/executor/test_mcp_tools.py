@@ -15,6 +15,7 @@ from agentmemo import InvalidInput, StepFailed, TimedOut, Unavailable
 from agentmemo.client.driving import arguments_for, calls_for_model, check_effect
 from agentmemo.executor.mcp_tools import McpTools
 from agentmemo.llm.config import ToolServer
+from agentmemo.testing.ports import ReservedPort
 
 # Found and not imported, which takes a second of every process that collects tests.
 pytestmark = pytest.mark.skipif(
@@ -46,11 +47,14 @@ def desk(tmp_path):
 
 
 @pytest.fixture
-def over_http(tmp_path):
+def port():
+    with ReservedPort() as reserved:
+        yield reserved.number
+
+
+@pytest.fixture
+def over_http(tmp_path, port):
     """A server at an address of this machine, and how to start it again."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     started = []
 
     def start():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from history import History, Move, Record, Version
 
 import agentmemo
 from agentmemo.model.state import WatchNamespace
+from agentmemo.testing.ports import ReservedPort
 
 CLIENTS = Path(__file__).with_name("clients.py")
 WATCHERS = 2
@@ -164,18 +163,18 @@ class Http(Threads):
 
     def __init__(self, name: str, folder: Path, target: str, servers: int = 1, **environment: str) -> None:
         super().__init__(name, folder, target, AGENTMEMO_DATA=str(folder / f"{name}.served"), **environment)
-        self._ports = [free_port() for _ in range(servers)]
-        self._servers = [self._serve(port) for port in self._ports]
+        self._ports = [ReservedPort() for _ in range(servers)]
+        self._servers = [self._serve(port.number) for port in self._ports]
         self.harms += [self.kill, self.freeze]
 
     def connect(self, name: str) -> agentmemo.Connection:
-        port = self._ports[sum(name.encode()) % len(self._ports)]
+        port = self._ports[sum(name.encode()) % len(self._ports)].number
         return agentmemo.connect(f"http://127.0.0.1:{port}", key=self.key)
 
     def kill(self, chance: random.Random) -> None:
         number = chance.randrange(len(self._servers))
         end(self._servers[number])
-        self._servers[number] = self._serve(self._ports[number])
+        self._servers[number] = self._serve(self._ports[number].number)
 
     def freeze(self, chance: random.Random) -> None:
         freeze(chance.choice(self._servers))
@@ -183,6 +182,8 @@ class Http(Threads):
     def close(self) -> None:
         for server in self._servers:
             end(server)
+        for port in self._ports:
+            port.close()
 
     def _serve(self, port: int) -> Forked:
         place = "--database" if "://" in self.target else "--data"
@@ -203,12 +204,6 @@ def end(process: Forked) -> None:
     process.kill()
     process.wait()
     process.close()
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def recorded(agent: agentmemo.Connection, namespace: str, begun: int) -> Record:

@@ -102,8 +102,8 @@ def test_a_server_that_is_not_there_is_tried_again_and_costs_nothing(client_of, 
 @pytest.mark.parametrize("how", ["silence", "drops"])
 def test_what_never_ends_is_ended_in_time(provider, client_of, ask, how):
     provider.answers = [how]
-    with pytest.raises(errors.TimedOut, match=r"0\.1 s") as late:
-        client_of("openai", given=SystemClock()).complete(ask(timeout_seconds=0.1))
+    with pytest.raises(errors.TimedOut, match="1 s") as late:
+        client_of("openai", given=SystemClock()).complete(ask(timeout_seconds=1.0))
     assert late.value.details == {"may_be_billed": True}
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from served import SECONDS
 
 from agentmemo.model import notification_forms as forms
 from agentmemo.model.escalation_rules import POLICIES
@@ -281,7 +282,7 @@ def test_slack_is_answered_in_time_and_the_work_goes_on(desk, monkeypatch):
     decide = desk.app._slack.decide
 
     def slowly(interaction):
-        assert go_on.wait(10)
+        assert go_on.wait(SECONDS)
         return decide(interaction)
 
     monkeypatch.setattr(desk.app._slack, "decide", slowly)

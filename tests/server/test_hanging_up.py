@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import msgspec
+from served import SECONDS
 
 import agentmemo
 from agentmemo.server import app as app_module
@@ -31,7 +32,7 @@ async def parked(http, key):
     claim = {"agentmemo-claim": f"{run['id']}@{run['epoch']}"}
     wait = {"name": "go", "key": "1", "kind": "signal", "signal": "go"}
     await http.send("POST", f"/v1/runs/{run['id']}/waits", wait, headers=claim)
-    return f"/v1/runs/{run['id']}", {"epoch": run["epoch"], "worker": worker, "wait_seconds": 20}
+    return f"/v1/runs/{run['id']}", {"epoch": run["epoch"], "worker": worker, "wait_seconds": 60}
 
 
 def resume(http, path, body):
@@ -57,7 +58,7 @@ def test_who_hung_up_claims_nothing(http):
         task, gone = resume(http, path, body)
         await http.waiting(1)
         gone.set()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, SECONDS / 2)
         assert http.app.hub._waiting == 0
         await http.send("POST", f"{path}/signals", {"name": "go"})
         assert (await http.send("GET", path)).data["state"] == "pending"
@@ -82,7 +83,7 @@ def test_what_was_claimed_while_the_caller_hung_up_is_free_at_once(http, monkeyp
 
         monkeypatch.setattr(streams, "perform", perform)
         await http.send("POST", f"{path}/signals", {"name": "go"})
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, SECONDS / 2)
         found = (await http.send("GET", path)).data
         assert (found["state"], found["epoch"]) == ("pending", body["epoch"] + 1)
 

@@ -23,6 +23,7 @@ from agentmemo.model.access import Claim
 from agentmemo.model.audit import ListEvents
 from agentmemo.model.runs import CompleteStep, FindStep, Heartbeat, RegisterWorker, StartRun
 from agentmemo.model.state import GetEntry, SetEntry, WatchNamespace
+from agentmemo.testing.ports import ReservedPort
 
 SET, GET = BY_NAME["state.set"], BY_NAME["state.get"]
 VALUES = [
@@ -145,10 +146,8 @@ def test_too_large_is_refused_here(server, reach):
 
 
 def test_nothing_there_is_unavailable_and_safe_to_repeat(reach):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.raises(agentmemo.Unavailable) as caught:
-        reach(f"http://127.0.0.1:{port}").call(SET, SetEntry(namespace="ns", key="k", value=1))
+    with ReservedPort() as port, pytest.raises(agentmemo.Unavailable) as caught:
+        reach(f"http://127.0.0.1:{port.number}").call(SET, SetEntry(namespace="ns", key="k", value=1))
     assert caught.value.retry_safe
     assert "agentmemo up" in caught.value.next_call
 
@@ -209,7 +208,7 @@ class Scripted:
         return head.decode().split(" ")[0], headers, body
 
     def close(self):
-        self._thread.join(10)
+        self._thread.join(SECONDS)
         self._socket.close()
         assert not self._thread.is_alive()
 

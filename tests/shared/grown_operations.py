@@ -138,7 +138,7 @@ def _of_workflows(agent: Any) -> Operations:
 
 
 def _fresh() -> str:
-    return f"{ids.salt(4).hex()}-{next(_numbers)}"
+    return f"{ids.random_bytes(4).hex()}-{next(_numbers)}"
 
 
 def _run(agent: Any) -> Any:

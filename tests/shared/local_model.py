@@ -19,7 +19,7 @@ from pathlib import Path
 
 NAME = "smollm2-135m-instruct"
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
-START_SECONDS = 60
+START_SECONDS = 120
 LOOK_SECONDS = 0.5
 
 
@@ -88,7 +88,7 @@ def _is_serving(folder):
         if _take(serving):
             return False
     address = (folder / "address").read_text() if (folder / "address").exists() else "http://127.0.0.1:9"
-    with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=10):  # noqa: S310 - written by it
+    with suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=60):  # noqa: S310 - written by it
         return True
     return False
 

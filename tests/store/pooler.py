@@ -11,12 +11,13 @@ from pathlib import Path
 
 import psycopg
 
-from agentmemo.testing.postgres import OWNER, free_port, system_user
+from agentmemo.testing.ports import ReservedPort
+from agentmemo.testing.postgres import OWNER, system_user
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 # Few enough that a client often gets another session than before.
 SESSIONS = 6
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 CONFIGURATION = """
 [databases]
 * = host=127.0.0.1 port={server}
@@ -41,7 +42,8 @@ class Pooler:
         self._server = server
         self._folder = Path(server.folder) / "pooler"
         self._folder.mkdir()
-        self._port = free_port()
+        self._reserved = ReservedPort()
+        self._port = self._reserved.number
         user = system_user()
         text = CONFIGURATION.format(server=server.port, port=self._port, sessions=SESSIONS, folder=self._folder)
         (self._folder / "pgbouncer.ini").write_text(text, encoding="ascii")
@@ -66,6 +68,7 @@ class Pooler:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait()
+        self._reserved.close()
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + START_SECONDS

@@ -9,9 +9,9 @@ from agentmemo.clock import SystemClock
 from agentmemo.embedded import LocalPlane, connection_for, local_caller
 from agentmemo.settings import Settings
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 # How late a busy machine may be.
-MARGIN_SECONDS = 3.0
+MARGIN_SECONDS = 20.0
 SHORT = 0.5
 
 

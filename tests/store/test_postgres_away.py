@@ -69,6 +69,24 @@ def test_a_read_that_is_refused_by_its_own_work_is_not_made_again(stand):
     assert len(calls) == 1
 
 
+def test_a_read_that_outlives_its_database_leaves_no_connection(stand):
+    database = stand.plane().engine.database
+    begun, go, wires = threading.Event(), threading.Event(), []
+
+    def long(tx):
+        wires.append(tx._wire)
+        begun.set()
+        go.wait(WAIT_SECONDS)
+
+    thread = threading.Thread(target=lambda: database.read(long))
+    thread.start()
+    assert begun.wait(WAIT_SECONDS)
+    database.close()
+    go.set()
+    thread.join()
+    assert [wire._connection.closed for wire in wires] == [True]
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_line_that_stays_away_after_its_commit(stand, line, again):
     """Nobody can know now; the caller is told so, and what the server did stands once."""
@@ -167,7 +185,7 @@ def test_a_server_that_comes_back_within_patience_is_not_noticed(own, own_server
 
 def test_a_server_that_hangs_hangs_nobody(own, own_server):
     """Its kernel still takes what is sent, so only waiting no longer tells that nothing will come."""
-    agent = own.agent(postgres_patience_seconds=SHORT, postgres_statement_seconds=SHORT)
+    agent = own.agent(postgres_patience_seconds=SHORT, postgres_statement_seconds=2 * SHORT)
     agent.state.set("counters", "counter", 1)
     agent.state.get("counters", "counter")
     own_server.freeze()

@@ -145,7 +145,7 @@ def test_point_in_time_recovery_brings_back_exactly_what_was(primary, opened):
 
 
 def wait_until_writable(server):
-    for _ in range(1000):
+    for _ in range(3000):
         if server.execute("SELECT pg_is_in_recovery()") == [(False,)]:
             return
         threading.Event().wait(0.02)

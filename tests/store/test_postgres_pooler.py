@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from stand import WAIT_SECONDS, until, versions
 
-from agentmemo.store.postgres_hints import CHANNEL
+from agentmemo.store import postgres_hints
 
 pooled = pytest.mark.skipif(pooler.PROGRAM is None, reason="no PgBouncer on this machine: apt-get install pgbouncer")
 SETTINGS = ("statement_timeout", "idle_in_transaction_session_timeout", "plan_cache_mode", "transaction_isolation")
@@ -107,8 +107,9 @@ def test_processes_behind_a_pooler_do_not_run_each_others_statements(stand, pool
 
 
 @pooled
-def test_commits_of_others_are_heard_without_notifications(stand, pooler_in_front):
+def test_commits_of_others_are_heard_without_notifications(stand, pooler_in_front, monkeypatch):
     """What comes back to a client there is at best its own: others are found by looking often."""
+    monkeypatch.setattr(postgres_hints, "LOOK_SECONDS", 3600.0)  # how often those look who trust in notifications
     url = pooler_in_front.url("tests")
     one, two = (stand.plane(url).engine.database for _ in range(2))
     heard = threading.Event()
@@ -117,8 +118,8 @@ def test_commits_of_others_are_heard_without_notifications(stand, pooler_in_fron
     for number in range(5):
         heard.clear()
         stand.agent(url, name=f"other-{number}").state.set("counters", "counter", number)
-        assert heard.wait(0.5), "only looked for once a second"
+        assert heard.wait(WAIT_SECONDS)
     stop()
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"NOTIFY {CHANNEL}", prepare=False)
+        connection.execute(f"NOTIFY {postgres_hints.CHANNEL}", prepare=False)
     assert two.read(lambda tx: tx.one("turn_sum"))[0] > 0

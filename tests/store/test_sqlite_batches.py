@@ -10,7 +10,10 @@ import pytest
 from agentmemo.clock import ManualClock
 from agentmemo.errors import Unavailable
 from agentmemo.store import queries
+from agentmemo.store.jobs import Answered
 from agentmemo.store.sqlite import SqliteDatabase, statement
+
+WAIT = 60
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_a_request_that_fails_after_it_wrote_undoes_only_itself(database, failin
 
     def hold(_tx):
         begun.set()
-        go.wait(10)
+        go.wait(WAIT)
 
     def keep(name):
         def done(result, error):
@@ -53,7 +56,7 @@ def test_a_request_that_fails_after_it_wrote_undoes_only_itself(database, failin
     # While the first request holds the writer, the other three gather, and so share a batch.
     holder = threading.Thread(target=database.write, args=[hold])
     holder.start()
-    begun.wait(10)
+    begun.wait(WAIT)
     database.submit(lambda tx: _add(tx, "before"), keep("before"))
     database.submit(failing, keep("failing"))
     database.submit(lambda tx: _add(tx, "after"), keep("after"))
@@ -118,8 +121,48 @@ def test_nothing_is_queued_behind_the_end(database):
     answers = []
     asking = threading.Thread(target=lambda: answers.append(database.write(lambda tx: _add(tx, "last"))), daemon=True)
     asking.start()
-    asking.join(10)
-    closer.join(10)
+    asking.join(WAIT)
+    closer.join(WAIT)
     assert answers == ["last"]
     with pytest.raises(Unavailable):
         database.write(lambda tx: _add(tx, "too late"))
+
+
+def test_threads_answered_together_are_let_run_before_the_next_batch(monkeypatch):
+    monkeypatch.setattr("agentmemo.store.jobs.RETURN_SECONDS", 60)
+    answered, waited = Answered(3), threading.Event()
+
+    def wait():
+        answered.wait()
+        waited.set()
+
+    writer = threading.Thread(target=wait)
+    writer.start()
+    for _ in range(2):
+        answered.runs()
+        assert not waited.is_set()
+    answered.runs()
+    writer.join(60)
+    assert waited.is_set()
+
+
+def test_a_thread_that_does_not_come_back_is_not_waited_for():
+    Answered(1).wait()
+    gone = Answered(2)
+    gone.runs()
+    gone.wait()
+
+
+def test_a_slow_point_read_holds_up_no_other(database):
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(_tx):
+        begun.set()
+        assert go.wait(60)
+
+    reader = threading.Thread(target=lambda: database.read(slow, snapshot=False))
+    reader.start()
+    assert begun.wait(60)
+    assert database.read(lambda tx: tx.one("workspace_find", name="none"), snapshot=False) is None
+    go.set()
+    reader.join(60)

@@ -8,7 +8,7 @@ import pytest
 
 from agentmemo.store import sqlite
 
-WAIT = 10
+WAIT = 60
 
 
 def _write(database, name):

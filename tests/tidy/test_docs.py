@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from agentmemo.testing.ports import ReservedPort
 from agentmemo.testing.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ MARKS = ("<!-- run -->", "<!-- run with a plane -->", "<!-- run with a database 
 DOCUMENTED_ADDRESS = "127.0.0.1:7707"
 DOCUMENTED_DATABASE = "postgresql://agentmemo@127.0.0.1:5432/agentmemo"
 SECONDS = 120
-START_SECONDS = 15
+START_SECONDS = 60
 
 
 def blocks(page):
@@ -73,11 +73,14 @@ def environment(tmp_path):
 
 
 @pytest.fixture
-def plane(tmp_path, environment):
-    """`agentmemo up` on a free port: its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+def address():
+    with ReservedPort() as port:
+        yield f"127.0.0.1:{port.number}"
+
+
+@pytest.fixture
+def plane(tmp_path, environment, address):
+    """`agentmemo up`: its address."""
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 HEAD_BYTES_MAX = 64 * 1024
 _LINE = b"\r\n"
 _SWITCHING = 101
@@ -12,6 +14,10 @@ _HEXADECIMAL = frozenset(b"0123456789abcdefABCDEF")
 
 class NotHttp(Exception):
     """What came is no answer of HTTP/1.1."""
+
+
+# What a kept connection says when the other side has closed it meanwhile.
+LOST = (NotHttp, ConnectionError, ssl.SSLError)
 
 
 class Answer:

@@ -7,9 +7,9 @@ import ssl
 from collections import deque
 from typing import Any
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
+from agentmemo.client.http_answer import LOST
 from agentmemo.client.http_connection import Connection
-from agentmemo.client.http_sync import LOST, HttpTransport
 from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.client.transport import Transport
 from agentmemo.clock import SystemClock
@@ -66,13 +66,15 @@ class AsyncHttpTransport:
         """Nothing to do: a plane elsewhere knows of this process only what it hears."""
 
     def blocking(self) -> Transport:
+        from agentmemo.client.http_sync import HttpTransport
+
         return HttpTransport(*self._address)
 
     async def close(self) -> None:
         self._closed = True
         for connection in self._open:
             connection.close()
-        await asyncio.sleep(0)  # the loop lets go of them with its next turn
+        await self._clock.sleep_async(0)  # the loop lets go of them with its next turn
 
     async def _exchange(self, sending: Sending) -> tuple[int, bytes]:
         async with self._room:

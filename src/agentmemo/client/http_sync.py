@@ -10,14 +10,11 @@ import threading
 from collections import deque
 from typing import Any
 
-from agentmemo.api.operations import Operation
-from agentmemo.client.http_answer import Answer, NotHttp
+from agentmemo.api.operation import Operation
+from agentmemo.client.http_answer import LOST, Answer
 from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, READ_BYTES, Sending, Wire
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
-
-# What a kept connection says when the other side has closed it meanwhile.
-LOST = (NotHttp, ConnectionError, ssl.SSLError)
 
 
 class HttpTransport:

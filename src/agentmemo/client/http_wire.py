@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 import msgspec
 
 from agentmemo import ids
-from agentmemo.api.operations import BY_NAME, Operation
+from agentmemo.api.lookup import operation_of
+from agentmemo.api.operation import Operation
 from agentmemo.clock import Clock, SystemClock
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, Unavailable, rebuild
 from agentmemo.model.access import Claim
@@ -69,8 +70,8 @@ class _Plan:
 
 
 @cache
-def _plan(operation: str) -> _Plan:
-    return _Plan(BY_NAME[operation])
+def _plan(kind: type[Request]) -> _Plan:
+    return _Plan(operation_of(kind))
 
 
 class Wire:
@@ -97,7 +98,7 @@ class Wire:
 
     def sending(self, operation: Operation, request: Request, claim: Claim | None, worker: str | None) -> Sending:
         """Raises InvalidInput or LimitExceeded for what cannot travel, before anything is sent."""
-        plan = _plan(operation.name)
+        plan = _plan(operation.request)
         target = self._path + "".join(
             "/" + (_segment(getattr(request, name), name) if name else part) for name, part in plan.parts
         )
@@ -143,7 +144,7 @@ class Wire:
         """The response, or the error that the plane answered, raised."""
         if status == 200:  # noqa: PLR2004 - the one status of success
             try:
-                return _plan(operation.name).decoder.decode(body)
+                return _plan(operation.request).decoder.decode(body)
             except NOT_JSON as error:
                 raise self.not_a_plane(f"an answer that does not fit: {error}") from None
         raise self._error(status, body)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agentmemo import ids
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.clock import Clock, monotonic
 from agentmemo.engine import access, handoff_moves, liveness, workers
 from agentmemo.engine.call import Call, Renewal

@@ -14,7 +14,8 @@ from agentmemo.api.operations import BY_NAME
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.clock import monotonic
 from agentmemo.console.app import create_console
-from agentmemo.embedded import LocalPlane, connection_for_async, perform, under
+from agentmemo.embedded import LocalPlane, under
+from agentmemo.embedded_async import connection_for_async, perform
 from agentmemo.errors import Error, InvalidInput, Unavailable
 from agentmemo.model.access import Caller, Claim
 from agentmemo.model.runs import ReleaseRun

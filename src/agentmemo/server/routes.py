@@ -7,7 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import OPERATIONS
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.server.problems import Refusal
 

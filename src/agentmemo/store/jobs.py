@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -9,28 +10,67 @@ from typing import Any
 
 from agentmemo.store.database import Done, Read
 
+# As long as the interpreter lets a busy thread run. Who was answered and has not run by then is not waited for.
+RETURN_SECONDS = 0.005
 _log = logging.getLogger("agentmemo.writer")
 
 
-class Job:
-    """A request in a queue. `done` is None where a thread waits for `latch` instead."""
+class Answered:
+    """The threads that one commit answers. The last of them to run says so."""
 
-    __slots__ = ("done", "error", "latch", "reads", "result", "work")
+    __slots__ = ("_all_run", "_runs", "_threads")
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        # Counting is one step of the interpreter: no lock is needed.
+        self._runs = itertools.count(1)
+        self._all_run = threading.Lock()
+        self._all_run.acquire()
+
+    def runs(self) -> None:
+        if next(self._runs) == self._threads:
+            self._all_run.release()
+
+    def wait(self) -> None:
+        """Until all run. A lone one is not waited for: the writer has nothing to do that could disturb it."""
+        if self._threads > 1:
+            self._all_run.acquire(timeout=RETURN_SECONDS)
+
+
+class Job:
+    """A request in a queue. `done` is None where a thread waits for its result instead."""
+
+    __slots__ = ("answered", "done", "error", "latch", "reads", "result", "work")
 
     def __init__(self, work: Callable[[Any], Any], done: Done | None, reads: Sequence[Read] = ()) -> None:
         self.work = work
         self.done = done
         self.reads = reads
         self.latch = threading.Lock()
+        self.latch.acquire()
+        self.answered: Answered  # made with the answer
         self.result: Any = None
         self.error: BaseException | None = None
 
-    def answer(self) -> None:
-        """Release whoever waits, after the commit."""
-        if self.done is None:
-            self.latch.release()
+    def wait(self) -> Any:
+        """The result, or its error raised, once it is committed."""
+        self.latch.acquire()
+        self.answered.runs()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def answer(batch: Sequence[Job]) -> Answered:
+    """Release whoever waits for what was committed. Returns the threads among them."""
+    answered = Answered(sum(job.done is None for job in batch))
+    for job in batch:
+        if job.done is None:
+            job.answered = answered
+            job.latch.release()
         else:
-            deliver(self.done, self.result, self.error)
+            deliver(job.done, job.result, job.error)
+    return answered
 
 
 class Listeners:

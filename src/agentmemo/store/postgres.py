@@ -166,7 +166,7 @@ class PostgresDatabase:
         self._closed.set()
         self._lanes.close()
         self._hints.close()
-        self._sessions.forget_idle()
+        self._sessions.close()
 
     def _prepare(self) -> Path:
         """Check the server, bring the schema up to date, and return what this machine's files for it lie beside."""

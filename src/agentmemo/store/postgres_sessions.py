@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -87,6 +87,7 @@ class Sessions:
         self._patience = settings.postgres_patience_seconds
         self._prepares = settings.postgres_prepare
         self._idle: deque[Wire] = deque()
+        self._closed = False
         self._readers = _Permits(settings.postgres_readers)
 
     @property
@@ -129,14 +130,20 @@ class Sessions:
                 yield wire
             except Error:
                 # A refusal of ours, such as NotFound: the connection is as good as before.
-                self._idle.append(wire)
+                self._keep(wire)
                 raise
             except BaseException:
                 wire.close()
                 raise
-            self._idle.append(wire)
+            self._keep(wire)
         finally:
             self._readers.give_back()
+
+    def _keep(self, wire: Wire) -> None:
+        self._idle.append(wire)
+        if self._closed:
+            # It was read while all were closed: whoever did that has not seen this one.
+            self.forget_idle()
 
     def _unreachable(self, error: Exception) -> Unavailable:
         return Unavailable(
@@ -158,8 +165,14 @@ class Sessions:
 
     def forget_idle(self) -> None:
         """Close what is idle: after a failover it leads to the old server."""
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def close(self) -> None:
+        """Close what is idle now, and what comes back later."""
+        self._closed = True
+        self.forget_idle()
 
     def abandon(self) -> None:
         """In a forked child: the connections are the parent's."""

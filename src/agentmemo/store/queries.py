@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
+# Not by importlib.resources, which takes longer to load than all the queries.
+_SQL = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: (?P<name>\w+)(?:; by (?P<by>[a-z_, ]+?))?(?P<id>; id first)?[ ]*$", re.MULTILINE)
 
 
@@ -35,9 +37,8 @@ def parse(text: str) -> dict[str, Query]:
 @cache
 def load(database: str) -> dict[str, Query]:
     """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`."""
-    root = resources.files("agentmemo.store") / "sql"
     queries: dict[str, Query] = {}
-    for folder in (root, root / database):
+    for folder in (_SQL, _SQL / database):
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.name.endswith(".sql"):
                 for name, query in parse(file.read_text(encoding="utf-8")).items():
@@ -48,7 +49,7 @@ def load(database: str) -> dict[str, Query]:
 
 def migrations(database: str) -> list[tuple[int, str]]:
     """(number, script) of every migration, in order."""
-    folder = resources.files("agentmemo.store") / "sql" / database / "migrations"
+    folder = _SQL / database / "migrations"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     return [(int(item.name.partition("_")[0]), item.read_text(encoding="utf-8")) for item in files]
 

@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,14 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from agentmemo.clock import monotonic
+from agentmemo.testing.ports import ReservedPort
 
 if TYPE_CHECKING:
     import psycopg
 
 SYSTEM_USERS = ("postgres", "nobody")
 OWNER = "agentmemo"
-START_SECONDS = 30.0
-STOP_SECONDS = 30.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 # Durable but small. A test that wants a server that is killed and comes back sees what production would.
 SETTINGS = {
     "shared_buffers": "64MB",
@@ -65,7 +65,8 @@ class PostgresServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.user = system_user()
         self.binaries = binaries(self.user)
-        self.port = free_port()
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.settings = SETTINGS | {"unix_socket_directories": str(self.folder)} | dict(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
         self._cleaners: dict[str, psycopg.Connection] = {}
@@ -196,6 +197,7 @@ class PostgresServer:
         if self.process is not None and self.process.poll() is None:
             self.thaw()
             self._signal(signal.SIGQUIT)
+        self._reserved.close()
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -208,7 +210,7 @@ class PostgresServer:
 
     def promote(self) -> None:
         """Make a standby the primary, and wait until it takes writes."""
-        self.execute("SELECT pg_promote(true, 30)")
+        self.execute("SELECT pg_promote(true, 60)")
 
     def __enter__(self) -> Self:
         if self.process is None:
@@ -284,12 +286,6 @@ def binaries(user: str | None) -> Path:
         with contextlib.suppress(OSError):  # another was faster
             (partial / "pginstall").rename(copy)
     return copy / "bin"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _can_run(program: Path, user: str) -> bool:
