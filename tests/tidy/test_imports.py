@@ -7,7 +7,6 @@ from fnmatch import fnmatch
 
 # third-party package -> the only files of src/agentmemo that may import it
 HOMES = {
-    "aiohttp": ("client/*",),
     "apprise": ("notify/apprise.py",),
     "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
