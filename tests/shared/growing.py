@@ -160,9 +160,10 @@ class Growth:
     def until(self, events: int, *, elsewhere: bool = False) -> None:
         """Copies until the workspace has so many events, a portion at a time; `elsewhere`, as many in the next too."""
         while (copies := (events - self.events()) // self._span) > 0:
-            self.add(min(copies, COPIES_AT_ONCE))
+            # First there: it goes on where the workspace has got to.
             if elsewhere:
                 self.add(min(copies, COPIES_AT_ONCE), elsewhere=True)
+            self.add(min(copies, COPIES_AT_ONCE))
 
     def lengthen_trail(self, events: int) -> None:
         """Copies of the events alone, until the workspace has so many."""
