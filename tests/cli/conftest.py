@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forked import Forked, completed
 
 import agentmemo
 from agentmemo.cli.main import main
@@ -59,36 +60,62 @@ def cli(data, capsys, monkeypatch):
     return call
 
 
+class Started(Forked):
+    """A command that goes on. What it said on its standard error is in `stderr`."""
+
+    def __init__(self, words, environment, folder, errors):
+        with errors.open("wb") as written:
+            super().__init__(words, environment, written, folder)
+        self.stderr = errors.open("rb")
+
+    def end(self):
+        self.kill()
+        self.wait()
+        self.close()
+        self.stderr.close()
+
+
 @pytest.fixture
-def run(data):
+def environment(data):
+    return os.environ | {"AGENTMEMO_DATA": str(data), "PYTHONUNBUFFERED": ""}
+
+
+@pytest.fixture
+def run(environment):
     """Run a command as a process of its own, to its end, on the test's store."""
 
     def call(*words, stdin=b"", env=None, cwd=None):
-        return subprocess.run(
-            [*COMMAND, *map(str, words)], input=stdin, capture_output=True, timeout=TIMEOUT, check=False, cwd=cwd,
-            env=os.environ | {"AGENTMEMO_DATA": str(data)} | (env or {}),
-        )  # fmt: skip
+        return completed(
+            ["-m", "agentmemo", *words], environment | (env or {}), cwd, stdin=stdin, seconds=TIMEOUT
+        )
 
     return call
 
 
 @pytest.fixture
-def started(data):
+def run_anew(environment):
+    """The same in an interpreter that has just been started: for what depends on how it begins and ends."""
+
+    def call(*words, env=None, **options):
+        given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": TIMEOUT} | options
+        return subprocess.run([*COMMAND, *map(str, words)], check=False, env=environment | (env or {}), **given)
+
+    return call
+
+
+@pytest.fixture
+def started(environment, tmp_path):
     """Start a command that goes on; whatever still runs is killed at the end."""
     processes = []
 
     def call(*words, env=None, cwd=None):
-        process = subprocess.Popen(
-            [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd,
-            env=os.environ | {"AGENTMEMO_DATA": str(data), "PYTHONUNBUFFERED": ""} | (env or {}),
-        )  # fmt: skip
-        processes.append(process)
-        return process
+        errors = tmp_path / f"errors-{len(processes)}"
+        processes.append(Started(["-m", "agentmemo", *words], environment | (env or {}), cwd, errors))
+        return processes[-1]
 
     yield call
     for process in processes:
-        process.kill()
-        process.communicate()
+        process.end()
 
 
 @pytest.fixture

@@ -25,11 +25,11 @@ def read_until(process, text):
     raise AssertionError(said + process.stderr.read())
 
 
-def test_statuses_and_documents_of_a_real_process(run):
-    written = run("state", "set", "n", "k", "-", stdin=b'{"a": 1}')
+def test_statuses_and_documents_of_a_real_process(run, run_anew):
+    written = run_anew("state", "set", "n", "k", "-", input=b'{"a": 1}')
     assert (written.returncode, written.stderr) == (0, b"")
     assert json.loads(run("state", "get", "n", "k", "--json").stdout)["value"] == {"a": 1}
-    missing = run("state", "get", "n", "other", "--json")
+    missing = run_anew("state", "get", "n", "other", "--json")
     assert (missing.returncode, missing.stdout) == (3, b"")
     assert json.loads(missing.stderr)["code"] == "not_found"
     assert run("state", "set", "n", "k", "hello").returncode == 2
@@ -45,28 +45,27 @@ def test_the_version_needs_none_of_the_heavy_libraries():
     assert (done.returncode, done.stdout[:10]) == (0, b"agentmemo ")
 
 
-def test_any_locale_gives_utf8(run):
+def test_any_locale_gives_utf8(run, run_anew):
     run("state", "set", "n", "k", "-", "--text", stdin="žluť".encode())
-    done = run("state", "get", "n", "k", "--text", env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_anew("state", "get", "n", "k", "--text", env=locale)
     assert done.stdout.decode() == "žluť\n"
 
 
-def test_a_reader_that_leaves_is_no_error(run, started):
+def test_a_reader_that_leaves_is_no_error(run, environment):
     run("state", "set", "n", "k", "-", "--text", stdin=b"long text " * 100_000)
-    process = started("state", "get", "n", "k", "--text")
-    assert process.stdout.read(4) == b"long"
-    process.stdout.close()
-    assert process.wait(TIMEOUT) == 141
-    assert process.stderr.read() == b""
+    command = [*COMMAND, "state", "get", "n", "k", "--text"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout.read(4) == b"long"
+        process.stdout.close()
+        assert process.wait(TIMEOUT) == 141
+        assert process.stderr.read() == b""
 
 
-def test_output_that_cannot_be_written_is_unavailable(run, data):
+def test_output_that_cannot_be_written_is_unavailable(run, run_anew):
     run("state", "set", "n", "k", "1")
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
-        done = subprocess.run(
-            [*COMMAND, "state", "get", "n", "k", "--data", str(data)],
-            stdout=full, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False,
-        )  # fmt: skip
+        done = run_anew("state", "get", "n", "k", stdout=full)
     assert done.returncode == 6
     # What happened and the next step; no traceback.
     assert done.stderr.count(b"\n") == 2

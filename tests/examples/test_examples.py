@@ -12,6 +12,7 @@ from pathlib import Path
 
 import demo
 import pytest
+from forked import completed
 
 import agentmemo
 
@@ -29,14 +30,12 @@ class Shell:
         self.environment = kept | {"AGENTMEMO_DATA": str(self.data), "USER": "you"}
 
     def run(self, name, *words, code=0, refusal=""):
-        done = subprocess.run(
-            [sys.executable, EXAMPLES / name, *words], cwd=self.folder, env=self.environment, timeout=SECONDS,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        assert refusal in done.stderr
-        assert refusal or not done.stderr
-        return done.stdout.splitlines()
+        done = completed([EXAMPLES / name, *words], self.environment, self.folder, seconds=SECONDS)
+        said, errors = done.stdout.decode(), done.stderr.decode()
+        assert done.returncode == code, said + errors
+        assert refusal in errors
+        assert refusal or not errors
+        return said.splitlines()
 
     def start(self, name, *words):
         return subprocess.Popen(

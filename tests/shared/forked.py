@@ -13,6 +13,8 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,8 +22,9 @@ from pathlib import Path
 from agentmemo import crashpoints
 
 # What connecting, serving and the command line import when they are first used.
-MODULES = ["agentmemo.cli.main", "agentmemo.cli.up", "agentmemo.remote", "agentmemo.server.serve"]
-MODULES += ["agentmemo.console.app", "agentmemo.store.postgres"]
+MODULES = ["agentmemo.cli.main", "agentmemo.cli.up", "agentmemo.cli.options", "agentmemo.cli.verbs", "cyclopts"]
+MODULES += ["agentmemo.embedded", "agentmemo.remote", "agentmemo.executor.configured", "agentmemo.store.postgres"]
+MODULES += ["agentmemo.server.serve", "agentmemo.console.app", "rich.console"]
 MODULES += [
     f"agentmemo.client._sync.{part}" for part in ("buffer", "escalations", "guards", "handoffs", "ledger", "run")
 ]
@@ -37,12 +40,12 @@ class Forked:
     WORDS are a program's path, or `-m` and a module, and arguments; `errors` is the file of its standard error.
     """
 
-    def __init__(self, words, environment, errors):
+    def __init__(self, words, environment, errors, folder=None):
         input_, given = os.pipe()
         said, output = os.pipe()
         self.stdin, self.stdout = os.fdopen(given, "wb"), os.fdopen(said, "rb")
         ends = [Connection(input_), Connection(output), Connection(os.dup(errors.fileno()))]
-        self._process = _context.Process(target=_perform, args=(ends, [*map(str, words)], dict(environment)))
+        self._process = _context.Process(target=_perform, args=(ends, [*map(str, words)], dict(environment), folder))
         self._process.start()
         for end in ends:
             end.close()
@@ -81,6 +84,23 @@ class Forked:
                 pipe.close()
 
 
+def completed(words, environment, folder=None, *, stdin=b"", seconds=60):
+    """As `subprocess.run` would answer; whatever takes longer is killed."""
+    with tempfile.TemporaryFile() as errors:
+        process = Forked(words, environment, errors, folder)
+        late = threading.Timer(seconds, process.kill)
+        late.start()
+        with suppress(BrokenPipeError):
+            process.stdin.write(stdin)
+            process.stdin.close()
+        said = process.stdout.read()
+        code = process.wait()
+        late.cancel()
+        process.close()
+        errors.seek(0)
+        return subprocess.CompletedProcess(words, code, said, errors.read())
+
+
 def _stands_still(pid):
     """Whether every thread does. The first stops while another is still in a call of the kernel that takes a lock."""
     if not Path("/proc/self/stat").exists():
@@ -98,8 +118,8 @@ def _state(thread):
     return stat.rpartition(")")[2].split()[0]
 
 
-def _perform(ends, words, environment):
-    """What the new process does: as the interpreter would, with these streams, words and environment."""
+def _perform(ends, words, environment, folder):
+    """What the new process does: as the interpreter would, with these streams, words, environment and folder."""
     for number, end in enumerate(ends):
         os.dup2(end.fileno(), number)
         end.close()
@@ -110,10 +130,12 @@ def _perform(ends, words, environment):
     faulthandler.enable(sys.stderr)  # who dies by itself says where
     os.environ.clear()
     os.environ.update(environment)
+    os.chdir(folder or os.curdir)
     # Read when this was imported, and from another environment.
     crashpoints._point, crashpoints._left = crashpoints._armed()
     program, *sys.argv[1:] = words if words[0] != "-m" else words[1:]
     if words[0] == "-m":
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as the interpreter does
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
         sys.argv[0] = program
