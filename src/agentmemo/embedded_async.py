@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -23,6 +24,7 @@ from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.waiting import place_of
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, allows
 from agentmemo.store.blobs import INLINE_BYTES_MAX
+from agentmemo.store.database import Done
 
 # Writes after which this process must do something itself.
 BLOCKING = frozenset({"actor.disable", "worker.stop"})
@@ -252,7 +254,7 @@ async def _once(
         return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
-    answers = _answers.get(loop) or _answers.setdefault(loop, _Answers())
+    answers = _answers.get(loop) or _answers.setdefault(loop, _Answers(loop))
     call = engine.submit(operation, caller, request, answers.to(future))
     if seen is not None:
         seen.append(call)
@@ -262,29 +264,42 @@ async def _once(
 class _Answers:
     """Brings answers from writers' threads to one event loop. Those of one commit wake it once."""
 
-    def __init__(self) -> None:
-        self._came: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._came: deque[Callable[[], None]] = deque()
         self._is_woken = False
 
-    def to(self, future: asyncio.Future[Any]) -> Callable[[Any, BaseException | None], None]:
-        def done(result: Any, error: BaseException | None) -> None:
-            self._came.append((future, result, error))
-            if not self._is_woken:
-                self._is_woken = True
-                future.get_loop().call_soon_threadsafe(self._settle)
+    def to(self, future: asyncio.Future[Any]) -> Done:
+        def done(result: Any, error: BaseException | None) -> _Answers:
+            self._bring(partial(_settle, future, result, error))
+            return self
 
         return done
 
-    def _settle(self) -> None:
+    def once_run(self, callback: Callable[[], None]) -> None:
+        # Whoever an answer wakes stands in the loop's queue by then: this goes behind them.
+        self._bring(lambda: asyncio.get_running_loop().call_soon(callback))
+
+    def _bring(self, what: Callable[[], Any]) -> None:
+        self._came.append(what)
+        loop = self._loop()
+        if loop is not None and not self._is_woken:
+            self._is_woken = True
+            loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
         self._is_woken = False  # before looking: what comes from now on wakes the loop again
         while self._came:
-            future, result, error = self._came.popleft()
-            if future.cancelled():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            self._came.popleft()()
 
 
-_answers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Answers] = WeakKeyDictionary()
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+_answers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Answers] = weakref.WeakKeyDictionary()

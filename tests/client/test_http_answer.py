@@ -18,9 +18,6 @@ WHOLE = {
     "chunks": (OK + b"transfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n", b"hello", True),
     "no chunk": (OK + b"Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", b"", True),
     "trailers": (OK + b"transfer-encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\nx: y\r\n\r\n", b"0123456789", True),
-    "chunks and a length": (
-        OK + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n\r\n", b"he", True,
-    ),
     "a hint before": (b"HTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + OK + b"content-length: 1\r\n\r\n1", b"1", True),
     "no content": (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
     "the last one": (OK + b"connection: close\r\ncontent-length: 1\r\n\r\n1", b"1", False),
@@ -84,7 +81,9 @@ def test_bytes_behind_an_answer_are_no_other_answer(name):
         OK + b"transfer-encoding: chunked\r\n\r\n0x1\r\n",
         OK + b"transfer-encoding: chunked\r\n\r\n\r\n",
         OK + b"transfer-encoding: chunked\r\n\r\n1\r\nabc\r\n",
-        OK + b"transfer-encoding: chunked\r\n\r\n" + b"0" * (HEAD_BYTES_MAX + 1),
+        OK + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n\r\n",
+        OK + b"transfer-encoding: chunked\r\n\r\n" + b"f" * 17 + b"\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         OK + b"x" * HEAD_BYTES_MAX,
     ],
 )

@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -96,6 +97,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", type=faulty.case_of, action="append")
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nobody is left behind
     with multiprocessing.get_context("spawn").Pool(wanted.workers, make_ready) as processes:
         cases = wanted.only or drawn(processes.apply(every_case), wanted.faults, wanted.seed)
         faults = Faults(cases, wanted.seed)

@@ -176,7 +176,7 @@ def back_up(disk: Disk, fault: Fault) -> list[str]:
     _lay_out(disk)
     plane = ManualPlane(disk.root / STORE, clock=clock)
     work = FaultyWork(plane, notes)
-    assert not _attempt(work)
+    assert not _attempt(work, only=0)
     disk.fail(fault)
     refused = refusal(lambda: work.agent.backup(str(copy)))
     disk.heal()

@@ -67,6 +67,19 @@ def test_a_full_disk_refuses_writes_and_serves_reads(small, tmp_path):
         plane.close()
 
 
+def test_a_backup_of_which_the_trail_could_not_tell_is_made_again(small, tmp_path):
+    disk, copy = Disk(tmp_path), tmp_path / "copy.db"
+    with disk.plugged_in():
+        plane = ManualPlane(tmp_path / faulty.STORE)
+        agent = plane.connect()
+        disk.fail(Fault("write", 1, of="store.db-wal", lasting=True))
+        assert faulty.refusal(lambda: agent.backup(str(copy)))
+        assert not copy.exists()
+        disk.heal()
+        assert agent.backup(str(copy)).bytes == copy.stat().st_size
+        plane.close()
+
+
 def test_a_checkpoint_that_fails_refuses_nobody(small, tmp_path, caplog):
     """The log holds what was acknowledged; that it cannot be moved into the file yet is told to whoever runs this."""
     disk = Disk(tmp_path)

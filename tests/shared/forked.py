@@ -20,8 +20,12 @@ from pathlib import Path
 from agentmemo import crashpoints
 
 # What connecting, serving and the command line import when they are first used.
-MODULES = ["agentmemo.cli.main", "agentmemo.cli.up", "agentmemo.connect", "agentmemo.server.serve"]
-MODULES += ["agentmemo.client.http_sync", "agentmemo.store.sqlite", "agentmemo.store.postgres"]
+MODULES = ["agentmemo.cli.main", "agentmemo.cli.up", "agentmemo.remote", "agentmemo.server.serve"]
+MODULES += ["agentmemo.console.app", "agentmemo.store.postgres"]
+MODULES += [
+    f"agentmemo.client._sync.{part}" for part in ("buffer", "escalations", "guards", "handoffs", "ledger", "run")
+]
+MODULES += [f"agentmemo.client._sync.{part}" for part in ("audit", "policies", "reports", "state", "workflows")]
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(MODULES)

@@ -42,6 +42,7 @@ LATE = {
     "executor/configured.py: agentmemo.llm.prices": "the same",
     "notify/people.py: agentmemo.notify.every_channel": "most planes send nothing",
     "notify/webhooks.py: agentmemo.notify.outgoing": "the same",
+    "server/app.py: agentmemo.console.app": "a plane that only agents call shows no page",
     "store/open.py: agentmemo.store.postgres_place": "psycopg is an optional extra",
 }
 

@@ -36,14 +36,17 @@ def parse(text: str) -> dict[str, Query]:
 
 @cache
 def load(database: str) -> dict[str, Query]:
-    """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`."""
+    """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`.
+
+    One that begins with WHERE keeps what comes before that, too.
+    """
     queries: dict[str, Query] = {}
     for folder in (_SQL, _SQL / database):
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.name.endswith(".sql"):
                 for name, query in parse(file.read_text(encoding="utf-8")).items():
                     known = queries.get(name)
-                    queries[name] = known._replace(sql=query.sql) if known else query
+                    queries[name] = known._replace(sql=_overridden(known.sql, query.sql)) if known else query
     return queries
 
 
@@ -52,6 +55,10 @@ def migrations(database: str) -> list[tuple[int, str]]:
     folder = _SQL / database / "migrations"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     return [(int(item.name.partition("_")[0]), item.read_text(encoding="utf-8")) for item in files]
+
+
+def _overridden(portable: str, own: str) -> str:
+    return portable.partition("WHERE ")[0] + own if own.startswith("WHERE ") else own
 
 
 def _body(text: str) -> str:

@@ -46,8 +46,9 @@ def copy_pages(source: apsw.Connection, path: Path) -> None:
         try:
             copy.step()
         finally:
-            # What went wrong was raised by the step.
-            copy.close(True)  # noqa: FBT003 - apsw's signature
+            # A step that failed has told what went wrong; here it would be told again.
+            with contextlib.suppress(apsw.Error):
+                copy.close()
 
 
 def _seal(partial: Path) -> None:
