@@ -90,13 +90,3 @@ def test_bytes_behind_an_answer_are_no_other_answer(name):
 def test_what_is_no_answer_is_refused(data):
     with pytest.raises(NotHttp):
         fed(data)
-
-
-@given(st.binary(max_size=60), st.sampled_from([b"", OK, OK + b"transfer-encoding: chunked\r\n\r\n"]))
-def test_whatever_comes_is_understood_or_refused(data, before):
-    answer = Answer()
-    try:
-        answer.feed(before + data)
-        answer.end()
-    except (NotHttp, ConnectionResetError):
-        pass

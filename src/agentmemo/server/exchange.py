@@ -147,10 +147,10 @@ class Exchange:
         self._expects_continue = False
         if self._connection.logs_access:
             self._log_access(status)
-        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        pieces = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         measured = closes = False
         for name, value in (*self._connection.usual_headers(), *headers):
-            lines.append(b"%b: %b\r\n" % (name, value))
+            pieces += (name, b": ", value, b"\r\n")
             if name == b"content-length":
                 self._left, measured = int(value), True
             elif name == b"connection" and b"close" in value.lower():
@@ -158,12 +158,13 @@ class Exchange:
         if closes:
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            pieces += (b"connection", b": ", b"close", b"\r\n")
         if not measured and self._has_body() and status not in _WITHOUT_BODY:
             self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+            pieces += (b"transfer-encoding", b": ", b"chunked", b"\r\n")
+        head = b"".join(pieces)
+        lines = 1 + len(pieces) // 4  # the status, and a line for each four
+        if head.count(b"\n") != lines or head.count(b"\r") != lines:
             raise RuntimeError("A line end inside a header would begin another one.")
         self._head = head + b"\r\n"
 
