@@ -2,7 +2,7 @@
 -- page it would walk the primary key from its end, past other workspaces and all that came after the last that fits;
 -- and where it expects few rows, it would read and sort all that there are. Here only that index has the order which is
 -- asked for, as equations would tell that any order by the id will do. And it cannot guess how few rows fit, since what
--- they begin with is known only when the statement runs.
+-- they begin with is known only when the statement runs. What stands before WHERE is the portable query's.
 
 -- name: run_list_of_state
 WHERE (state, workspace, id) < ((SELECT :state), :workspace, :before)
