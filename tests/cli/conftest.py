@@ -85,9 +85,7 @@ def run(environment):
     """Run a command as a process of its own, to its end, on the test's store."""
 
     def call(*words, stdin=b"", env=None, cwd=None):
-        return completed(
-            ["-m", "agentmemo", *words], environment | (env or {}), cwd, stdin=stdin, seconds=TIMEOUT
-        )
+        return completed(["-m", "agentmemo", *words], environment | (env or {}), cwd, stdin=stdin, seconds=TIMEOUT)
 
     return call
 

@@ -156,9 +156,7 @@ def _lengthen_the_leaders_lease(agent) -> None:
 
     def lengthen(tx):
         leader, boot_id, until = tx.one("duty_get", name=loop.LEADERSHIP)
-        tx.write(
-            "duty_take", name=loop.LEADERSHIP, leader=leader, boot_id=boot_id, lease_until=until + LONG_LEASE_US
-        )
+        tx.write("duty_take", name=loop.LEADERSHIP, leader=leader, boot_id=boot_id, lease_until=until + LONG_LEASE_US)
 
     _database(agent).write(lengthen)
 

@@ -77,7 +77,9 @@ class MailServer:
         self.refusal = None
         self.logins = []
         self.got = []
-        self._controller = AnyPort(self, hostname="127.0.0.1", port=0, ready_timeout=60, authenticator=self._log_in, **options)
+        self._controller = AnyPort(
+            self, hostname="127.0.0.1", port=0, ready_timeout=60, authenticator=self._log_in, **options
+        )
         self._controller.start()
 
     @property
