@@ -43,9 +43,9 @@ test: $(VENV)/.dev $(VENV)/.models $(FRAMEWORKS)/.frameworks ## Run every test (
 	$(call say,testing)
 	@FRAMEWORKS_PYTHON="$(CURDIR)/$(FRAMEWORKS)/bin/python" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-# Each form has a size (tests/torture.py): KILLS, POWER (cuts), HISTORIES, MACHINES (examples), API (requests), FUZZ
-# (seconds a parser), CLIENTS, SOAK (minutes), SECONDS (of chaos).
-TORTURES := KILLS POWER HISTORIES MACHINES API FUZZ CLIENTS SOAK SECONDS SEED
+# Each form has a size (tests/torture.py): KILLS, POWER (cuts), FAULTS (failing calls, or all), HISTORIES, MACHINES
+# (examples), API (requests), FUZZ (seconds a parser), CLIENTS, SOAK (minutes), SECONDS (of chaos).
+TORTURES := KILLS POWER FAULTS HISTORIES MACHINES API FUZZ CLIENTS SOAK SECONDS SEED
 torture: $(VENV)/.dev ## Try to break it for long: KILLS=10000, POWER=100000, HISTORIES=1000, ... (SEED=n repeats)
 	@$(BIN)/python tests/torture.py $(foreach name,$(TORTURES),$(name)=$($(name))) -- $(ARGS)
 

@@ -22,7 +22,9 @@ import msgspec
 
 import agentmemo
 from agentmemo import errors, settings
-from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import OPERATIONS
+from agentmemo.client.parts import Part
 from agentmemo.model.pages import Page
 from agentmemo.model.workflow_rules import workflow_schema
 
@@ -247,9 +249,7 @@ def python_page() -> str:
     parts.append(class_section("Connection", agentmemo.Connection, "What `agentmemo.connect` returns."))
     with agentmemo.connect(":memory:", agent="reference") as agent:
         facades = [
-            (name, type(found))
-            for name, found in vars(agent).items()
-            if not name.startswith("_") and type(found).__module__.startswith("agentmemo.client._sync")
+            (name, type(getattr(agent, name))) for name, part in vars(type(agent)).items() if isinstance(part, Part)
         ]
         transaction, page = type(agent.transaction()), type(agent.state.list("reference"))
     parts += [class_section(f"Connection.{name}", kind, "") for name, kind in facades]

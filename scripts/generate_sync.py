@@ -22,6 +22,8 @@ WORDS = (
     (r"\bclient/_async\b", "client/_sync"),
     (r"\bAsync([A-Z]\w*)", r"\1"),
     (r"\bconnect_async\b", "connect"),
+    (r"\bcurrent_async\b", "current_sync"),
+    (r"\bflow_async\b", "flow"),
     (r"`async with`", "`with`"),
     (r"\b__aenter__\b", "__enter__"),
     (r"\b__aexit__\b", "__exit__"),

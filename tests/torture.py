@@ -17,6 +17,7 @@ SEED = "AGENTMEMO_CRASH_SEED"
 # Programs of their own take --seed; what runs by pytest reads its size and the seed from the environment.
 PROGRAMS = {
     "KILLS": ("crash/kills.py", "--kills"),
+    "FAULTS": ("crash/faults.py", "--faults"),
     "HISTORIES": ("histories/run.py", "--histories"),
     "API": ("fuzz/cases.py", "--cases"),
     "FUZZ": ("fuzz/run.py", "--seconds"),
@@ -25,7 +26,7 @@ PROGRAMS = {
 }
 UNSEEDED = {"CLIENTS", "SOAK"}
 TESTS = {
-    "POWER": ["-n", "0", "-s", "crash/test_power.py", "crash/test_faults.py"],
+    "POWER": ["-n", "0", "-s", "crash/test_power.py"],
     "MACHINES": ["-n", "2", "behaviour/test_machines.py"],
     "SECONDS": ["-n", "0", "-s", "crash", "-k", "chaos"],
 }

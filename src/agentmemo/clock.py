@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime
 import threading
@@ -43,6 +42,8 @@ class SystemClock:
         time.sleep(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
+        import asyncio  # here, for most processes have no event loop
+
         await asyncio.sleep(seconds)
 
 
@@ -118,6 +119,8 @@ class ManualClock:
         self.advance(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
+        import asyncio
+
         self.advance(seconds)
         await asyncio.sleep(0)
 

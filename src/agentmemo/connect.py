@@ -1,21 +1,13 @@
-"""The way in: a target becomes a connection. The engine is loaded with the first store of this process, not before."""
+"""The way in: a target becomes a connection. What opens it is loaded with the first target of its kind."""
 
 from __future__ import annotations
 
 import os
-from typing import TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TypeGuard
 
-from agentmemo.client._async.connection import AsyncConnection
-from agentmemo.client._async.plane import AsyncPlane
-from agentmemo.client._sync.connection import Connection
-from agentmemo.client._sync.plane import Plane
-from agentmemo.client.http_async import AsyncHttpTransport
-from agentmemo.client.http_sync import HttpTransport
-from agentmemo.clock import SystemClock
-from agentmemo.errors import NotAuthenticated
-from agentmemo.settings import default_key, default_target, from_environment
-
-Connected = TypeVar("Connected", Connection, AsyncConnection)
+if TYPE_CHECKING:
+    from agentmemo.client._async.connection import AsyncConnection
+    from agentmemo.client._sync.connection import Connection
 
 
 def connect(
@@ -48,10 +40,9 @@ def open_connection(
     """`connect` for a surface of its own: `door` is what the trail says an embedded call came through."""
     address = _address(target)
     if _is_http(address):
-        settings = from_environment()
-        transport = HttpTransport(address, _key(key), settings.request_bytes_max)
-        connection = Connection(Plane(transport, SystemClock(), settings.lease_seconds), agent or person or "")
-        return _equipped(connection)
+        from agentmemo.remote import open_remote
+
+        return open_remote(address, key, agent or person or "")
     from agentmemo.embedded import open_embedded
 
     return open_embedded(address, agent=agent, person=person, workspace=workspace, door=door)
@@ -81,36 +72,21 @@ async def open_connection_async(
     """`connect_async` for a surface of its own, as `open_connection`."""
     address = _address(target)
     if _is_http(address):
-        settings = from_environment()
-        http = AsyncHttpTransport(address, _key(key), settings.request_bytes_max)
-        connection = AsyncConnection(AsyncPlane(http, SystemClock(), settings.lease_seconds), agent or person or "")
-        return _equipped(connection)
-    from agentmemo.embedded import open_embedded_async
+        from agentmemo.remote_async import open_remote_async
+
+        return open_remote_async(address, key, agent or person or "")
+    from agentmemo.embedded_async import open_embedded_async
 
     return await open_embedded_async(address, agent=agent, person=person, workspace=workspace, door=door)
 
 
-def _equipped(connection: Connected) -> Connected:
-    """With the models and tools that are configured on this machine."""
-    from agentmemo.executor.configured import ConfiguredModels, equipped
-
-    return equipped(connection, ConfiguredModels(None))
-
-
 def _address(target: str | os.PathLike[str] | None) -> str | None:
-    return os.fspath(target) if target is not None else default_target()
+    if target is not None:
+        return os.fspath(target)
+    from agentmemo.settings import default_target
+
+    return default_target()
 
 
 def _is_http(address: str | None) -> TypeGuard[str]:
     return address is not None and address.startswith(("http://", "https://"))
-
-
-def _key(key: str | None) -> str:
-    found = key or default_key()
-    if not found:
-        raise NotAuthenticated(
-            "A plane over HTTP needs a key.",
-            why="Access is denied by default.",
-            next_call="Pass key=..., or set AGENTMEMO_KEY; `agentmemo up` prints one.",
-        )
-    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from agentmemo.errors import InvalidInput
+from agentmemo.errors import InvalidInput, NotAuthenticated
 
 VERSION = "0.1.0"
 MIB = 1024 * 1024
@@ -91,8 +91,16 @@ def default_target() -> str | None:
     return os.environ.get("AGENTMEMO_URL")
 
 
-def default_key() -> str | None:
-    return os.environ.get("AGENTMEMO_KEY")
+def key_for_http(given: str | None) -> str:
+    """The key as given, or AGENTMEMO_KEY. Raises NotAuthenticated where there is none."""
+    found = given or os.environ.get("AGENTMEMO_KEY")
+    if not found:
+        raise NotAuthenticated(
+            "A plane over HTTP needs a key.",
+            why="Access is denied by default.",
+            next_call="Pass key=..., or set AGENTMEMO_KEY; `agentmemo up` prints one.",
+        )
+    return found
 
 
 def default_agent() -> str:

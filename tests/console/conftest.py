@@ -13,7 +13,8 @@ from playwright.sync_api import expect, sync_playwright
 from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND, ManualClock
 from agentmemo.console.app import create_console
-from agentmemo.embedded import EmbeddedTransport, LocalPlane, connection_for, connection_for_async
+from agentmemo.embedded import EmbeddedTransport, LocalPlane, connection_for
+from agentmemo.embedded_async import connection_for_async
 from agentmemo.engine.upkeep import duties
 from agentmemo.model import runs as model
 from agentmemo.model.access import EVERYTHING, Caller, Claim

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 # workload.py is a program that runs alone; the tests share its names.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import power
 from children import Plane, kills
 
 # Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.
@@ -38,6 +40,13 @@ def pytest_terminal_summary(terminalreporter):
 def chance(request):
     """Chance that can be repeated: the seed is in the report's header, and each test has a stream of its own."""
     return random.Random(f"{SEED}/{request.node.name}")
+
+
+@pytest.fixture
+def memory():
+    """A place for stores, in memory where there is some."""
+    with tempfile.TemporaryDirectory(dir=power.QUICK_PLACE) as place:
+        yield Path(place) / "left"
 
 
 @pytest.fixture

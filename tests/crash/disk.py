@@ -11,6 +11,7 @@ directory's; what is not safe may be there in part, in any order, torn between s
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import stat
@@ -26,6 +27,8 @@ VFS = "agentmemo-disk"
 SECTOR_BYTES = (512, 4096)
 KEPT, LOST, SPOILED = "kept", "lost", "spoiled"
 DIRECTORY = -1
+# SQLite takes no notice when its log stays long or stays there, but apsw would tell of what is raised here.
+_UNHEEDED = "-wal"
 _JOURNALS = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 _CREATE = apsw.SQLITE_OPEN_CREATE
 
@@ -98,11 +101,11 @@ class Record:
 class Fault(NamedTuple):
     """The `number`th call of a kind fails; `lasting`, so do all that follow, until `Disk.heal`.
 
-    Only calls on files whose names end with `of` are counted.
+    Only calls on files whose names end with `of` are counted. Without a kind calls are counted, and none fails.
     """
 
-    kind: str
-    number: int
+    kind: str = ""
+    number: int = 0
     full: bool = False
     lasting: bool = False
     of: str = ""
@@ -116,7 +119,10 @@ _RESULTS = {
     "lock": apsw.SQLITE_IOERR_LOCK,
     "delete": apsw.SQLITE_IOERR_DELETE,
 }
-KINDS = (*_RESULTS, "open")
+# What the product asks of the system itself, past SQLite.
+OWN = "own"
+KINDS = (*_RESULTS, "open", OWN)
+_FUNCTIONS = ("fsync", "link", "mkdir", "open", "rename", "replace", "unlink")
 
 
 class Disk(apsw.VFS):
@@ -128,6 +134,7 @@ class Disk(apsw.VFS):
         self.record = Record()
         self.calls: Counter = Counter()
         self.failed = 0
+        self.threads = threading.active_count()
         self._fault: Fault | None = None
         self._files: dict[str, int] = {}
         self._numbers = iter(range(1, 1 << 62))
@@ -136,10 +143,11 @@ class Disk(apsw.VFS):
     @contextlib.contextmanager
     def plugged_in(self) -> Iterator[Disk]:
         """Below the product's own calls too."""
-        own = {name: getattr(os, name) for name in ("fsync", "link", "mkdir", "rename", "replace", "unlink")}
+        own = {name: getattr(os, name) for name in _FUNCTIONS}
         try:
             for name, function in own.items():
-                setattr(os, name, getattr(self, f"_{name}")(function))
+                recorded = getattr(self, f"_{name}", lambda real: real)
+                setattr(os, name, recorded(self._failing(function)))
             yield self
         finally:
             for name, function in own.items():
@@ -159,7 +167,12 @@ class Disk(apsw.VFS):
         return file
 
     def xDelete(self, path: str, sync_directory: bool) -> None:  # noqa: N802
-        self.call("delete", path)
+        try:
+            self.call("delete", path)
+        except apsw.Error:
+            if path.endswith(_UNHEEDED):
+                return
+            raise
         super().xDelete(path, sync_directory)
         self._gone(path)
         if sync_directory:
@@ -176,15 +189,13 @@ class Disk(apsw.VFS):
         self._fault = None
 
     def call(self, kind: str, path: str) -> None:
-        """Count a call, and raise if it is the one that fails."""
+        """Count a call while there is a fault, and raise if it is the one that fails."""
         fault = self._fault
-        if fault is not None and not path.endswith(fault.of):
+        if fault is None or not path.endswith(fault.of):
             return
         self.calls[kind] += 1
         number = self.calls[kind]
-        if fault is None or fault.kind != kind or number < fault.number:
-            return
-        if number == fault.number or fault.lasting:
+        if fault.kind == kind and (number == fault.number or (fault.lasting and number > fault.number)):
             self.failed += 1
             raise _error(fault)
 
@@ -228,9 +239,18 @@ class Disk(apsw.VFS):
 
     # What the product calls itself, in place of the functions of `os`.
 
+    def _failing(self, real):
+        def function(subject, *arguments, **options):
+            path = _path_of(subject)
+            if self._is_ours(path):
+                self.call(OWN, path)
+            return real(subject, *arguments, **options)
+
+        return function
+
     def _fsync(self, real):
         def fsync(descriptor: int) -> None:
-            path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+            path = _path_of(descriptor)
             is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
             number = None if is_directory or not self._is_ours(path) else self._content(path)
             real(descriptor)
@@ -300,8 +320,7 @@ class _File(apsw.VFSFile):
         try:
             self._disk.call("truncate", self.path)
         except apsw.Error:
-            # SQLite takes no notice when its log stays long, but apsw would raise what is raised here.
-            if self.path.endswith("-wal"):
+            if self.path.endswith(_UNHEEDED):
                 return
             raise
         if self.number is not None:
@@ -334,7 +353,13 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _error(fault: Fault) -> apsw.Error:
+def _path_of(subject: int | str | os.PathLike[str]) -> str:
+    return str(Path(f"/proc/self/fd/{subject}").readlink() if isinstance(subject, int) else subject)
+
+
+def _error(fault: Fault) -> apsw.Error | OSError:
+    if fault.kind == OWN:
+        return OSError(errno.EIO, os.strerror(errno.EIO))
     if fault.full:
         return apsw.FullError("the disk is full")
     if fault.kind == "open":

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import shutil
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import checker
 import workload
-from disk import Disk, Fault
+from disk import OWN, Disk, Fault
 
 from agentmemo.clock import ManualClock, SystemClock
 from agentmemo.errors import Error, Unavailable
@@ -110,16 +115,6 @@ def new_disk(root: Path) -> Iterator[Disk]:
         yield disk
 
 
-def calls_of(root: Path) -> dict[str, int]:
-    """How many calls of each kind making a store and working on it takes, where nothing fails."""
-    with new_disk(root) as disk:
-        plane = ManualPlane(root / STORE)
-        assert not _attempt(FaultyWork(plane, Notes()))
-        calls = dict(disk.calls)
-        plane.close()
-    return calls
-
-
 def run_with_failing_syncs(disk: Disk, notes: Notes) -> int:
     """Of each part the first sync fails, and the part is done again. Returns how many parts were refused."""
     plane = ManualPlane(disk.root / STORE, clock=ManualClock(SystemClock().now_us()))
@@ -135,44 +130,173 @@ def run_with_failing_syncs(disk: Disk, notes: Notes) -> int:
     return refused
 
 
-def run(disk: Disk, fault: Fault) -> list[str]:
-    """The workload with a fault, and again once it is gone; then everything acknowledged must be there.
+def make(disk: Disk, fault: Fault) -> list[str]:
+    """A store is made with a fault. Returns what was refused.
 
-    Returns what was refused. Raises AssertionError where it was otherwise than with Unavailable, or for ever.
+    Raises AssertionError where that was otherwise than with Unavailable, or for ever, or where something of it is left.
     """
-    store, notes, refused = disk.root / STORE, Notes(), []
-    clock = ManualClock()
+    clock, notes = ManualClock(), Notes()
     disk.fail(fault)
-    try:
-        plane = ManualPlane(store, clock=clock)
-    except Unavailable as error:
-        refused.append(f"open: {error}")
+    plane, refused = _open(disk, clock)
+    _do_all(disk, FaultyWork(plane, notes))
+    _check(disk, clock, notes)
+    return refused
+
+
+def use(disk: Disk, fault: Fault) -> list[str]:
+    """The same of one that is worked on with a fault, and again once it is gone."""
+    clock, notes = ManualClock(), Notes()
+    _lay_out(disk)
+    plane = ManualPlane(disk.root / STORE, clock=clock)
+    work = FaultyWork(plane, notes)
+    disk.fail(fault)
+    refused = _attempt(work)
+    _do_all(disk, work)
+    _check(disk, clock, notes)
+    return refused
+
+
+def close(disk: Disk, fault: Fault) -> list[str]:
+    """The same of one that is closed with a fault, and opened again."""
+    clock, notes = ManualClock(), Notes()
+    _lay_out(disk)
+    plane = ManualPlane(disk.root / STORE, clock=clock)
+    assert not _attempt(FaultyWork(plane, notes))
+    disk.fail(fault)
+    refused = refusal(plane.close)
+    plane, again = _open(disk, clock)
+    _do_all(disk, FaultyWork(plane, notes))
+    _check(disk, clock, notes)
+    return refused + again
+
+
+def back_up(disk: Disk, fault: Fault) -> list[str]:
+    """The same of one that is copied with a fault, and again if that was refused. The copy is held to as much."""
+    clock, notes, copy = ManualClock(), Notes(), (disk.root / STORE).with_name("copy.db")
+    _lay_out(disk)
+    plane = ManualPlane(disk.root / STORE, clock=clock)
+    work = FaultyWork(plane, notes)
+    assert not _attempt(work, only=0)
+    disk.fail(fault)
+    refused = refusal(lambda: work.agent.backup(str(copy)))
+    disk.heal()
+    if refused:
+        if fault.kind == OWN and fault.lasting:  # where nothing can be removed either
+            copy.unlink(missing_ok=True)
+        work.agent.backup(str(copy))
+    checker.check_left(copy, notes.told, finished=True)
+    _do_all(disk, work)
+    _check(disk, clock, notes)
+    return refused
+
+
+Scene = Callable[[Disk, Fault], list[str]]
+SCENES: dict[str, Scene] = {scene.__name__: scene for scene in (make, use, close, back_up)}
+
+
+class Case(NamedTuple):
+    """A fault of the calls that a scene makes, as text: `use/write/17/full/lasting`."""
+
+    scene: str
+    fault: Fault
+
+    def __str__(self) -> str:
+        fault = self.fault
+        words = [self.scene, fault.kind, str(fault.number), "full" * fault.full, "lasting" * fault.lasting]
+        return "/".join(filter(None, words))
+
+
+def case_of(text: str) -> Case:
+    scene, kind, number, *how = text.split("/")
+    return Case(scene, Fault(kind, int(number), full="full" in how, lasting="lasting" in how))
+
+
+def cases_of(scene: str, root: Path) -> list[Case]:
+    """Each call fails, once and from then on; what is written meets a full disk too."""
+    with new_disk(root) as disk:
+        assert not SCENES[scene](disk, Fault())
+        calls = dict(disk.calls)
+    return [
+        Case(scene, Fault(kind, number, full, lasting))
+        for kind, count in calls.items()
+        for full in ([False, True] if kind == "write" else [False])
+        for number in range(1, count + 1)
+        for lasting in (False, True)
+    ]
+
+
+def run(case: Case, root: Path) -> list[str]:
+    """What was refused. Raises AssertionError where a promise was broken."""
+    with new_disk(root) as disk:
+        refused = SCENES[case.scene](disk, case.fault)
+        assert disk.failed, "no such call was made"
+    return refused
+
+
+def _open(disk: Disk, clock: ManualClock) -> tuple[ManualPlane, list[str]]:
+    """The plane and, where the fault was in its way, the refusal before."""
+    planes: list[ManualPlane] = []
+    refused = refusal(lambda: planes.append(ManualPlane(disk.root / STORE, clock=clock)))
+    if refused:
         disk.heal()
-        plane = ManualPlane(store, clock=clock)
+        planes.append(ManualPlane(disk.root / STORE, clock=clock))
+    return planes[0], refused
+
+
+def _lay_out(disk: Disk) -> None:
+    """A store that was made elsewhere: making it takes a third of a case."""
+    (disk.root / STORE).parent.mkdir()
+    (disk.root / STORE).write_bytes(_made())
+
+
+@functools.cache
+def _made() -> bytes:
+    with tempfile.TemporaryDirectory() as place:
+        ManualPlane(Path(place) / STORE).close()
+        return (Path(place) / STORE).read_bytes()
+
+
+def _do_all(disk: Disk, work: FaultyWork) -> None:
+    """All of the work, done already or not; from now on the disk works."""
+    disk.heal()
     try:
-        work = FaultyWork(plane, notes)
-        refused += _attempt(work)
-        disk.heal()
         work.give_back()
         again = _attempt(work)
         assert not again, f"the disk works again, and the store does not: {again}"
     finally:
-        disk.heal()
-        plane.close()
-    plane = ManualPlane(store, clock=clock)
+        work.plane.close()
+
+
+def _check(disk: Disk, clock: ManualClock, notes: Notes) -> None:
+    """What was acknowledged is there, and of what was refused no thread and no open file is left."""
+    threads, files = threading.active_count() - disk.threads, open_files(disk)
+    assert not threads, f"{threads} threads still run"
+    assert not files, f"still open: {files}"
+    plane = ManualPlane(disk.root / STORE, clock=clock)
     checker.check_told(plane.connect("checker"), notes.told)
     plane.close()
-    checker.check_left(store, notes.told, finished=True)
-    return refused
+    checker.check_left(disk.root / STORE, notes.told, finished=True)
+
+
+def open_files(disk: Disk) -> list[str]:
+    with os.scandir("/proc/self/fd") as descriptors:
+        files = [str(Path(each.path).readlink()) for each in descriptors if each.is_symlink()]
+    return [file for file in files if file.startswith(f"{disk.root}{os.sep}")]
 
 
 def _attempt(work: FaultyWork, only: int | None = None) -> list[str]:
-    refused = []
-    for part in work.parts() if only is None else [work.parts()[only]]:
-        try:
-            part()
-        except Unavailable as error:
-            refused.append(str(error))
-        except (Error, apsw.Error) as error:
-            raise AssertionError(f"{type(error).__name__} in place of Unavailable: {error}") from error
-    return refused
+    parts = work.parts() if only is None else [work.parts()[only]]
+    return [refused for part in parts for refused in refusal(part)]
+
+
+def refusal(call: Callable[[], object]) -> list[str]:
+    """The one refusal of a call, or none."""
+    try:
+        call()
+    except Unavailable as error:
+        if error.retry_safe:
+            return [str(error)]
+        raise AssertionError(f"not safe to repeat: {error}") from error
+    except (Error, apsw.Error, OSError) as error:
+        raise AssertionError(f"{type(error).__name__} in place of Unavailable: {error}") from error
+    return []

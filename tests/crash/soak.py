@@ -75,13 +75,13 @@ class Load:
             self.stop.wait(max(0.0, due - time.monotonic()))
 
     def _round(self, number: int) -> None:
-        agent, text = self.agent, ids.salt(400).hex()
+        agent, text = self.agent, ids.random_bytes(400).hex()
         agent.state.set("soak", f"key-{number % KEYS}", {"n": number, "text": text})
         agent.state.set("soak", f"passing-{number % KEYS}", text, ttl_seconds=5)
         agent.state.get("soak", f"key-{number * 7 % KEYS}")
         agent.state.list("soak", prefix="key-1", limit=20)
         if number % BLOB_EVERY == 0:
-            agent.state.set("soak", f"blob-{number % KEYS}", ids.salt(10_000).hex())
+            agent.state.set("soak", f"blob-{number % KEYS}", ids.random_bytes(10_000).hex())
             agent.state.delete("soak", f"blob-{number % KEYS}")
         with agent.run("soak", str(number)) as run:
             run.step("first", lambda: text)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import time
+import itertools
+import shutil
 
 import faulty
 import power
@@ -12,10 +12,9 @@ from disk import KINDS, Disk, Fault
 
 from agentmemo.testing import ManualPlane
 
-# Read before the suite's fixture takes it out of the environment: with `make torture POWER=n` every call fails once.
-EVERY_CALL = bool(os.environ.get("AGENTMEMO_TORTURE_POWER"))
-CALLS = 2
-WAYS = [*KINDS, "full"]
+# Of each kind; `make torture FAULTS=all` makes every call fail.
+CALLS = 1
+OPENINGS_EVERY = 20
 
 
 @pytest.fixture
@@ -24,24 +23,31 @@ def small(monkeypatch, durable_files):
         monkeypatch.setattr(module, name, value)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_any_call_may_fail(small, tmp_path, chance, way):
+@pytest.mark.parametrize("scene", faulty.SCENES)
+def test_any_call_may_fail(small, memory, chance, scene):
     """Once, and from then on until the disk is mended."""
-    kind, full = ("write", True) if way == "full" else (way, False)
-    calls = range(1, faulty.calls_of(tmp_path / "disk")[kind] + 1)
-    faults = [Fault(kind, number, full, lasting) for number in calls for lasting in (False, True)]
-    begun, refused = time.monotonic(), 0
-    for fault in faults if EVERY_CALL else chance.sample(faults, min(CALLS, len(faults))):
-        with faulty.new_disk(tmp_path / "disk") as disk:
+    cases = faulty.cases_of(scene, memory)
+    for kind, full in [*itertools.product(KINDS, [False]), ("write", True)]:
+        found = [case for case in cases if (case.fault.kind, case.fault.full) == (kind, full)]
+        for case in chance.sample(found, min(CALLS, len(found))):
             try:
-                refused += bool(faulty.run(disk, fault))
+                faulty.run(case, memory)
             except Exception as error:
-                raise AssertionError(f"{fault} of {len(calls)} calls: {error}") from error
-            assert disk.failed, fault
-    if EVERY_CALL:
-        seconds = time.monotonic() - begun
-        told = f"faults: {len(faults)} of {way}, {refused} refused somebody, {seconds:.0f} s"
-        print(told, flush=True)  # noqa: T201 - progress of a long run
+                raise AssertionError(f"{case}: {error}") from error
+
+
+def test_who_opens_a_failing_disk_again_and_again_is_left_with_no_open_files(small, memory):
+    with faulty.new_disk(memory) as disk:
+        disk.fail(Fault())
+        plane = ManualPlane(disk.root / faulty.STORE)
+        reads = disk.calls["read"]
+        plane.close()
+        for number in range(1, reads, OPENINGS_EVERY):
+            shutil.rmtree(disk.root / "plane")
+            disk.fail(Fault("read", number))
+            assert faulty.refusal(lambda: ManualPlane(disk.root / faulty.STORE)), number
+            disk.heal()
+            assert not faulty.open_files(disk), number
 
 
 def test_a_full_disk_refuses_writes_and_serves_reads(small, tmp_path):
@@ -58,6 +64,19 @@ def test_a_full_disk_refuses_writes_and_serves_reads(small, tmp_path):
         assert agent.state.get("facts", "before") == 1
         disk.heal()
         assert agent.state.set("facts", "during", 3).version == 1
+        plane.close()
+
+
+def test_a_backup_of_which_the_trail_could_not_tell_is_made_again(small, tmp_path):
+    disk, copy = Disk(tmp_path), tmp_path / "copy.db"
+    with disk.plugged_in():
+        plane = ManualPlane(tmp_path / faulty.STORE)
+        agent = plane.connect()
+        disk.fail(Fault("write", 1, of="store.db-wal", lasting=True))
+        assert faulty.refusal(lambda: agent.backup(str(copy)))
+        assert not copy.exists()
+        disk.heal()
+        assert agent.backup(str(copy)).bytes == copy.stat().st_size
         plane.close()
 
 

@@ -6,9 +6,7 @@ import os
 import pickle
 import random
 import shutil
-import tempfile
 import time
-from pathlib import Path
 
 import faulty
 import power
@@ -25,7 +23,6 @@ CUTS_A_RECORD = 2_000
 FULL_CHECKS = None if TORTURE else 12
 # A planted fault shows within the first few cuts.
 PLANTED_CUTS = 200
-MEMORY = "/dev/shm"  # noqa: S108 - a directory of our own is made in it
 
 
 @pytest.fixture
@@ -33,13 +30,6 @@ def small(monkeypatch):
     for module, name, value in power.SMALL:
         monkeypatch.setattr(module, name, value)
     monkeypatch.setenv("AGENTMEMO_UPKEEP_INTERVAL_SECONDS", "0.05")
-
-
-@pytest.fixture
-def memory(tmp_path):
-    """Thousands of stores need not go to a disk, where there is memory to write to."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else tmp_path) as place:
-        yield Path(place) / "left"
 
 
 def test_the_power_may_go_at_any_sync_and_between(small, tmp_path, memory, monkeypatch):

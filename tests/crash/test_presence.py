@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,26 @@ def test_who_ended_well_is_not_held_and_not_gone(database):
     holder.hold(WORKER)
     holder.close()
     assert (other.is_gone(WORKER), other.is_held(WORKER)) == (False, False)
+
+
+def test_where_there_can_be_no_file_the_lease_alone_decides(database, caplog):
+    """A full disk, or a directory that is not ours: no call fails for it."""
+    holder, other = Presence(database), Presence(database)
+    database.with_name(database.name + "-workers").write_text("in the way")
+    holder.hold(WORKER)
+    assert "wait for its lease" in caplog.text
+    assert not other.is_gone(WORKER)
+    holder.forget(WORKER)
+    database.with_name(database.name + "-workers").unlink()
+    holder.hold(WORKER)
+    holder.abandon(WORKER)
+    assert other.is_gone(WORKER)
+
+
+def test_a_lock_that_gets_no_name_is_let_go(database):
+    holder = Presence(database)
+    (database.with_name(database.name + "-workers") / WORKER / "in the way").mkdir(parents=True)
+    open_files = set(Path("/proc/self/fd").iterdir())
+    holder.hold(WORKER)
+    assert set(Path("/proc/self/fd").iterdir()) == open_files
+    holder.close()

@@ -78,6 +78,6 @@ def test_every_blob_that_a_round_met_goes_in_it(plane, monkeypatch):
     database = plane.engine.database
     workspace, _ = plane.engine.names.workspace("default")
     for _ in range(5):
-        blobs.pack(database, workspace, b"k" * 32, ids.salt(2 * blobs.INLINE_BYTES_MAX), None)
+        blobs.pack(database, workspace, b"k" * 32, ids.random_bytes(2 * blobs.INLINE_BYTES_MAX), None)
     plane.clock.advance(25 * 3600)
     assert duties.sweep_blobs(plane.engine) == 5

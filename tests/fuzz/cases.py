@@ -63,6 +63,7 @@ STEPS = 12
 # Of all cases, those that are sent along the links.
 CHAINED_SHARE = 0.1
 SHOWN = 3000
+STOOD_IN_THE_WAY = (Error, LookupError, StopIteration, AttributeError)
 
 
 class Linked(NamedTuple):
@@ -92,6 +93,7 @@ class Cases:
         self.faults: dict[tuple[str, str], str] = {}
         self.last: dict[str, str] = {}
         self.unprepared: Counter = Counter()
+        self.cleared = 0
         self.hands: Hands | None = None
         self.key = server.started["person_key"]
         with agentmemo.connect(server.url, key=self.key) as connection:
@@ -142,9 +144,9 @@ class Cases:
             Chain.run(settings=_settings(scenarios, stateful_step_count=STEPS))
 
     def succeed(self, name: str) -> schemathesis.Response:
-        """The operation's example, about something made for it. Raises what the preparation does."""
+        """The operation's example, about something made for it. Raises what stands in the preparation's way."""
         if name in PREPARED:
-            self.known[name].append(prepare(name, self._hands()))
+            self.known[name].append(self._prepared(name))
         operation = self.schema.find_operation_by_id(name)
         parts = _parts_of(operation.Case()) | self._plain(name, {})
         needed = [found for found in self.described[name]["parameters"] if found.get("required")]
@@ -179,14 +181,25 @@ class Cases:
         calls()
 
     def _prepare(self, name: str) -> None:
-        if name not in PREPARED or self.chance.random() > COSTLY.get(name, PREPARED_SHARE):
+        """Mostly; and always until the operation has once succeeded."""
+        share = COSTLY.get(name, PREPARED_SHARE) if self.answers[name, 200] else 1.0
+        if name not in PREPARED or self.chance.random() > share:
             return
         try:
-            self.known[name].append(prepare(name, self._hands()))
-        except (Error, LookupError, StopIteration, AttributeError):
-            # What others did by chance stands in its way: a rule that denies, a cap of nothing, a key that is over.
+            self.known[name].append(self._prepared(name))
+        except STOOD_IN_THE_WAY as error:
             self.unprepared[name] += 1
+            print(f"{name} is not prepared: {type(error).__name__}: {error}"[:SHOWN], flush=True)
+
+    def _prepared(self, name: str) -> Given:
+        """What is done by chance stands in the way at times: a limit, a cap, a rule, a key that is over."""
+        try:
+            return prepare(name, self._hands())
+        except STOOD_IN_THE_WAY:
+            self.cleared += 1
             self._get_in_again()
+            self._hands().make_way()
+        return prepare(name, self._hands())
 
     def send(self, name: str, case: schemathesis.Case, by: str | None = None) -> schemathesis.Response:
         headers = self._headers(case, by)
@@ -335,7 +348,7 @@ def main() -> int:
     done = len(cases.names) - len(cases.never)
     print(f"\n{cases.sent} cases, {len(cases.faults)} faults, seed {wanted.seed}")
     print(f"{done} of {len(cases.names)} operations were answered with success; not {', '.join(cases.never) or '-'}")
-    print(f"preparations that something stood in the way of: {cases.unprepared.total()}")
+    print(f"preparations that something stood in the way of: {cases.cleared}, for good: {cases.unprepared.total()}")
     if said:
         print(f"\nthe server said:\n{said[-SHOWN:]}")
     return 1 if cases.faults or said or set(cases.never) - NEVER else 0

@@ -76,6 +76,15 @@ class Hands:
         request = msgspec.convert(fields, operation.request)
         return connection._plane.transport.call(operation, request, claim=claim)
 
+    def make_way(self) -> None:
+        """Take away what was set by chance and may stand in the way of any preparation: limits, caps, rules."""
+        for limit in list(self.person.handoff.limits()):
+            self.call("handoff.limit", to=limit.to)
+        for cap in list(self.person.ledger.caps()):
+            self.call("ledger.cap", scope=cap.scope, per=cap.per, nanousd=None)
+        for policy in list(self.person.policies.list()):
+            self.call("policy.delete", kind=policy.kind, name=policy.name)
+
     def usage(self) -> str:
         return ids.mint("use", next(self.numbers) // 1000)
 
@@ -247,6 +256,8 @@ def worker(hands: Hands) -> Given:
 
 
 def offered(hands: Hands) -> Given:
+    # Whoever holds as many as a limit allows could not claim it.
+    hands.call("handoff.limit", to="agent:reviewer")
     made = hands.call("handoff.create", to_agent="reviewer", goal="Look at it.", key=hands.fresh())
     return Given({}, {"handoff": made.id}, AGENT)
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 
 from agentmemo.api.operations import BY_NAME
 from agentmemo.client import calendars, workflow_files, yaml_files
+from agentmemo.client.http_answer import Answer, NotHttp
 from agentmemo.client.http_wire import Wire
 from agentmemo.engine.judge_process import Evaluation, evaluate
 from agentmemo.errors import Error
@@ -198,12 +200,26 @@ def anthropic_answer(data: bytes) -> None:
     anthropic._gather([data])
 
 
+def http_answer(data: bytes) -> None:
+    found = Answer()
+    with contextlib.suppress(NotHttp, ConnectionResetError):
+        found.feed(data[:40])
+        if not found.whole:
+            found.feed(data[40:])
+            found.end()
+
+
 SEEDS: dict[Callable[[bytes], None], list[bytes]] = {
     key: [b"am_agent_abcdefgh_" + b"A" * 43 + b"_000000"],
     handle: [b"run_01j9x2k7m3q8w4ez"],
     cursor: [b"WzEsInN0YXRlLmxpc3QiLDAsWyJhIiwxXV0"],
     problem: [json.dumps(PROBLEM).encode()],
     answer: [b'{"id":"run_01j9x2k7m3q8w4ez","name":"n"}'],
+    http_answer: [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\nx: y\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.0 200 OK\r\nconnection: close\r\n\r\n{}",
+    ],
     address: [b"http://127.0.0.1:7707/v1", b"https://[::1]:1"],
     request: [
         b'PUT /v1/state/a%20b/k?if_version=1\nagentmemo-claim: run_a@3;step=a/b\n\n{"value": 1}',

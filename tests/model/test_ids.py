@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import os
 import threading
 from itertools import pairwise
 
@@ -74,6 +76,26 @@ def test_the_alphabet_is_crockfords():
 def test_secrets():
     assert len(ids.salt()) == 32
     assert ids.salt() != ids.salt()
+    assert len(ids.random_bytes(8)) == 8
+    assert len({ids.salt() for _ in range(3 * ids.SALTS_DRAWN)}) == 3 * ids.SALTS_DRAWN
     assert ids.keyed_hash(b"k", b"c") != ids.keyed_hash(b"j", b"c")
     assert ids.same_bytes(b"a", b"a")
     assert not ids.same_bytes(b"a", b"b")
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_a_keyed_hash_is_hmac_sha256(key, content):
+    assert ids.keyed_hash(key, content) == hmac.digest(key, content, "sha256")
+
+
+def test_a_forked_process_draws_salts_of_its_own():
+    read, write = os.pipe()
+    ids.salt()  # there are some that both could draw
+    child = os.fork()
+    if child == 0:
+        os.write(write, ids.salt())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, ids.SALT_BYTES) not in {ids.salt() for _ in range(ids.SALTS_DRAWN)}
+    os.close(read)
+    os.close(write)

@@ -9,6 +9,7 @@ import ssl
 
 import msgspec
 import pytest
+from certificates import write_certificate
 
 from agentmemo.engine.webhooks import person_secret_of
 from agentmemo.model import notification_forms as forms
@@ -111,33 +112,7 @@ def test_the_password_comes_from_the_environment_or_a_file(mail_server, monkeypa
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """(server's context, client's context) for localhost, with a certificate of its own."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=36500))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    place = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    place.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    place = write_certificate(tmp_path_factory.mktemp("tls") / "both.pem")
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(place)
     return server, lambda: ssl.create_default_context(cafile=place)

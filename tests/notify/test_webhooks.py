@@ -16,7 +16,7 @@ from agentmemo import Grant, InvalidInput, NotFound, PermissionDenied
 from agentmemo.clock import monotonic
 from agentmemo.engine.upkeep import outbox
 from agentmemo.model.webhooks import PAUSES_SECONDS
-from agentmemo.notify import webhooks
+from agentmemo.notify import outgoing, webhooks
 from agentmemo.notify.outgoing import Outcome, is_public, post
 from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
@@ -247,7 +247,7 @@ def test_a_webhook_that_hangs_keeps_one_thread_from_the_others(plane, receiver, 
             told.set()
         return Outcome(200, "")
 
-    monkeypatch.setattr(webhooks, "post", post)
+    monkeypatch.setattr(outgoing, "post", post)
     slow, quick, sender = plane.connect("slow"), plane.connect("quick"), plane.connect("sender")
     slow.webhooks.create("http://127.0.0.1:9/slow")
     quick.webhooks.create("http://127.0.0.1:9/quick")

@@ -136,7 +136,8 @@ def test_it_is_small(start):
 
 
 def test_the_server_starts_without_what_only_clients_and_websockets_need():
-    code = "import sys, agentmemo.server; print([name for name in ('aiohttp', 'websockets') if name in sys.modules])"
+    names = ("agentmemo.client.http_async", "agentmemo.client.http_sync", "websockets")
+    code = f"import sys, agentmemo.server; print([name for name in {names} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import socket
+import ssl
 import threading
 
 import pytest
+from certificates import write_certificate
 from served import SECONDS
 
 import agentmemo
 from agentmemo.api.operations import BY_NAME, BY_REQUEST
+from agentmemo.client import http_wire
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.http_wire import Wire
@@ -171,9 +175,10 @@ def test_a_path_before_v1_is_kept():
 class Scripted:
     """A server that does what it is told with each connection: answers bytes, or hangs up."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, tls=None):
         self.requests = []
         self._answers = list(answers)
+        self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -182,6 +187,8 @@ class Scripted:
     def _run(self):
         for answers in self._answers:
             connection, _ = self._socket.accept()
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
             with connection:
                 for answer in answers:
                     self.requests.append(self._read(connection))
@@ -220,8 +227,8 @@ ENTRY = (
 def scripted():
     made = []
 
-    def script(*answers):
-        made.append(Scripted(*answers))
+    def script(*answers, tls=None):
+        made.append(Scripted(*answers, tls=tls))
         return made[-1]
 
     yield script
@@ -274,6 +281,89 @@ def test_something_else_that_answers_is_unavailable(reach, scripted, reply, retr
     with pytest.raises(agentmemo.Unavailable) as caught:
         reach(there.url).call(GET, GetEntry(namespace="ns", key="k"))
     assert caught.value.retry_safe is retry_safe
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + answer(200, ENTRY), True),
+        (
+            b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ENTRY), ENTRY.encode()),
+            True,
+        ),
+        (answer(200, ENTRY).replace(b"1.1", b"1.0"), False),
+        (b"HTTP/1.1 200 X\r\n\r\n" + ENTRY.encode(), False),
+        (answer(200, ENTRY) + answer(200, "{}"), False),
+    ],
+    ids=["100", "chunks", "1.0", "no length", "two answers"],
+)
+def test_whatever_stands_in_between_may_answer_in_its_own_way(reach, scripted, reply, kept):
+    last = answer(200, ENTRY)
+    there = scripted([reply, last] if kept else [reply], *([] if kept else [[last]]))
+    transport = reach(there.url)
+    for _ in range(2):
+        assert transport.call(GET, GetEntry(namespace="ns", key="k")).version == 1
+
+
+def test_what_speaks_no_http_is_unavailable(reach, scripted):
+    there = scripted([b"220 mail ready\r\n\r\n"], [b"220 mail ready\r\n\r\n"])
+    with pytest.raises(agentmemo.Unavailable):
+        reach(there.url).call(GET, GetEntry(namespace="ns", key="k"))
+
+
+def test_who_does_not_answer_in_time_is_unavailable(reach, monkeypatch):
+    monkeypatch.setattr(http_wire, "ANSWER_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(agentmemo.Unavailable, match="did not answer"):
+            reach(url).call(GET, GetEntry(namespace="ns", key="k"))
+
+
+def test_over_tls_and_only_with_who_is_known(reach, scripted, tmp_path, monkeypatch):
+    place = write_certificate(tmp_path / "both.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(place)
+    there = scripted([answer(200, ENTRY), answer(200, ENTRY)], tls=context)
+    monkeypatch.setenv("SSL_CERT_FILE", str(place))
+    transport = reach(there.url.replace("http://127.0.0.1", "https://localhost"))
+    for _ in range(2):
+        assert transport.call(GET, GetEntry(namespace="ns", key="k")).version == 1
+
+
+def test_a_large_value_goes_and_comes(server, reach):
+    value = "x" * 5_000_000
+    transport = reach(server.url, server.key)
+    transport.call(SET, SetEntry(namespace="large", key="k", value=value))
+    assert transport.call(GET, GetEntry(namespace="large", key="k")).value == value
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+def test_an_asyncio_call_that_is_given_up_leaves_no_connection_behind(how):
+    async def scenario():
+        asked, gone = asyncio.Event(), asyncio.Event()
+
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+            gone.set()
+
+        async with asyncio.timeout(SECONDS), await asyncio.start_server(serve, "127.0.0.1", 0) as there:
+            url = f"http://127.0.0.1:{there.sockets[0].getsockname()[1]}"
+            transport = AsyncHttpTransport(url, "am_x", 1000)
+            call = asyncio.ensure_future(transport.call(GET, GetEntry(namespace="ns", key="k")))
+            await asked.wait()
+            if how == "closed":
+                await transport.close()
+            else:
+                call.cancel()
+            with pytest.raises(agentmemo.Unavailable if how == "closed" else asyncio.CancelledError):
+                await call
+            await gone.wait()
+
+    asyncio.run(scenario())
 
 
 def test_threads_share_a_transport(server):

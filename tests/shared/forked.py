@@ -22,10 +22,13 @@ from pathlib import Path
 from agentmemo import crashpoints
 
 # What connecting, serving and the command line import when they are first used.
-MODULES = ["agentmemo.cli.main", "agentmemo.cli.up", "agentmemo.connect", "agentmemo.server.serve"]
-MODULES += ["agentmemo.client.http_sync", "agentmemo.store.sqlite", "agentmemo.store.postgres"]
-MODULES += ["cyclopts", "rich.console", "agentmemo.embedded", "agentmemo.executor.configured"]
-MODULES += ["agentmemo.client._sync.connection", "agentmemo.cli.options", "agentmemo.cli.verbs"]
+MODULES = ["agentmemo.cli.main", "agentmemo.cli.up", "agentmemo.cli.options", "agentmemo.cli.verbs", "cyclopts"]
+MODULES += ["agentmemo.embedded", "agentmemo.remote", "agentmemo.executor.configured", "agentmemo.store.postgres"]
+MODULES += ["agentmemo.server.serve", "agentmemo.console.app", "rich.console"]
+MODULES += [
+    f"agentmemo.client._sync.{part}" for part in ("buffer", "escalations", "guards", "handoffs", "ledger", "run")
+]
+MODULES += [f"agentmemo.client._sync.{part}" for part in ("audit", "policies", "reports", "state", "workflows")]
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(MODULES)

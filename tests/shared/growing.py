@@ -66,6 +66,8 @@ NAMES = {
     "execution_attempt": ("workflow", "reservation"),
     "request": ("key",),
 }
+# When it was: no two copies share a microsecond.
+TIMES = ("at", "created_at", "ended_at", "finished_at", "notice_at", "updated_at")
 # Who it was: each workspace has its own.
 ACTORS = ("agent", "actor", "asker", "author", "holder", "sender")
 ACTORS_ELSEWHERE = 1_000_000
@@ -155,9 +157,12 @@ class Growth:
         newest = self._connection.execute("SELECT max(position) FROM event WHERE position <= ?", (last,)).get
         return newest - self._low + 1
 
-    def until(self, events: int) -> None:
-        """Copies until the workspace has so many events, a portion at a time."""
+    def until(self, events: int, *, elsewhere: bool = False) -> None:
+        """Copies until the workspace has so many events, a portion at a time; `elsewhere`, as many in the next too."""
         while (copies := (events - self.events()) // self._span) > 0:
+            # First there: it goes on where the workspace has got to.
+            if elsewhere:
+                self.add(min(copies, COPIES_AT_ONCE), elsewhere=True)
             self.add(min(copies, COPIES_AT_ONCE))
 
     def lengthen_trail(self, events: int) -> None:
@@ -183,6 +188,7 @@ class Growth:
         moved = f"c.n * {self._span} + {beyond + (elsewhere << POSITION_BITS)}"
         changed = {name: f"t.{name} + {moved}" for name in positions}
         changed |= {name: f"t.{name} || '-' || c.n" for name in NAMES.get(table, ())}
+        changed |= {name: f"t.{name} + c.n" for name in TIMES}
         changed |= {"workspace": f"t.workspace + {int(elsewhere)}"}
         changed |= {name: f"t.{name} + {ACTORS_ELSEWHERE * elsewhere}" for name in ACTORS}
         values = ", ".join(changed.get(name, f"t.{name}") for name in columns)

@@ -37,10 +37,12 @@ def operations(agent: Any, person: Any) -> Operations:
 
 
 def _of_state(agent: Any) -> Operations:
+    revision = agent.state.set("grown", "many versions", "the newest").revision
     return {
         "state.set": lambda: agent.state.set("grown", "key-1", {"text": "a value"}),
         "state.set, a new key": lambda: agent.state.set("grown", _fresh(), {"text": "a value"}),
         "state.get": lambda: agent.state.get("grown", "key-2"),
+        "state.get, as of a revision": lambda: agent.state.get("grown", "many versions", as_of=revision),
         "state.list, a page": lambda: agent.state.list("grown", limit=PAGE),
         "state.history, a page": lambda: agent.state.history("grown", "many versions", limit=PAGE),
         "state.watch, one change": lambda: _watch(agent),
@@ -138,7 +140,7 @@ def _of_workflows(agent: Any) -> Operations:
 
 
 def _fresh() -> str:
-    return f"{ids.salt(4).hex()}-{next(_numbers)}"
+    return f"{ids.random_bytes(4).hex()}-{next(_numbers)}"
 
 
 def _run(agent: Any) -> Any:

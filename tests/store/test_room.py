@@ -36,10 +36,10 @@ def room(plane):
 def churn(agent, cycle):
     """New values in the same keys, and runs that end: each larger than a row holds."""
     for number in range(KEYS):
-        agent.state.set("churn", f"k{number}", ids.salt(BLOB_BYTES // 2).hex())
+        agent.state.set("churn", f"k{number}", ids.random_bytes(BLOB_BYTES // 2).hex())
     with agent.run("job", str(cycle)) as run:
         for _ in range(3):
-            run.step("step", lambda: ids.salt(BLOB_BYTES // 2).hex())
+            run.step("step", lambda: ids.random_bytes(BLOB_BYTES // 2).hex())
 
 
 def test_a_store_under_churn_keeps_its_size(plane):

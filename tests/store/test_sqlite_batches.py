@@ -10,6 +10,7 @@ import pytest
 from agentmemo.clock import ManualClock
 from agentmemo.errors import Unavailable
 from agentmemo.store import queries
+from agentmemo.store.jobs import Answered
 from agentmemo.store.sqlite import SqliteDatabase, statement
 
 WAIT = 60
@@ -125,3 +126,78 @@ def test_nothing_is_queued_behind_the_end(database):
     assert answers == ["last"]
     with pytest.raises(Unavailable):
         database.write(lambda tx: _add(tx, "too late"))
+
+
+def test_those_answered_together_are_let_run_before_the_next_batch(monkeypatch):
+    monkeypatch.setattr("agentmemo.store.jobs.RETURN_SECONDS", 60)
+    answered, waited = Answered(3), threading.Event()
+    for _ in range(3):
+        answered.expect()
+
+    def wait():
+        answered.wait()
+        waited.set()
+
+    answered.runs()  # one is faster than the writer
+    writer = threading.Thread(target=wait)
+    writer.start()
+    answered.runs()
+    assert not waited.is_set()
+    answered.runs()
+    writer.join(60)
+    assert waited.is_set()
+
+
+def test_who_does_not_come_back_and_a_lone_caller_are_not_waited_for(monkeypatch):
+    gone = Answered(2)
+    gone.expect()
+    gone.wait()
+    monkeypatch.setattr("agentmemo.store.jobs.RETURN_SECONDS", None)  # for ever
+    lone = Answered(1)
+    lone.expect()
+    lone.wait()
+
+
+def test_a_crowd_is_let_run_once_all_of_it_has_its_answers(database):
+    told, ran = [], threading.Event()
+
+    class Crowd:
+        def once_run(self, callback):
+            told.append("run")
+            callback()
+            ran.set()
+
+    crowd, begun, go = Crowd(), threading.Event(), threading.Event()
+
+    def hold(_tx):
+        begun.set()
+        assert go.wait(60)
+
+    def done(result, error):
+        told.append(result)
+        return crowd
+
+    holder = threading.Thread(target=database.write, args=[hold])
+    holder.start()
+    assert begun.wait(60)
+    for name in ("a", "b"):
+        database.submit(lambda tx, name=name: _add(tx, name), done)
+    go.set()
+    assert ran.wait(60)
+    holder.join(60)
+    assert told == ["a", "b", "run"]
+
+
+def test_a_slow_point_read_holds_up_no_other(database):
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(_tx):
+        begun.set()
+        assert go.wait(60)
+
+    reader = threading.Thread(target=lambda: database.read(slow, snapshot=False))
+    reader.start()
+    assert begun.wait(60)
+    assert database.read(lambda tx: tx.one("workspace_find", name="none"), snapshot=False) is None
+    go.set()
+    reader.join(60)

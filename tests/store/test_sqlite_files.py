@@ -186,6 +186,21 @@ def big(tx, name):
     return name
 
 
+def test_a_read_that_sqlite_ended_by_itself_is_refused_as_what_happened(opened):
+    """It ends transactions where the disk fails; that there is none left to end says nothing."""
+
+    def fail(tx):
+        tx._connection.execute("ROLLBACK")
+        raise apsw.IOError("the disk fails to read")
+
+    database = opened()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="the disk fails to read") as refused:
+            database.read(fail)
+        assert refused.value.retry_safe
+    assert database.read(lambda tx: tx._connection.pragma("user_version")) == 0
+
+
 def test_a_full_disk_refuses_and_recovers(opened):
     database = opened()
     database.write(lambda tx: add(tx, "before"))

@@ -409,7 +409,7 @@ def test_a_backup_that_dies_leaves_no_file(postgres_url, tmp_path, opened, monke
     def die(_partial):
         raise Unavailable("the disk is full", next_call="free space")
 
-    monkeypatch.setattr("agentmemo.store.sqlite_transfer._check_and_seal", die)
+    monkeypatch.setattr("agentmemo.store.sqlite_copies._seal", die)
     with pytest.raises(Unavailable, match="disk is full"):
         plane.connect(person="dana").backup(str(tmp_path / "backup.db"))
     assert list(tmp_path.iterdir()) == []

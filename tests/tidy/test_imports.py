@@ -7,7 +7,6 @@ from fnmatch import fnmatch
 
 # third-party package -> the only files of src/agentmemo that may import it
 HOMES = {
-    "aiohttp": ("client/*",),
     "apprise": ("notify/apprise.py",),
     "apsw": ("store/sqlite*.py", "store/migrate.py", "store/restore.py"),
     "cyclopts": ("cli/*",),
@@ -28,9 +27,22 @@ HOMES = {
 
 # Imports inside functions: loaded when it is needed, and why not before (decision 24).
 LATE = {
-    "connect.py: agentmemo.embedded": "who talks to a server needs no engine, and an import should be quick",
-    "connect.py: agentmemo.executor.configured": "the same, of models and tools",
     "cli/up.py: agentmemo.server.serve": "the server is an optional extra",
+    "client/_async/connection.py: agentmemo.client._async.buffer": "as its parts, loaded when it is used first",
+    "client/_async/connection.py: agentmemo.client._async.run": "the same",
+    "client/http_async.py: agentmemo.client.http_sync": "only the heartbeat of held runs needs it",
+    "connect.py: agentmemo.embedded": "who talks to a server needs no engine, and an import should be quick",
+    "connect.py: agentmemo.embedded_async": "the same; and a process is synchronous or not",
+    "connect.py: agentmemo.remote": "who opens a store needs no HTTP",
+    "connect.py: agentmemo.remote_async": "the same",
+    "connect.py: agentmemo.settings": "who only imports the package needs no codec",
+    "executor/configured.py: agentmemo.executor.mcp_tools": "where no tools are configured there is none to call",
+    "executor/configured.py: agentmemo.executor.model_steps": "where no models are configured there is none to ask",
+    "executor/configured.py: agentmemo.llm.config": "read when a workflow is driven, or a price is asked, first",
+    "executor/configured.py: agentmemo.llm.prices": "the same",
+    "notify/people.py: agentmemo.notify.every_channel": "most planes send nothing",
+    "notify/webhooks.py: agentmemo.notify.outgoing": "the same",
+    "server/app.py: agentmemo.console.app": "a plane that only agents call shows no page",
     "store/open.py: agentmemo.store.postgres_place": "psycopg is an optional extra",
 }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import OPERATIONS
 from agentmemo.model import (
     access,
     audit,

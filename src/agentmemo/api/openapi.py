@@ -8,7 +8,8 @@ import msgspec
 
 from agentmemo.api.examples import EXAMPLES, HANDLE, PARAMETER_EXAMPLES
 from agentmemo.api.links import all_links, links_from
-from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import OPERATIONS
 from agentmemo.errors import CLASSES
 from agentmemo.settings import VERSION
 

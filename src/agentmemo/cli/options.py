@@ -6,20 +6,22 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Group, Parameter
 
 from agentmemo.cli.output import Output
 from agentmemo.cli.values import read_file
-from agentmemo.client._async.connection import AsyncConnection
-from agentmemo.client._sync.connection import Connection
 from agentmemo.connect import open_connection, open_connection_async
 from agentmemo.errors import InvalidInput
 from agentmemo.model.access import Identity
 from agentmemo.model.runs import Budget
 from agentmemo.settings import default_target, os_user
 from agentmemo.store.open import is_postgres
+
+if TYPE_CHECKING:
+    from agentmemo.client._async.connection import AsyncConnection
+    from agentmemo.client._sync.connection import Connection
 
 COMMON = Group("Common options", sort_key=100)
 HTTP = ("http://", "https://")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
-from agentmemo.client._async.step import current as current_async
-from agentmemo.client._sync.step import current as current_sync
 from agentmemo.errors import InvalidInput
+
+# Kept here, so that looking for a step loads neither client.
+current_sync: ContextVar[Any] = ContextVar("agentmemo_step", default=None)
+current_async: ContextVar[Any] = ContextVar("agentmemo_step_async", default=None)
 
 
 def current_step() -> Any:

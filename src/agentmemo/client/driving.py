@@ -79,6 +79,13 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
 
 
+class Equipment(Protocol):
+    """What a connection finds on this machine, made when its workflows need it first; None where nothing is there."""
+
+    def executor(self) -> StepExecutor | None: ...
+    def tools(self) -> ToolSource | None: ...
+
+
 class StepExecutor(Protocol):
     """Whoever asks models. `models` are the names that can be asked, `ladder` is for documents that have none."""
 

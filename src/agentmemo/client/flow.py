@@ -1,15 +1,14 @@
 """The few things that differ between the colours: running a function, sleeping, working in parallel.
 
-Each class exists in both; the generated client uses `Flow` where the hand-written one uses `AsyncFlow`.
+Each is there in both; the generated client uses `Flow` where the hand-written one uses `flow_async.py: AsyncFlow`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from agentmemo.clock import Clock
@@ -18,48 +17,6 @@ from agentmemo.errors import InvalidInput, TimedOut
 
 class Suspended(BaseException):
     """Unwinds a registered task whose run was parked: it waits, holding nothing, and its worker goes on."""
-
-
-class AsyncFlow:
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._stopping = threading.Event()
-
-    async def sleep(self, seconds: float) -> None:
-        await self._clock.sleep_async(seconds)
-
-    async def run_function(
-        self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], seconds: float | None
-    ) -> Any:
-        """Call a sync or async function. A sync one with a timeout runs in a thread, which cannot be stopped."""
-        try:
-            if seconds is None:
-                result = function(*arguments, **keywords)
-                return await result if inspect.isawaitable(result) else result
-            async with asyncio.timeout(seconds):
-                if inspect.iscoroutinefunction(inspect.unwrap(function)):
-                    return await function(*arguments, **keywords)
-                return await asyncio.to_thread(function, *arguments, **keywords)
-        except TimeoutError as error:
-            if seconds is None or isinstance(error, TimedOut):
-                raise
-            raise _timed_out(function, seconds) from error
-
-    async def parallel(self, work: Callable[[], Awaitable[None]], concurrency: int) -> None:
-        """The first error ends the others and is raised as it is."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(work())  # type: ignore[arg-type]
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    @property
-    def stopping(self) -> bool:
-        return self._stopping.is_set()
 
 
 class Flow:
@@ -135,14 +92,14 @@ def _call_in_thread(
     thread.start()
     thread.join(timeout)
     if not outcome:
-        raise _timed_out(function, timeout)
+        raise timed_out(function, timeout)
     ok, value = outcome[0]
     if ok:
         return value
     raise value
 
 
-def _timed_out(function: Callable[..., Any], timeout: float) -> TimedOut:
+def timed_out(function: Callable[..., Any], timeout: float) -> TimedOut:
     return TimedOut(
         f"{getattr(function, '__name__', 'The step')} did not finish within {timeout} s.",
         next_call="Raise timeout_seconds, or let the step do less.",

@@ -13,7 +13,7 @@ from agentmemo.clock import SECOND
 from agentmemo.errors import InvalidInput
 from agentmemo.model.escalations import SuggestedAction, action_called
 from agentmemo.model.kinds import described
-from agentmemo.model.runs import Retry
+from agentmemo.model.runs import Budget, Retry
 from agentmemo.model.wire import explain
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -40,6 +40,20 @@ def as_struct(kind: type[T], value: Any) -> T:
         return msgspec.convert(value, described(kind))
     except msgspec.ValidationError as error:
         raise explain(error, kind) from None
+
+
+def as_budget(budget: Budget | dict[str, Any] | None) -> Budget | None:
+    """A Budget given as one or as its fields. Raises InvalidInput for fields it has not, or of other types."""
+    if not isinstance(budget, dict):
+        return budget
+    try:
+        return msgspec.convert(budget, described(StrictBudget))
+    except msgspec.ValidationError as error:
+        raise explain(error, Budget) from None
+
+
+class StrictBudget(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A budget on its way in: a bound that does not exist is refused, where a reader ignores it."""
 
 
 def as_actions(given: Iterable[SuggestedAction | dict[str, Any] | str]) -> list[SuggestedAction]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 
-from agentmemo.api.operations import BY_NAME
+from agentmemo.api.lookup import operation_of
 from agentmemo.client.transport import Transport
 from agentmemo.errors import Error, Unavailable
 from agentmemo.model.access import Claim
 from agentmemo.model.runs import Heartbeat, ReleaseRun
 
 BEATS_PER_LEASE = 3
-_HEARTBEAT, _RELEASE = BY_NAME["worker.heartbeat"], BY_NAME["run.release"]
+_HEARTBEAT, _RELEASE = operation_of(Heartbeat), operation_of(ReleaseRun)
 _log = logging.getLogger("agentmemo.heartbeat")
 
 

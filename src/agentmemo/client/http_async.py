@@ -1,32 +1,34 @@
-"""The asyncio HTTP transport, on aiohttp, which is imported with the first call: it takes a fifth of a second."""
+"""The asyncio HTTP transport, on connections of the event loop."""
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+import asyncio
+import ssl
+from collections import deque
+from typing import Any
 
-from agentmemo.api.operations import Operation
-from agentmemo.client.http_sync import HttpTransport
+from agentmemo.api.operation import Operation
+from agentmemo.client.http_answer import LOST
+from agentmemo.client.http_connection import Connection
 from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
 from agentmemo.client.transport import Transport
 from agentmemo.clock import SystemClock
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
 
-if TYPE_CHECKING:
-    import aiohttp
-
 CONNECTIONS_MAX = 100
-LARGE_BYTES = 1024 * 1024
 
 
 class AsyncHttpTransport:
-    """Calls a plane over HTTP from one event loop."""
+    """Calls a plane over HTTP from one event loop, over as many connections as there are calls at once."""
 
     def __init__(self, address: str, key: str, limit: int) -> None:
         self._wire = Wire(address, key, limit)
         self._address = (address, key, limit)
-        self._session: aiohttp.ClientSession | None = None
+        self._tls = ssl.create_default_context() if self._wire.tls else None
+        self._idle: deque[Connection] = deque()
+        self._open: set[Connection] = set()
+        self._room = asyncio.Semaphore(CONNECTIONS_MAX)
         self._clock = SystemClock()
         self._closed = False
 
@@ -48,52 +50,66 @@ class AsyncHttpTransport:
         return self._wire.answer(operation, status, body)
 
     async def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:
-        import aiohttp
-
-        lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
+        # Repeated once, as in the synchronous transport: the request is safe to repeat.
         try:
+            return await self._exchange(sending)
+        except LOST:
+            self._drop_idle()
             try:
                 return await self._exchange(sending)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientPayloadError) as error:
-                # Repeated once, as in the synchronous transport: the request is safe to repeat. aiohttp does so
-                # by itself for every method but POST.
-                if sending.method != "POST" or isinstance(error, aiohttp.ClientConnectorError):
-                    raise
-                return await self._exchange(sending)
-        except lost as error:
-            raise self._failed(operation, error) from error
+            except (*LOST, OSError) as error:
+                raise self._wire.interrupted(operation, error) from error
+        except OSError as error:
+            raise self._wire.interrupted(operation, error) from error
 
     def hold(self, worker: str) -> None:
         """Nothing to do: a plane elsewhere knows of this process only what it hears."""
 
     def blocking(self) -> Transport:
+        from agentmemo.client.http_sync import HttpTransport
+
         return HttpTransport(*self._address)
 
     async def close(self) -> None:
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        for connection in self._open:
+            connection.close()
+        await self._clock.sleep_async(0)  # the loop lets go of them with its next turn
 
     async def _exchange(self, sending: Sending) -> tuple[int, bytes]:
-        import aiohttp
-        from yarl import URL
+        async with self._room:
+            connection = await self._take()
+            try:
+                answer = await connection.ask(sending)
+            finally:
+                if connection.lost or self._closed:
+                    connection.close()
+                    self._open.discard(connection)
+                else:
+                    self._idle.append(connection)
+        return answer.status, answer.body
 
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
-        async with self._session.request(
-            sending.method,
-            URL(self._wire.address + sending.target, encoded=True),
-            # aiohttp writes plain bytes in one go, and a file-like body in pieces that leave the loop its turn.
-            data=sending.body if len(sending.body or b"") < LARGE_BYTES else io.BytesIO(sending.body or b""),
-            headers=sending.headers,
-            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=sending.timeout_seconds),
-            allow_redirects=False,
-        ) as response:
-            return response.status, await response.read()
+    async def _take(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.lost:
+                return connection
+            self._open.discard(connection)
+        if self._closed:
+            raise ConnectionAbortedError("The connection was closed here")
+        wire = self._wire
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    Connection, wire.host, wire.port, ssl=self._tls, server_hostname=wire.host if self._tls else None
+                )
+        except OSError as error:
+            raise wire.unreachable(error) from error
+        self._open.add(connection)
+        return connection
 
-    def _failed(self, operation: Operation, error: Exception) -> Unavailable:
-        import aiohttp
-
-        never_sent = isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
-        return self._wire.unreachable(error) if never_sent else self._wire.interrupted(operation, error)
+    def _drop_idle(self) -> None:
+        while self._idle:
+            connection = self._idle.pop()
+            connection.close()
+            self._open.discard(connection)

@@ -1,9 +1,8 @@
-"""The synchronous HTTP transport, on the standard library's http.client."""
+"""The synchronous HTTP transport, on plain sockets: a request leaves in one piece, and most answers come in one."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import socket
 import ssl
@@ -11,13 +10,11 @@ import threading
 from collections import deque
 from typing import Any
 
-from agentmemo.api.operations import Operation
-from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
+from agentmemo.api.operation import Operation
+from agentmemo.client.http_answer import LOST, Answer
+from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, READ_BYTES, Sending, Wire
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
-
-# What a kept connection says when the other side has closed it meanwhile.
-_LOST = (http.client.HTTPException, ConnectionError, ssl.SSLError)
 
 
 class HttpTransport:
@@ -25,7 +22,7 @@ class HttpTransport:
 
     def __init__(self, address: str, key: str, limit: int) -> None:
         self._wire = Wire(address, key, limit)
-        self._idle: deque[http.client.HTTPConnection] = deque()
+        self._idle: deque[socket.socket] = deque()
         self._tls = ssl.create_default_context() if self._wire.tls else None
         self._closed = threading.Event()
         self._process = os.getpid()
@@ -49,13 +46,11 @@ class HttpTransport:
         # is answered from its Idempotency-Key.
         try:
             return self._exchange(sending)
-        except _LOST:
+        except LOST:
             self._drop_idle()
             try:
                 return self._exchange(sending)
-            except _LOST as error:
-                raise self._wire.interrupted(operation, error) from error
-            except OSError as error:
+            except (*LOST, OSError) as error:
                 raise self._wire.interrupted(operation, error) from error
         except OSError as error:
             raise self._wire.interrupted(operation, error) from error
@@ -70,48 +65,60 @@ class HttpTransport:
     def _exchange(self, sending: Sending) -> tuple[int, bytes]:
         connection = self._take()
         try:
-            assert connection.sock is not None  # noqa: S101 - a connection in the pool is open
-            connection.sock.settimeout(sending.timeout_seconds)
-            try:
-                connection.request(sending.method, sending.target, sending.body, sending.headers)
-            except (BrokenPipeError, ConnectionResetError):
-                # The plane may have refused a body without reading it all; its answer then lies there already.
-                if not sending.body or connection.sock is None:
-                    raise
-            response = connection.getresponse()
-            body = response.read()
+            answer = _ask(connection, sending)
         except BaseException:
             connection.close()
             raise
-        if response.will_close or connection.sock is None:
-            connection.close()
-        else:
+        if answer.reusable:
             self._idle.append(connection)
             if self._closed.is_set():
                 self._drop_idle()
-        return response.status, body
+        else:
+            connection.close()
+        return answer.status, answer.body
 
-    def _take(self) -> http.client.HTTPConnection:
+    def _take(self) -> socket.socket:
         if self._process != os.getpid():
             # After a fork both sides would speak on the same sockets.
             self._idle, self._process = deque(), os.getpid()
         with contextlib.suppress(IndexError):
             return self._idle.pop()
-        wire = self._wire
-        connection = (
-            http.client.HTTPSConnection(wire.host, wire.port, timeout=CONNECT_SECONDS, context=self._tls)
-            if self._tls
-            else http.client.HTTPConnection(wire.host, wire.port, timeout=CONNECT_SECONDS)
-        )
         try:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._connected()
         except OSError as error:
+            raise self._wire.unreachable(error) from error
+
+    def _connected(self) -> socket.socket:
+        connection = socket.create_connection((self._wire.host, self._wire.port), timeout=CONNECT_SECONDS)
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._tls.wrap_socket(connection, server_hostname=self._wire.host) if self._tls else connection
+        except BaseException:
             connection.close()
-            raise wire.unreachable(error) from error
-        return connection
+            raise
 
     def _drop_idle(self) -> None:
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+
+def _ask(connection: socket.socket, sending: Sending) -> Answer:
+    """Raises OSError where the connection is lost or the answer does not come, and NotHttp where it is none."""
+    if connection.gettimeout() != sending.timeout_seconds:
+        connection.settimeout(sending.timeout_seconds)
+    try:
+        for piece in sending.pieces():
+            connection.sendall(piece)
+    except (BrokenPipeError, ConnectionResetError):
+        # The plane may have refused a body without reading it all; its answer then lies there already.
+        if not sending.body:
+            raise
+    answer = Answer()
+    while not answer.whole:
+        data = connection.recv(READ_BYTES)
+        if data:
+            answer.feed(data)
+        else:
+            answer.end()
+    return answer

@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 import msgspec
 
 from agentmemo import ids
-from agentmemo.api.operations import BY_NAME, Operation
+from agentmemo.api.lookup import operation_of
+from agentmemo.api.operation import Operation
 from agentmemo.clock import Clock, SystemClock
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, Unavailable, rebuild
 from agentmemo.model.access import Claim
@@ -27,6 +28,9 @@ ANSWER_SECONDS = 60.0
 PAUSES_MAX = 10
 PAUSE_SECONDS_MAX = 10.0
 TOO_MANY_REQUESTS = 429
+READ_BYTES = 64 * 1024
+COPIED_BYTES = 64 * 1024
+_PATH_SAFE = "/%:@!$&'()*+,;=~"
 _IN_BODY = frozenset({"POST", "PUT"})
 _AS_THEY_ARE = (str, int, bool, type(None))
 
@@ -36,9 +40,13 @@ class Sending(NamedTuple):
 
     method: str
     target: str
-    headers: dict[str, str]
-    body: bytes | None
+    head: bytes
+    body: bytes
     timeout_seconds: float
+
+    def pieces(self) -> tuple[bytes, ...]:
+        """Head and body together, unless that would copy a large one: a second packet costs more than a small copy."""
+        return (self.head + self.body,) if len(self.body) <= COPIED_BYTES else (self.head, self.body)
 
 
 class _Plan:
@@ -62,8 +70,8 @@ class _Plan:
 
 
 @cache
-def _plan(operation: str) -> _Plan:
-    return _Plan(BY_NAME[operation])
+def _plan(kind: type[Request]) -> _Plan:
+    return _Plan(operation_of(kind))
 
 
 class Wire:
@@ -77,23 +85,20 @@ class Wire:
         self.host = host
         self.tls = parts.scheme == "https"
         self.port = port or (443 if self.tls else 80)
-        self._path = parts.path.rstrip("/").removesuffix(PREFIX) + PREFIX
+        self._path = quote(parts.path, safe=_PATH_SAFE).rstrip("/").removesuffix(PREFIX) + PREFIX
         self._limit = limit
         self._clock = clock or SystemClock()
         if not key.isascii() or not key.isprintable():
             raise InvalidInput("The key holds characters that no key has.", next_call="Pass the whole key: am_...")
-        self._authorization = f"Bearer {key}"
+        # An answer that was compressed on the way could not be read.
+        self._usual = (
+            f" HTTP/1.1\r\nHost: {_ascii(parts.netloc.rpartition('@')[2])}\r\nAuthorization: Bearer {key}\r\n"
+            "Accept: application/json\r\nAccept-Encoding: identity\r\n"
+        )
 
     def sending(self, operation: Operation, request: Request, claim: Claim | None, worker: str | None) -> Sending:
         """Raises InvalidInput or LimitExceeded for what cannot travel, before anything is sent."""
-        plan = _plan(operation.name)
-        headers = {"Authorization": self._authorization, "Accept": "application/json"}
-        if operation.mutating:
-            headers["Idempotency-Key"] = ids.mint("req", self._clock.now_us())
-            if claim is not None:
-                headers["AgentMemo-Claim"] = claim_text(claim)
-            if worker is not None:
-                headers["AgentMemo-Worker"] = worker
+        plan = _plan(operation.request)
         target = self._path + "".join(
             "/" + (_segment(getattr(request, name), name) if name else part) for name, part in plan.parts
         )
@@ -103,16 +108,27 @@ class Wire:
             for value in (getattr(request, name),)
             if required or not _same(value, default)
         }
-        body = None
+        body = b""
+        more = self._of_a_change(claim, worker) if operation.mutating else ""
         if plan.in_body:
             body = self._body(given)
-            headers["Content-Type"] = "application/json"
+            more += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         elif given:
             target += "?" + urlencode(
                 {name: _query_text(name, value) for name, value in given.items()}, quote_via=quote
             )
         waits = getattr(request, "wait_seconds", 0.0) if plan.waits else 0.0
-        return Sending(operation.method, target, headers, body, ANSWER_SECONDS + waits)
+        head = f"{operation.method} {target}{self._usual}{more}\r\n".encode("ascii")
+        return Sending(operation.method, target, head, body, ANSWER_SECONDS + waits)
+
+    def _of_a_change(self, claim: Claim | None, worker: str | None) -> str:
+        """The headers of a change: its own key, and under what it is made."""
+        lines = f"Idempotency-Key: {ids.mint('req', self._clock.now_us())}\r\n"
+        if claim is not None:
+            lines += f"AgentMemo-Claim: {_header_text(claim_text(claim), 'claim')}\r\n"
+        if worker is not None:
+            lines += f"AgentMemo-Worker: {_header_text(worker, 'worker')}\r\n"
+        return lines
 
     def pause(self, status: int, body: bytes) -> float | None:
         """How long to wait before the same request is sent again, because its key was too fast; else None."""
@@ -128,7 +144,7 @@ class Wire:
         """The response, or the error that the plane answered, raised."""
         if status == 200:  # noqa: PLR2004 - the one status of success
             try:
-                return _plan(operation.name).decoder.decode(body)
+                return _plan(operation.request).decoder.decode(body)
             except NOT_JSON as error:
                 raise self.not_a_plane(f"an answer that does not fit: {error}") from None
         raise self._error(status, body)
@@ -220,6 +236,18 @@ def claim_text(claim: Claim) -> str:
 def _same(value: Any, default: Any) -> bool:
     """Whether a field may be left out. True is not 1 here, and 0.0 not 0: values cross as they are."""
     return type(value) is type(default) and bool(value == default)
+
+
+def _ascii(netloc: str) -> str:
+    return netloc if netloc.isascii() else netloc.encode("idna").decode("ascii")
+
+
+def _header_text(value: str, name: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise InvalidInput(
+            f"The {name} {value[:64]!r} holds characters that no handle has.", next_call="Send the whole handle."
+        )
+    return value
 
 
 def _segment(value: str, name: str) -> str:

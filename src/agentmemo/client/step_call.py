@@ -10,6 +10,7 @@ import msgspec
 
 from agentmemo.errors import InvalidInput, LeaseLost
 from agentmemo.model import runs as model
+from agentmemo.model.values import decode_as, encode_result
 
 Probe = Callable[[str], Any]
 IN_DOUBT = ("ask", "retry")
@@ -35,6 +36,10 @@ class StepCall(msgspec.Struct, frozen=True, kw_only=True):
     def pair(self) -> tuple[str, str]:
         """What names it in its run: the step and its occurrence or key."""
         return self.name, self.key
+
+    def returned(self, stored: Any) -> Any:
+        """A result that the store gave back, in the declared type. Raises InvalidInput where it does not fit."""
+        return stored if self.returns is None else decode_as(encode_result(stored), self.returns)
 
 
 class EffectUnclear(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.model.access import Claim
 
 

@@ -36,7 +36,7 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[bytes, Session] = {}
         self._lock = threading.Lock()
-        self._signing = ids.salt()
+        self._signing = ids.random_bytes()
 
     def open(self, key: str) -> str:
         """A new session's id, for the cookie."""
@@ -91,7 +91,7 @@ def _ended(session: Session, now: int) -> bool:
 
 
 def _token() -> str:
-    return base64.urlsafe_b64encode(ids.salt()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(ids.random_bytes()).decode().rstrip("=")
 
 
 def _place(token: str) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from agentmemo import ids
-from agentmemo.api.operations import BY_NAME, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, EngineContext, not_found
@@ -256,8 +257,8 @@ def _issue(
     expires_at: int | None,
     replaces: str | None = None,
 ) -> model.Key:
-    public_id = "".join(ids.ALPHABET[byte & 31] for byte in ids.salt(8))
-    secret = model.compose_key(kind, public_id, ids.salt())
+    public_id = "".join(ids.ALPHABET[byte & 31] for byte in ids.random_bytes(8))
+    secret = model.compose_key(kind, public_id, ids.random_bytes())
     actor_id = rows.find_actor(tx, call.workspace, kind, actor) or rows.add_actor(tx, call.workspace, kind, actor)
     key = model.Key(
         id=public_id,

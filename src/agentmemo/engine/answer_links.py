@@ -50,7 +50,7 @@ def make_link(
 ) -> Link:
     """A link for one person in one message, good until the deadline and for 72 hours at most."""
     pepper = call.engine.pepper()
-    token = base64.urlsafe_b64encode(ids.salt()).decode().rstrip("=")
+    token = base64.urlsafe_b64encode(ids.random_bytes()).decode().rstrip("=")
     code = ids.digits(model.CODE_DIGITS)
     actor = find_actor(tx, call.workspace, "person", person) or add_actor(tx, call.workspace, "person", person)
     latest = tx.now + model.LINK_HOURS * HOUR_US

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agentmemo import ids
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.clock import Clock, monotonic
 from agentmemo.engine import access, handoff_moves, liveness, workers
 from agentmemo.engine.call import Call, Renewal
@@ -31,10 +31,9 @@ from agentmemo.model.kinds import described
 from agentmemo.model.wire import Request, Response
 from agentmemo.settings import Settings
 from agentmemo.store import secrets_file
-from agentmemo.store.database import Database, Transaction, wait_for
+from agentmemo.store.database import Crowd, Database, Done, Transaction, wait_for
 
 SYSTEM = Caller(kind="service", name="agentmemo", grants=(Grant(permissions=("*",)),), door="upkeep")
-Done = Callable[[Any, BaseException | None], None]
 # Its answer repeats the value of its request, which a repeated request brings along: it is not stored twice.
 REPEATS_ITS_VALUE = "state.set"
 HEARTBEAT = "worker.heartbeat"
@@ -114,10 +113,10 @@ class Engine:
         """A mutating operation without waiting; `done(response, error)` runs on the writer's thread."""
         call = self.admit(operation, caller, request)
 
-        def committed(result: Any, error: BaseException | None) -> None:
+        def committed(result: Any, error: BaseException | None) -> Crowd | None:
             if error is None:
                 self._believe(call)
-            done(result, error)
+            return done(result, error)
 
         work = self._work(operation, call, request)
         self.database.submit(work, committed, lane=call.workspace, reads=foresee(call, request))

@@ -60,7 +60,7 @@ def start(tx: Transaction, call: Call, request: model.StartExecution) -> model.E
         budget=run_model.Budget(nanousd=document.budget.run_nanousd, tokens=document.budget.run_tokens),
         max_attempts=WORKER_ATTEMPTS_MAX if waits else ATTEMPTS_MAX,
         worker=worker,
-        task=model.TASK if waits else None,
+        task=run_model.EXECUTION if waits else None,
         handle=decision.execution if decision else None,
     )
     row = run_rows.get(tx, call.workspace, run.id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import OPERATIONS
 from agentmemo.engine import (
     access,
     audit,

@@ -11,6 +11,7 @@ from agentmemo.model import ledger as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.prices import Price, Usage, day_of
 from agentmemo.store import ledger as rows
+from agentmemo.store.audit import position_range
 from agentmemo.store.database import Transaction
 
 NEWEST = 2**62
@@ -44,9 +45,11 @@ def list_(tx: Transaction, call: Call, request: model.ListUsage) -> Page:
     agent = call.engine.names.find_actor(tx, call.workspace, request.agent) if request.agent else None
     if request.agent and agent is None:
         return Page(items=[])
+    low, high = position_range(call.workspace)
     wanted = {
         "workspace": call.workspace,
-        "before": before,
+        "low": low,
+        "before": min(before, high + 1),
         "workflow": request.workflow,
         "agent": agent,
         "model": request.model,

@@ -93,5 +93,5 @@ def _add_workspace(tx: Transaction, name: str) -> tuple[int, bytes]:
     found = rows.workspace_id(tx, name)
     if found:
         return found
-    blob_key = ids.salt()
+    blob_key = ids.random_bytes()
     return rows.add_workspace(tx, name, blob_key), blob_key

@@ -57,7 +57,7 @@ def prepare(call: Call, request: Request) -> Request:
         value = getattr(request, field)
         changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
     if isinstance(request, runs.CompleteStep | system.RunTransaction) and request.calls:
-        changed["calls"] = [_prepare_buffered(call, buffered) for buffered in request.calls]
+        changed["calls"] = [_prepare_buffered(call, *numbered) for numbered in enumerate(request.calls)]
     if isinstance(request, handoffs.CompleteHandoff):
         _check_result(call, request, changed["result"].original)
     request = msgspec.structs.replace(request, **changed) if changed else request
@@ -169,14 +169,19 @@ class Prepared(msgspec.Struct, frozen=True):
     request: Request
 
 
-def _prepare_buffered(call: Call, buffered: runs.BufferedCall) -> Prepared:
+def _prepare_buffered(call: Call, number: int, buffered: runs.BufferedCall) -> Prepared:
     operation = BY_NAME.get(buffered.operation)
     allowed = [name for name, known in BY_NAME.items() if known.buffered]
     if operation is None or not operation.buffered:
         raise InvalidInput(
             f"{buffered.operation!r} cannot be part of a transaction.", next_call=f"Use: {', '.join(allowed)}."
         )
-    request = as_request(buffered.request, operation.request)
+    try:
+        request = as_request(buffered.request, operation.request)
+    except InvalidInput as error:
+        # Else it would read as if the request around it did not fit.
+        message = f"`calls[{number}]`, {operation.name}: {error.message}"
+        raise InvalidInput(message, why=error.why, next_call=error.next_call, details=error.details) from None
     call.engine.authorize(call.caller, operation, request)
     return Prepared(buffered.operation, prepare(call, request))
 

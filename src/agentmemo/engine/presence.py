@@ -1,14 +1,19 @@
-"""Proof of life on one machine: each incarnation holds a file's lock, which the kernel drops when it dies."""
+"""Proof of life on one machine: each incarnation holds a file's lock, which the kernel drops when it dies.
+
+Where its file cannot be made, or not be removed, no call fails for it: then its lease alone says whether it lives.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import weakref
 from pathlib import Path
 
 from agentmemo.store.sqlite_files import try_lock
 
+_log = logging.getLogger("agentmemo.presence")
 _presences: weakref.WeakSet[Presence] = weakref.WeakSet()
 
 
@@ -25,13 +30,12 @@ class Presence:
         """Announce a worker that lives as long as this process does. Idempotent."""
         if self._directory is None or incarnation in self._held:
             return
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Locked under another name first: at no moment does the file lie there free.
-        path = self._directory / f".{incarnation}"
-        path.touch(mode=0o600)
-        descriptor = try_lock(path)
+        try:
+            descriptor = _lock_new(self._directory, incarnation)
+        except OSError as error:
+            _log.warning("%s has no lock of its own, so others wait for its lease to end: %s", incarnation, error)
+            return
         if descriptor is not None:
-            path.rename(self._directory / incarnation)
             self._held[incarnation] = descriptor
 
     def is_gone(self, incarnation: str) -> bool:
@@ -60,7 +64,9 @@ class Presence:
         """Remove the trace of an incarnation that ended."""
         descriptor = self._held.pop(incarnation, None)
         if self._directory:
-            (self._directory / incarnation).unlink(missing_ok=True)
+            # What stays is the free lock of who is known to have ended.
+            with contextlib.suppress(OSError):
+                (self._directory / incarnation).unlink(missing_ok=True)
         if descriptor is not None:
             os.close(descriptor)
 
@@ -74,8 +80,7 @@ class Presence:
         if os.getpid() != self._process:
             return
         for incarnation in list(self._held):
-            with contextlib.suppress(OSError):
-                self.forget(incarnation)
+            self.forget(incarnation)
 
     def _leave_to_the_parent(self) -> None:
         """In a forked child: the locks are the parent's, and must end with it. From here on nothing is done."""
@@ -85,6 +90,22 @@ class Presence:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._held = {}
+
+
+def _lock_new(directory: Path, incarnation: str) -> int | None:
+    """Make the file of an incarnation, locked: its descriptor."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Locked under another name first: at no moment does the file lie there free.
+    path = directory / f".{incarnation}"
+    path.touch(mode=0o600)
+    descriptor = try_lock(path)
+    if descriptor is not None:
+        try:
+            path.rename(directory / incarnation)
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
 def _is_free(path: Path) -> bool:

@@ -66,7 +66,14 @@ def backup(call: Call, request: model.Backup) -> model.BackupDone:
     revision = audit.revision(database.read(lambda tx: audit.last_position(tx, call.workspace)))
     size = database.backup(path)
     subject = {"kind": "system", "id": "backup"}
-    database.write(lambda tx: audit.record(tx, call, "system.backup", subject, reason=str(path)), lane=call.workspace)
+    try:
+        database.write(
+            lambda tx: audit.record(tx, call, "system.backup", subject, reason=str(path)), lane=call.workspace
+        )
+    except BaseException:
+        # Whoever is refused repeats the call, and a name that is taken would be refused again.
+        path.unlink(missing_ok=True)
+        raise
     return model.BackupDone(path=str(path), bytes=size, revision=revision)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.model.access import Caller
+
+if TYPE_CHECKING:
+    import asyncio
 
 Place = tuple[Any, ...]
 
@@ -30,6 +32,8 @@ class Lines:
             return self._threads.setdefault(place, threading.Lock())
 
     def of_loop(self, place: Place) -> asyncio.Lock:
+        import asyncio  # here, for most processes have no event loop
+
         with self._guard:
             known = self._loops.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
             return known.setdefault(place, asyncio.Lock())

@@ -238,7 +238,7 @@ def _cost(raw: msgspec.Raw) -> int | None:
 
 def _tool_call(call: _Call) -> ToolCall:
     name, arguments = call.function.name or "", call.function.arguments or "{}"
-    given = call.id or ids.salt(8).hex()  # some servers name none, and an answer must name its call
+    given = call.id or ids.random_bytes(8).hex()  # some servers name none, and an answer must name its call
     if isinstance(arguments, dict):
         return ToolCall(id=given, name=name, arguments=arguments)
     try:

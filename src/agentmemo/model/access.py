@@ -194,13 +194,12 @@ def parse_key(text: str) -> tuple[str, str]:
 
 def allows(grants: tuple[Grant, ...], permission: str, namespace: str | None = None) -> bool:
     """True if some grant covers the permission and, where one is named, the namespace."""
-    if EVERYTHING in grants:
-        return True
-    return any(
-        any(_matches(pattern, permission) for pattern in grant.permissions)
-        and (namespace is None or any(_matches(pattern, namespace) for pattern in grant.namespaces))
-        for grant in grants
-    )
+    for grant in grants:
+        if not _any_matches(grant.permissions, permission):
+            continue
+        if namespace is None or _any_matches(grant.namespaces, namespace):
+            return True
+    return False
 
 
 def allowed_patterns(grants: tuple[Grant, ...], permission: str) -> list[str] | None:
@@ -253,6 +252,11 @@ def attenuates(child: list[Grant], parent: tuple[Grant, ...]) -> bool:
         # No namespace still leaves the permissions that have none; they need a cover too.
         for namespace in grant.namespaces or ("*",)
     )
+
+
+def _any_matches(patterns: tuple[str, ...], name: str) -> bool:
+    # Asked at every call: what needs no comparing of beginnings goes first.
+    return name in patterns or "*" in patterns or any(_matches(pattern, name) for pattern in patterns)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -6,13 +6,15 @@ import datetime
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar, dataclass_transform, get_args
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, get_args
 
 import msgspec
 
 from agentmemo.errors import InvalidInput
 from agentmemo.model.kinds import described
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 MICROSECOND = datetime.timedelta(microseconds=1)
@@ -59,6 +61,8 @@ def encode_example(example: Any) -> str:
 
 def zone_of(name: str, path: str = "$.zone") -> ZoneInfo:
     """Raises InvalidInput for what is no time zone."""
+    from zoneinfo import ZoneInfo  # here, for most documents name no zone
+
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # OSError: what names a folder of zones, such as Europe

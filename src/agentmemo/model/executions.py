@@ -17,9 +17,8 @@ from agentmemo.model.runs import EFFECTS
 from agentmemo.model.wire import Request, Response
 from agentmemo.model.workflows import Step, WorkflowDocument
 
-# The run of an execution has the workflow's name behind this; registered, it is any worker's that drives workflows.
+# The run of an execution has the workflow's name behind this.
 RUN_PREFIX = "workflow:"
-TASK = "workflow"
 PLANE, CALLER, TRIAL = "plane", "caller", "trial"
 # Who may be asked to drive; a trial drives what it started itself.
 DRIVERS = (PLANE, CALLER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentmemo.model.escalations import Answer
-from agentmemo.model.stuck import LoopDiagnosis
+from agentmemo.model.stuck_diagnosis import LoopDiagnosis
 from agentmemo.model.wire import Request, Response
 
 # Runs that failed in the same way within this time are one problem, not so many.

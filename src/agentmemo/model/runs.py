@@ -22,6 +22,8 @@ from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.state import check_name
 from agentmemo.model.wire import Request, Response
 
+# The task of a run that executes a workflow; any worker that drives workflows may claim it.
+EXECUTION = "workflow"
 PENDING, RUNNING, WAITING = "pending", "running", "waiting"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 FINISHED = (COMPLETED, FAILED, CANCELLED)

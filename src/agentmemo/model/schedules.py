@@ -6,8 +6,7 @@ Days and hand-overs are local to the schedule's zone, so they stay at the same h
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +14,9 @@ from msgspec import Meta
 from agentmemo.clock import SECOND
 from agentmemo.model.access import ACTOR
 from agentmemo.model.documents import Document, local, microseconds, misfit, moment, zone_of
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 DAYS: tuple[Day, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -95,7 +97,7 @@ def check(schedule: Schedule) -> None:
 
 def on_call(schedule: Schedule, at_us: int) -> str | None:
     """The person on call at a time, or None where the schedule names nobody."""
-    zone = ZoneInfo(schedule.zone)
+    zone = zone_of(schedule.zone)
     for turns in (schedule.overrides, schedule.shifts):
         for turn in reversed(turns):
             if moment(turn.since, zone, "$.since") <= at_us < moment(turn.until, zone, "$.until"):
@@ -106,7 +108,7 @@ def on_call(schedule: Schedule, at_us: int) -> str | None:
 def is_working_time(schedule: Schedule, at_us: int) -> bool:
     if schedule.working_hours is None:
         return True
-    zone = ZoneInfo(schedule.zone)
+    zone = zone_of(schedule.zone)
     opens, closes = _window(schedule.working_hours, local(at_us, zone).date(), zone)
     return opens <= at_us < closes
 
@@ -116,7 +118,7 @@ def working_deadline(schedule: Schedule, start_us: int, seconds: float) -> int:
     left = round(seconds * SECOND)
     if schedule.working_hours is None:
         return start_us + left
-    zone = ZoneInfo(schedule.zone)
+    zone = zone_of(schedule.zone)
     day = local(start_us, zone).date()
     while True:
         opens, closes = _window(schedule.working_hours, day, zone)

@@ -17,6 +17,7 @@ import msgspec
 
 from agentmemo.model import likeness, stuck_signals
 from agentmemo.model.likeness import failure_fingerprint
+from agentmemo.model.stuck_diagnosis import BLOCK, ESCALATE, NUDGE, OBSERVE, OK, RUNGS, LoopDiagnosis, Repeat
 from agentmemo.model.stuck_memory import (
     BLOCKED_KEPT,
     Call,
@@ -30,7 +31,7 @@ from agentmemo.model.stuck_memory import (
     is_parallel,
     remember,
 )
-from agentmemo.model.stuck_signals import BLOCK, ESCALATE, NUDGE, OBSERVE, OK, RUNGS, Finding
+from agentmemo.model.stuck_signals import Finding
 
 __all__ = [
     "BLOCK",
@@ -59,32 +60,6 @@ NUDGES_MAX = 2
 NUDGE_EVENTS = 16
 REPEATS_SHOWN, TRIED_SHOWN = 6, 5
 _FIELD = re.compile(r"(?:\A| )([\w.-]+)=")
-
-
-class Repeat(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the events that show the loop, oldest first. Texts are short and redacted."""
-
-    at: int
-    tool: str
-    arguments: str
-    outcome: str
-    cost_nanousd: int
-
-
-class LoopDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody needs to decide: the repeats side by side, what differed, what it cost, what was tried, ways out.
-
-    Steps, tokens and cost are counted since the last declared progress; where none is declared, since something new
-    succeeded.
-    """
-
-    repeats: list[Repeat]
-    differed: list[str]
-    tried: list[str]
-    ways_out: list[str]
-    steps_since_progress: int
-    tokens_since_progress: int
-    cost_since_progress_nanousd: int
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,11 +6,11 @@ are work, tests that pass between the reading of files are not. Exact cycles cou
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
+from agentmemo.model.stuck_diagnosis import BLOCK, ESCALATE, NUDGE, OBSERVE, OK
 from agentmemo.model.stuck_memory import (
     FRESH,
     NEW,
@@ -24,7 +24,6 @@ from agentmemo.model.stuck_memory import (
     streak,
 )
 
-OK, OBSERVE, NUDGE, BLOCK, ESCALATE = RUNGS = ("ok", "observe", "nudge", "block", "escalate")
 REPEAT, CYCLE, ERROR, SAME_FAILURE, NEAR_DUPLICATE = "repeat", "cycle", "error", "same_failure", "near_duplicate"
 NO_PROGRESS, MONOLOGUE, COST, OVERFLOWS = "no_progress", "monologue", "cost", "overflow"
 WAIT, CONFIDENCE, BLOCK_IGNORED = "wait", "confidence", "block_ignored"
@@ -118,6 +117,8 @@ def _patient(ladder: Ladder, memory: Memory, back: list[int]) -> Ladder:
 
 def _is_backoff(marks: Marks, back: list[int]) -> bool:
     """Whether the longest pause before each of the latest repeats was longer than the one before the repeat before."""
+    import statistics  # here, for few runs come so far
+
     pauses = [later.at - earlier.at for earlier, later in pairwise(marks)]
     longest = [
         max(pauses[len(pauses) + 1 - earlier : len(pauses) + 1 - later], default=0)
@@ -266,6 +267,8 @@ def cost(memory: Memory, _marks: Marks, rules: Rules) -> Finding | None:
     """
     if len(memory.paid) < PAID_MIN:
         return None
+    import statistics
+
     usual = max(rules.cost_slope * statistics.median(memory.paid), OF_DEAREST * memory.dearest)
     level = (memory.nanousd or memory.tokens) / usual if usual else 0.0
     return _level(COST, level, memory.slope, memory.steps, (OBSERVE, NUDGE, ESCALATE))

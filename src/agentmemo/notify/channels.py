@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agentmemo.model.notifications import Message
-from agentmemo.notify.outgoing import Outcome
+
+if TYPE_CHECKING:
+    from agentmemo.notify.outgoing import Outcome
 
 
 class NotSent(Exception):

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import msgspec
 
@@ -15,12 +16,7 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.notifications import Due
 from agentmemo.errors import Error
 from agentmemo.model import notifications as model
-from agentmemo.notify.apprise import Apprise
 from agentmemo.notify.channels import Channel, NotSent
-from agentmemo.notify.email import Email
-from agentmemo.notify.ntfy import Ntfy
-from agentmemo.notify.person_webhook import PersonWebhook
-from agentmemo.notify.slack import Slack
 from agentmemo.store.database import Transaction
 
 SENDERS = 2
@@ -38,16 +34,15 @@ class PeopleSender:
     def __init__(self, engine: Engine, compose: Compose) -> None:
         self._engine = engine
         self._compose = compose
-        self.channels: dict[str, Channel] = {
-            model.EMAIL: Email(engine.settings),
-            model.SLACK: Slack(engine.settings),
-            model.NTFY: Ntfy(engine.settings),
-            model.WEBHOOK: PersonWebhook(engine.settings, engine.pepper),
-            model.APPRISE: Apprise(engine.settings),
-        }
         self._pools: dict[str, ThreadPoolExecutor] = {}
         self._sending: set[str] = set()
         self._lock = threading.Lock()
+
+    @cached_property
+    def channels(self) -> dict[str, Channel]:
+        from agentmemo.notify.every_channel import channels_of
+
+        return channels_of(self._engine)
 
     def start_due(self) -> None:
         """Begin to send what is due, without waiting for it."""

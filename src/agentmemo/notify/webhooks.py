@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentmemo import ids
 from agentmemo.clock import SECOND, monotonic
@@ -17,9 +17,11 @@ from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.webhooks import secret_of
 from agentmemo.errors import Error
 from agentmemo.model import webhooks as model
-from agentmemo.notify.outgoing import Outcome, post
 from agentmemo.settings import VERSION
 from agentmemo.store.database import Transaction
+
+if TYPE_CHECKING:
+    from agentmemo.notify.outgoing import Outcome
 
 BATCH = 200
 SENDERS = 4
@@ -106,6 +108,8 @@ class WebhookSender:
     def _send(self, due: Due) -> None:
         if not self._engine.database.write(lambda tx: self._take(tx, due), lane=due.workspace):
             return  # another process has it
+        from agentmemo.notify.outgoing import Outcome, post
+
         if due.ended_at is not None:
             self._finish(due, Outcome(None, "the webhook was deleted"))
             return

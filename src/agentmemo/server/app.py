@@ -13,8 +13,8 @@ from agentmemo.api.openapi import describe
 from agentmemo.api.operations import BY_NAME
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.clock import monotonic
-from agentmemo.console.app import create_console
-from agentmemo.embedded import LocalPlane, connection_for_async, perform, under
+from agentmemo.embedded import LocalPlane, under
+from agentmemo.embedded_async import connection_for_async, perform
 from agentmemo.errors import Error, InvalidInput, Unavailable
 from agentmemo.model.access import Caller, Claim
 from agentmemo.model.runs import ReleaseRun
@@ -57,7 +57,7 @@ class App:
         self._routes = Routes()
         self._keys = Authenticator(plane.engine, "http")
         self._console_keys = Authenticator(plane.engine, "console")
-        self._console = create_console(self._connection, clock=plane.clock, door=Links(plane.engine))
+        self._console: asyncio.Task[Any] | None = None
         self._slack = SlackDoor(plane.engine)
         self._description = b""
         self._plain: dict[bytes, Callable[[Scope, Headers, Receive, Send], Awaitable[None]]] = {
@@ -83,7 +83,7 @@ class App:
             elif path.startswith(PREFIX) or path == PREFIX[:-1]:
                 await self._operation(path, scope, receive, send)
             else:
-                await self._console(scope, receive, send)
+                await self._page(scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         elif kind == "websocket":
@@ -190,6 +190,17 @@ class App:
             if b"if-match" in names or b"if-none-match" in names:
                 return problems.PRECONDITION_FAILED
         return problems.status_of(error)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._console is None:  # in a thread, so that the calls of agents go on while it is loaded
+            self._console = asyncio.create_task(asyncio.to_thread(self._load_console))
+        console = await asyncio.shield(self._console)
+        await console(scope, receive, send)
+
+    def _load_console(self) -> Any:
+        from agentmemo.console.app import create_console
+
+        return create_console(self._connection, clock=self.plane.clock, door=Links(self.engine))
 
     def _connection(self, key: str) -> AsyncConnection:
         """A console session's key as a connection. Raises NotAuthenticated."""

@@ -35,29 +35,34 @@ class Authenticator:
                 why="Access is denied by default.",
                 next_call="Send 'Authorization: Bearer am_...'; `agentmemo keys create` makes a key.",
             )
-        return self.caller_of(_key_in(header))
+        return self._remembered(header) or self._asked(header, _key_in(header))
 
     async def admit(self, header: bytes | None) -> Caller:
         """`caller` on an event loop: a store behind a network is asked on another thread."""
-        if self._engine.database.capabilities.local or header is None or self._remembered(_digest(_key_in(header))):
+        if header is None or self._engine.database.capabilities.local:
             return self.caller(header)
-        return await asyncio.to_thread(self.caller, header)
+        known = self._remembered(header)
+        return known if known is not None else await asyncio.to_thread(self.caller, header)
 
     def caller_of(self, key: str) -> Caller:
-        digest = _digest(key)
+        """The same for a key that came without a header."""
+        text = key.encode()
+        return self._remembered(text) or self._asked(text, key)
+
+    def _remembered(self, text: bytes) -> Caller | None:
+        known = self._known.get(_digest(text))
+        return known[0] if known is not None and 0 <= self._engine.clock.boot_us() - known[1] < VALID_US else None
+
+    def _asked(self, text: bytes, key: str) -> Caller:
+        """From the engine, and remembered for the text that it came in."""
         now = self._engine.clock.boot_us()
-        if (known := self._remembered(digest)) is not None:
-            return known
+        digest = _digest(text)
         self._known.pop(digest, None)
         caller = msgspec.structs.replace(self._engine.authenticate(key), door=self._door)
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         self._known[digest] = (caller, now)
         return caller
-
-    def _remembered(self, digest: bytes) -> Caller | None:
-        known = self._known.get(digest)
-        return known[0] if known is not None and 0 <= self._engine.clock.boot_us() - known[1] < VALID_US else None
 
     def forget(self) -> None:
         """Ask again for every key: one was made, revoked or replaced, or an actor was disabled."""
@@ -74,6 +79,6 @@ def _key_in(header: bytes) -> str:
     return text[len(_SCHEME) :].strip()
 
 
-def _digest(key: str) -> bytes:
+def _digest(text: bytes) -> bytes:
     # Remembered by its hash: no readable key outlives the request that brought it.
-    return hashlib.sha256(key.encode()).digest()
+    return hashlib.sha256(text).digest()

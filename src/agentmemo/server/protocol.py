@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from agentmemo.errors import Error, InvalidInput, LimitExceeded, TimedOut, Unavailable
 from agentmemo.server import problems
+from agentmemo.server.exchange import STATUS_LINES, Application, Exchange
 from agentmemo.settings import Settings
 
 # Requests behind one that is not answered yet. Clients that pipeline send a few; a flood sends thousands.
 PIPELINED_MAX = 16
 HEADERS_MAX = 256
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Bounds(NamedTuple):
@@ -38,8 +43,11 @@ def bounds_of(settings: Settings, descriptors: int) -> Bounds:
     )
 
 
-class Protocol(HttpToolsProtocol):
-    """One deadline at a time: for the head of a request, then for its body. Another for a client that does not read."""
+class Protocol(asyncio.Protocol):
+    """One deadline at a time: for the head of a request, then for its body. Another for a client that does not read.
+
+    What comes in one piece, which is nearly everything, needs no deadline: they are set once a piece is parsed.
+    """
 
     def __init__(
         self,
@@ -50,98 +58,235 @@ class Protocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config=config, server_state=server_state, app_state=app_state, _loop=_loop)
+        del app_state  # of a lifespan, which this server does not have
+        if not config.loaded:
+            config.load()
+        self.transport: asyncio.Transport
+        self.writing_paused = False
+        self.logs_access = logging.getLogger("uvicorn.access").hasHandlers()
+        self._application: Application = config.loaded_app
+        self._keep_alive_seconds = config.timeout_keep_alive
+        self._server = server_state
         self._bounds = bounds
+        self._loop = _loop or asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        # What follows a request that was to be the last is not its fault: it is answered first.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._addresses: dict[str, Any] = {}
+        self._reading_paused = False
+        self._drained = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        # Since when nothing came after an answer; None while something is to be done.
+        self._silent_since: float | None = None
+        # The time for what is still to come of a request, and whether that is another part than before.
+        self._rest_seconds: float | None = None
+        self._is_new_part = False
         self._in_head = False
         self._head_bytes = 0
         self._header_bytes = 0
-        self._running: RequestResponseCycle | None = None
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._expects_continue = False
+        self._newest: Exchange | None = None
+        self._running: Exchange | None = None
+        self._behind: deque[Exchange] = deque()
         self._refusal: tuple[int, Error] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > self._bounds.connections:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._server.connections.add(self)  # type: ignore[arg-type]
+        self.transport = transport  # type: ignore[assignment]
+        self._addresses = {
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
+            "scheme": "https" if is_ssl(self.transport) else "http",
+        }
+        if len(self._server.connections) > self._bounds.connections:
             self._refuse(503, _full())
         else:
             self._expect(self._bounds.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.discard(self)
         self._expect(None)
+        if self._silence is not None:
+            self._silence.cancel()
         self.resume_writing()
-        running = self._running
-        super().connection_lost(exc)
-        if running is not None and running is not self.cycle:
-            # Requests that wait behind it hide the one that is answered; it has to hear that the client is gone too.
-            running.disconnected = True
-            running.message_event.set()
+        # Requests that wait behind it hide the one that is answered; both have to hear that the client is gone.
+        for exchange in (self._running, self._newest):
+            if exchange is not None:
+                exchange.hang_up()
+        if exc is None:
+            self.transport.close()
+
+    def eof_received(self) -> None:
+        pass
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        self._silent_since = None
         before = self._head_bytes if self._in_head else 0
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # there is nothing to upgrade to; the request is answered as it is
         except httptools.HttpParserError:
             self._refuse(*(self._refusal or (400, _malformed())))
             return
+        if self._is_new_part:
+            self._is_new_part = False
+            self._expect(self._rest_seconds)
+        elif self._deadline is None and self._is_idle() and not self._is_silent():
+            # Line ends between requests are no request, but they were heard.
+            self._expect(self._bounds.head_seconds)
         if self._in_head:
             # Not whole yet: what has come of it cannot be less than this much.
             self._head_bytes = before + len(data)
             if self._head_bytes > self._bounds.head_bytes + len(data):
                 self._refuse(431, _head_too_large(self._bounds.head_bytes))
-        elif self._deadline is None and self.timeout_keep_alive_task is None and self._is_idle():
-            # Line ends between requests are no request, but they were heard.
-            self._expect(self._bounds.head_seconds)
+
+    def shutdown(self) -> None:
+        """The server stops: close, once what was asked is answered."""
+        if self._newest is None or self._newest.complete:
+            self.transport.close()
+        else:
+            self._newest.keep_alive = False
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self._url = b""
+        self._headers = []
+        self._expects_continue = False
         self._in_head = True
         self._head_bytes = 0
         self._header_bytes = 0
-        self._expect(self._bounds.head_seconds)
+        self._await_part(self._bounds.head_seconds)
+
+    def on_url(self, part: bytes) -> None:
+        self._url += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_bytes += len(name) + len(value)
-        if self._header_bytes > self._bounds.head_bytes or len(self.headers) >= HEADERS_MAX:
+        if self._header_bytes > self._bounds.head_bytes or len(self._headers) >= HEADERS_MAX:
             self._stop(431, _head_too_large(self._bounds.head_bytes))
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects_continue = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self.url) > self._bounds.head_bytes:
+        if len(self._url) > self._bounds.head_bytes:
             self._stop(431, _head_too_large(self._bounds.head_bytes))
-        if len(self.pipeline) >= PIPELINED_MAX:
+        if len(self._behind) >= PIPELINED_MAX:
             self._stop(429, _too_many_at_once())
-        self._expect(self._bounds.body_seconds)
-        super().on_headers_complete()
+        self._await_part(self._bounds.body_seconds)
+        version = self._parser.get_http_version()
+        exchange = Exchange(
+            self,
+            self._scope(version),
+            keep_alive=version != "1.0" and self._parser.should_keep_alive(),
+            expects_continue=self._expects_continue,
+        )
+        is_free = self._is_idle()
+        self._newest = exchange
+        if is_free:
+            self._start(exchange)
+        else:
+            self.pause_reading()
+            self._behind.append(exchange)
+
+    def on_body(self, piece: bytes) -> None:
+        assert self._newest is not None  # noqa: S101 - a body comes behind its head
+        self._newest.take(piece)
 
     def on_message_complete(self) -> None:
-        self._expect(None)
-        super().on_message_complete()
+        assert self._newest is not None  # noqa: S101 - as above
+        self._await_part(None)
+        self._newest.end()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
+    def answered(self) -> None:
+        """The answer that was under way is whole: the next one, or silence."""
+        if self.transport.is_closing():
+            return
+        self.resume_reading()
+        if self._behind:
+            self._start(self._behind.popleft())
+            return
+        self._silent_since = self._loop.time()
+        if self._silence is None:
+            self._silence = self._loop.call_later(self._keep_alive_seconds, self._has_been_silent)
+
+    def usual_headers(self) -> list[tuple[bytes, bytes]]:
+        return self._server.default_headers
+
+    def pause_reading(self) -> None:
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            self.transport.resume_reading()
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.writing_paused = True
+        self._drained.clear()
         if self._stalled is None:
-            self._stalled = self.loop.call_later(self._bounds.stalled_seconds, self.transport.abort)
+            self._stalled = self._loop.call_later(self._bounds.stalled_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self.writing_paused = False
+        self._drained.set()
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+
+    async def drained(self) -> None:
+        await self._drained.wait()
+
+    def _scope(self, version: str) -> dict[str, Any]:
+        url = httptools.parse_url(self._url)
+        path = url.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": self._parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "root_path": "",
+            "headers": self._headers,
+            **self._addresses,
+        }
+
+    def _start(self, exchange: Exchange) -> None:
+        self._running = exchange
+        task = self._loop.create_task(exchange.run(self._application))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    def _has_been_silent(self) -> None:
+        """The time for the next request is over, unless something came meanwhile; then it began anew."""
+        self._silence = None
+        if self._silent_since is None:
+            return
+        left = self._silent_since + self._keep_alive_seconds - self._loop.time()
+        if left > 0:
+            self._silence = self._loop.call_later(left, self._has_been_silent)
+        else:
+            self.transport.close()
+
+    def _await_part(self, seconds: float | None) -> None:
+        self._rest_seconds = seconds
+        self._is_new_part = True
 
     def _expect(self, seconds: float | None) -> None:
         """The next part of a request within so many seconds; None: nothing is due."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._too_late)
+        self._deadline = None if seconds is None else self._loop.call_later(seconds, self._too_late)
 
     def _too_late(self) -> None:
         self._deadline = None
@@ -166,8 +311,10 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _is_idle(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
-        return cycle is None or cycle.response_complete
+        return self._newest is None or self._newest.complete
+
+    def _is_silent(self) -> bool:
+        return self._silent_since is not None
 
 
 def _answer(status: int, error: Error) -> bytes:
@@ -178,7 +325,7 @@ def _answer(status: int, error: Error) -> bytes:
         (b"connection", b"close"),
         *problems.headers_of(error),
     ]
-    return b"".join([STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in headers), b"\r\n", body])
+    return b"".join([STATUS_LINES[status], *(b"%s: %s\r\n" % header for header in headers), b"\r\n", body])
 
 
 def _full() -> Error:

@@ -7,7 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from agentmemo.api.operations import OPERATIONS, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import OPERATIONS
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.server.problems import Refusal
 
@@ -39,7 +40,8 @@ class Route:
         self.kind = operation.request
         parts = operation.path.lstrip("/").split("/")
         self.fields = [(at, part[1:-1]) for at, part in enumerate(parts) if part.startswith("{")]
-        self.literals = [(at, part.encode()) for at, part in enumerate(parts) if not part.startswith("{")]
+        # Beside the first part, which is never a name: by it the place is found.
+        self.literals = [(at, part.encode()) for at, part in enumerate(parts) if at and not part.startswith("{")]
         self.path_names = frozenset(name for _, name in self.fields)
         fields = msgspec.structs.fields(operation.request)
         self.field_types: dict[str, Any] = {field.name: field.type for field in fields}

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from agentmemo.api.operations import Operation
+from agentmemo.api.operation import Operation
 from agentmemo.clock import monotonic
-from agentmemo.embedded import in_line, is_worth_asking, perform
+from agentmemo.embedded_async import in_line, is_worth_asking, perform
 from agentmemo.engine import audit
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.handlers import ENDED, PEEKS, is_ready
@@ -130,7 +130,7 @@ def _place(operation: Operation, caller: Caller, request: Any) -> Place | None:
 
 
 class Stream:
-    """One SSE response. The key is checked again around each look: a revoked one ends the stream and is shown no more."""
+    """One SSE response. The key is checked again around each look: a revoked one is shown no more, and ends it."""
 
     def __init__(self, engine: Engine, hub: Hub, admit: Callable[[], Awaitable[Caller]]) -> None:
         self._engine = engine

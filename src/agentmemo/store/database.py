@@ -18,9 +18,20 @@ from agentmemo.model.system import Finding
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Read = tuple[str, dict[str, Any]]
-Done = Callable[[Any, BaseException | None], None]
 # The lane of what belongs to no workspace: making one, leading upkeep.
 COMMON_LANE = 0
+
+
+class Crowd(Protocol):
+    """Many who share one thread, as those on an event loop do, and were answered together."""
+
+    def once_run(self, callback: Callable[[], None]) -> None:
+        """Call back when those who have been answered so far have run."""
+        ...
+
+
+# Gets the result or the error of a request. A crowd that it brought them to is let run before more is committed.
+Done = Callable[[Any, BaseException | None], Crowd | None]
 
 
 def lane_beside(workspace: int) -> int:

@@ -5,32 +5,85 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from agentmemo.store.database import Done, Read
+from agentmemo.store.database import Crowd, Done, Read
 
+T = TypeVar("T")
+# As long as the interpreter lets a busy thread run. Who was answered and has not run by then is not waited for.
+RETURN_SECONDS = 0.005
 _log = logging.getLogger("agentmemo.writer")
 
 
-class Job:
-    """A request in a queue. `done` is None where a thread waits for `latch` instead."""
+class Answered:
+    """Who was answered by one commit: threads, and crowds that share one. The last of them to run says so."""
 
-    __slots__ = ("done", "error", "latch", "reads", "result", "work")
+    __slots__ = ("_all_run", "_answers", "_expected", "_runs", "_wanted")
+
+    def __init__(self, answers: int) -> None:
+        self._answers = answers
+        self._expected = 0
+        self._runs: list[None] = []
+        self._wanted: int | None = None
+        self._all_run = threading.Event()
+
+    def expect(self) -> None:
+        """One more, of whom the writer will hear."""
+        self._expected += 1
+
+    def runs(self) -> None:
+        self._runs.append(None)
+        if self._wanted is not None and len(self._runs) >= self._wanted:
+            self._all_run.set()
+
+    def wait(self) -> None:
+        """Until all run. A lone caller is not waited for: the writer has nothing to do that could disturb it."""
+        if self._answers > 1:
+            self._wanted = self._expected  # before looking: who runs from now on sees it
+            if len(self._runs) < self._expected:
+                self._all_run.wait(RETURN_SECONDS)
+
+
+class Job:
+    """A request in a queue. `done` is None where a thread waits for its result instead."""
+
+    __slots__ = ("answered", "done", "error", "latch", "reads", "result", "work")
 
     def __init__(self, work: Callable[[Any], Any], done: Done | None, reads: Sequence[Read] = ()) -> None:
         self.work = work
         self.done = done
         self.reads = reads
         self.latch = threading.Lock()
+        self.latch.acquire()
+        self.answered: Answered  # made with the answer
         self.result: Any = None
         self.error: BaseException | None = None
 
-    def answer(self) -> None:
-        """Release whoever waits, after the commit."""
-        if self.done is None:
-            self.latch.release()
+    def wait(self) -> Any:
+        """The result, or its error raised, once it is committed."""
+        self.latch.acquire()
+        self.answered.runs()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def answer(batch: Sequence[Job]) -> Answered:
+    """Release whoever waits for what was committed. Returns those who are to run before the next batch."""
+    answered = Answered(len(batch))
+    crowds: set[Crowd | None] = set()
+    for job in batch:
+        if job.done is None:
+            answered.expect()
+            job.answered = answered
+            job.latch.release()
         else:
-            deliver(self.done, self.result, self.error)
+            crowds.add(deliver(job.done, job.result, job.error))
+    for crowd in crowds:
+        if crowd is not None:
+            answered.expect()
+            deliver(crowd.once_run, answered.runs)
+    return answered
 
 
 class Listeners:
@@ -59,9 +112,10 @@ class Listeners:
             deliver(callback)
 
 
-def deliver(target: Callable[..., None], *arguments: Any) -> None:
+def deliver(target: Callable[..., T], *arguments: Any) -> T | None:
     """Call somebody who waits. They may be gone (a closed event loop); the commit stands all the same."""
     try:
-        target(*arguments)
+        return target(*arguments)
     except Exception:  # noqa: BLE001 - no listener may end the writer, or silence the others
         _log.debug("an answer found nobody", exc_info=True)
+        return None

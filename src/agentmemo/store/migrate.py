@@ -10,6 +10,7 @@ import msgspec
 from agentmemo.crashpoints import reach
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.store.queries import migrations
+from agentmemo.store.sqlite_files import whole
 
 APPLICATION_ID = 0x414D454D  # "AMEM": how a file of ours is told from any other SQLite file
 MIN_READER_KEY, MIN_WRITER_KEY, VERSION_KEY = "min_reader", "min_writer", "schema_version"
@@ -108,7 +109,7 @@ def check_newest(version: int, place: str, database: str = "sqlite") -> None:
 def migrate(connection: apsw.Connection, path: str) -> list[int]:
     """Bring the file to the newest schema in one transaction. Returns the numbers applied."""
     applied: list[int] = []
-    with connection:
+    with whole(connection):
         known = check_version(connection, path) if check_file(connection, path) else 0
         for number, script in migrations("sqlite"):
             if number <= known:

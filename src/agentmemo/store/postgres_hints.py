@@ -48,7 +48,7 @@ class Hints:
         self._positions = positions
         self._notify = notify
         self._wanted = wanted
-        self._own = ids.salt(6).hex()
+        self._own = ids.random_bytes(6).hex()
         self._committed = threading.Event()
         self._closed = threading.Event()
         self._starting = threading.Lock()

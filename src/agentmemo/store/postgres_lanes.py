@@ -20,7 +20,7 @@ from agentmemo.clock import monotonic
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
 from agentmemo.store.database import COMMON_LANE, Done, Head, Read
-from agentmemo.store.jobs import Job, deliver
+from agentmemo.store.jobs import Job, answer, deliver
 from agentmemo.store.postgres_sessions import Sessions, unavailable
 from agentmemo.store.postgres_transaction import Statements, WriteTransaction
 from agentmemo.store.postgres_wire import Lost, Refused, Wire
@@ -100,12 +100,8 @@ class Lanes:
         if threading.current_thread() in self._threads:
             raise RuntimeError("A write inside a write would wait for itself.")
         job = Job(work, None, reads)
-        job.latch.acquire()
         self._put(number, job)
-        job.latch.acquire()
-        if job.error is not None:
-            raise job.error
-        return job.result  # type: ignore[no-any-return]
+        return job.wait()  # type: ignore[no-any-return]
 
     def submit(self, work: Callable[[Any], Any], done: Done, number: int, reads: Sequence[Read]) -> None:
         self._put(number, Job(work, done, reads))
@@ -201,11 +197,11 @@ class _Writer:
             for job in batch:
                 job.error = job.error or error
         reach("writer.before_answer")
-        for job in batch:
-            job.answer()
+        answered = answer(batch)
         reach("writer.after_answer")
         if changed:
             deliver(self._lanes.notify)
+        answered.wait()
         return sum(job.error is None for job in batch)
 
     def _persist(self, lane: _Lane, batch: list[Job], *, careful: bool = False) -> bool:

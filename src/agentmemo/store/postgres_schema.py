@@ -146,7 +146,8 @@ def _apply(sessions: Sessions, connection: psycopg.Connection[Any]) -> list[int]
                 connection.execute(SET_META, (key, str(value)))
             applied.append(number)
         connection.execute(
-            "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING", (ID_KEY, ids.salt(8).hex())
+            "INSERT INTO meta (key, value) VALUES (%s, %s) ON CONFLICT (key) DO NOTHING",
+            (ID_KEY, ids.random_bytes(8).hex()),
         )
         reach("migrate.before_commit")
     return applied

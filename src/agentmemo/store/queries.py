@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
+# Not by importlib.resources, which takes longer to load than all the queries.
+_SQL = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: (?P<name>\w+)(?:; by (?P<by>[a-z_, ]+?))?(?P<id>; id first)?[ ]*$", re.MULTILINE)
 
 
@@ -34,23 +36,29 @@ def parse(text: str) -> dict[str, Query]:
 
 @cache
 def load(database: str) -> dict[str, Query]:
-    """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`."""
-    root = resources.files("agentmemo.store") / "sql"
+    """All queries for a database: the portable ones with its overrides on top. An override keeps what it is `by`.
+
+    One that begins with WHERE keeps what comes before that, too.
+    """
     queries: dict[str, Query] = {}
-    for folder in (root, root / database):
+    for folder in (_SQL, _SQL / database):
         for file in sorted(folder.iterdir(), key=lambda item: item.name):
             if file.name.endswith(".sql"):
                 for name, query in parse(file.read_text(encoding="utf-8")).items():
                     known = queries.get(name)
-                    queries[name] = known._replace(sql=query.sql) if known else query
+                    queries[name] = known._replace(sql=_overridden(known.sql, query.sql)) if known else query
     return queries
 
 
 def migrations(database: str) -> list[tuple[int, str]]:
     """(number, script) of every migration, in order."""
-    folder = resources.files("agentmemo.store") / "sql" / database / "migrations"
+    folder = _SQL / database / "migrations"
     files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
     return [(int(item.name.partition("_")[0]), item.read_text(encoding="utf-8")) for item in files]
+
+
+def _overridden(portable: str, own: str) -> str:
+    return portable.partition("WHERE ")[0] + own if own.startswith("WHERE ") else own
 
 
 def _body(text: str) -> str:

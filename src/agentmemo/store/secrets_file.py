@@ -22,11 +22,11 @@ def peppers(database: Path | None) -> list[bytes]:
     AGENTMEMO_PEPPER_FILE names another file, for servers that share a database and get their secrets from elsewhere.
     """
     if database is None:
-        return [ids.salt(PEPPER_BYTES)]
+        return [ids.random_bytes(PEPPER_BYTES)]
     path = given_place() or database.with_name(database.name + SUFFIX)
     found = read(path)
     if found is None and given_place() is None:
-        write(path, ids.salt(PEPPER_BYTES).hex())
+        write(path, ids.random_bytes(PEPPER_BYTES).hex())
         found = read(path)
     if not found:
         raise Unavailable(f"{path} cannot be read.", next_call="Restore it, or remove it and make new keys.")
@@ -68,7 +68,7 @@ def write(path: Path, content: str) -> None:
     try:
         make_directory(path.parent)
         # A private name first, then a link: nobody ever reads half a secret, and two makers cannot differ.
-        partial = path.with_name(f"{path.name}.{ids.salt(4).hex()}")
+        partial = path.with_name(f"{path.name}.{ids.random_bytes(4).hex()}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(content + "\n")

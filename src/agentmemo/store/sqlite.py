@@ -18,7 +18,6 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from agentmemo.clock import Clock
-from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, LeaseLost, Unavailable
 from agentmemo.model.audit import leaf_hash
 from agentmemo.model.system import Finding
@@ -26,13 +25,8 @@ from agentmemo.store import queries
 from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Head, Read, Row
 from agentmemo.store.jobs import Listeners
 from agentmemo.store.migrate import check_file, check_version, migrate
-from agentmemo.store.sqlite_files import (
-    FileLock,
-    make_directory,
-    map_error,
-    refuse_network_file_system,
-    sync_directory,
-)
+from agentmemo.store.sqlite_copies import copy_pages, named_when_whole
+from agentmemo.store.sqlite_files import FileLock, make_directory, map_error, refuse_network_file_system
 from agentmemo.store.sqlite_health import findings
 from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
@@ -51,6 +45,8 @@ FREE_PAGES_KEPT = 1024
 FREED_PAGES = 128
 POLL_SECONDS = 0.025
 WATCH_AGAIN_SECONDS = 1.0
+# As long as the interpreter lets a busy thread run.
+SINGLE_SECONDS = 0.005
 _LITERAL = re.compile(r"'[^']*'")
 _PARAMETER = re.compile(r":(\w+)")
 _log = logging.getLogger("agentmemo.store")
@@ -152,9 +148,15 @@ class SqliteTransaction:
     def on_snapshot(self, work: Callable[[Any], T]) -> T:
         self._execute("BEGIN")
         try:
-            return work(self)
-        finally:
+            found = work(self)
             self._execute("COMMIT")
+        except BaseException:
+            # Where the disk fails SQLite has often ended it already; that there is none is nobody's answer.
+            with contextlib.suppress(apsw.Error):
+                if self._connection.in_transaction:
+                    self._execute("ROLLBACK")
+            raise
+        return found
 
     def close(self) -> None:
         self._connection.close()
@@ -199,13 +201,19 @@ class SqliteDatabase:
         self._pump: threading.Thread | None = None
         self._closed = threading.Event()
         self._forked = False
+        self._single = threading.Lock()
         self._target = str(path) if path else f"file:/agentmemo-{id(self)}?vfs=memdb"
         if path:
             _prepare_directory(path)
             refuse_network_file_system(path)
         self._hints = Hints(path) if path else None
         self._lock = FileLock(Path(f"{path}-lock") if path else None)
-        connection = self._open_writer()
+        try:
+            connection = self._open_writer()
+        except BaseException:
+            # Whoever tries until it works must not be left with one more open file each time.
+            self._lock.close()
+            raise
         self.capabilities = Capabilities(
             name="sqlite",
             address=str(path or ":memory:"),
@@ -237,11 +245,23 @@ class SqliteDatabase:
         except IndexError:
             transaction = SqliteTransaction(self._open_reader(), self._statements, self.clock.now_us())
         try:
-            return work(transaction) if not snapshot else transaction.on_snapshot(work)
+            return transaction.on_snapshot(work) if snapshot else self._one_by_one(work, transaction)
         except apsw.Error as error:
             raise map_error(error, self._target) from error
         finally:
             self._readers.append(transaction)
+
+    def _one_by_one(self, work: Callable[[Any], T], transaction: SqliteTransaction) -> T:
+        """A query so short that threads in its midst would only take the interpreter from each other.
+
+        Nobody waits long for one that has to read from the disk.
+        """
+        first = self._single.acquire(timeout=SINGLE_SECONDS)
+        try:
+            return work(transaction)
+        finally:
+            if first:
+                self._single.release()
 
     def write(self, work: Callable[[Any], T], *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> T:
         # One file has one writer, and a read costs no round trip: lanes and announced reads change nothing.
@@ -273,33 +293,13 @@ class SqliteDatabase:
 
     def backup(self, path: Path) -> int:
         self._check_open()
-        source = self._open_reader() if self._path else self._writer_connection
-        partial = path.with_name(path.name + ".partial")
-        partial.unlink(missing_ok=True)
-        try:
-            target = apsw.Connection(str(partial))
+        with named_when_whole(path) as partial:
+            source = self._open_reader() if self._path else self._writer_connection
             try:
-                with target.backup("main", source, "main") as copy:
-                    copy.step()
-                reach("backup.after_copy")
-                target.pragma("journal_mode", "DELETE")
-                if (answer := target.pragma("integrity_check")) != "ok":
-                    raise Unavailable(
-                        f"The copy does not pass its integrity check: {answer}.", next_call="Run agentmemo doctor."
-                    )
+                copy_pages(source, partial)
             finally:
-                target.close()
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            reach("backup.before_name")
-            partial.replace(path)
-            sync_directory(path.parent)
-        except apsw.Error as error:
-            raise map_error(error, str(path)) from error
-        finally:
-            partial.unlink(missing_ok=True)
-            if self._path:
-                source.close()
+                if self._path:
+                    source.close()
         return path.stat().st_size
 
     def counters(self) -> dict[str, int]:
@@ -357,30 +357,40 @@ class SqliteDatabase:
             self._pump.join()
         if self._hints is not None:
             self._hints.close()
+        # The log holds what was acknowledged. What cannot be moved into the file now is moved when it is opened again.
         while self._readers:
-            self._readers.pop().close()
+            with contextlib.suppress(apsw.Error):
+                self._readers.pop().close()
         with contextlib.suppress(apsw.Error):
             self._writer_connection.pragma("wal_checkpoint(PASSIVE)")
-        self._writer_connection.close()
+        with contextlib.suppress(apsw.Error):
+            self._writer_connection.close()
         self._lock.close()
 
     def _open_writer(self) -> apsw.Connection:
         try:
             connection = self._connect()
-            with self._lock.held():
-                # What is not ours is refused before a pragma changes it.
-                if check_file(connection, self._target):
-                    check_version(connection, self._target)
-                # Of a new file only; an older one has this once it was copied.
-                connection.pragma("auto_vacuum", "INCREMENTAL")
-                connection.pragma("journal_mode", "WAL")
-                connection.pragma("synchronous", SYNCHRONOUS)
-                connection.pragma("fullfsync", value=True)
-                connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
-                migrate(connection, self._target)
+            try:
+                self._make_ready(connection)
+            except BaseException:
+                connection.close()
+                raise
         except apsw.Error as error:
             raise map_error(error, self._target) from error
         return connection
+
+    def _make_ready(self, connection: apsw.Connection) -> None:
+        with self._lock.held():
+            # What is not ours is refused before a pragma changes it.
+            if check_file(connection, self._target):
+                check_version(connection, self._target)
+            # Of a new file only; an older one has this once it was copied.
+            connection.pragma("auto_vacuum", "INCREMENTAL")
+            connection.pragma("journal_mode", "WAL")
+            connection.pragma("synchronous", SYNCHRONOUS)
+            connection.pragma("fullfsync", value=True)
+            connection.pragma("journal_size_limit", LOG_BYTES_KEPT)
+            migrate(connection, self._target)
 
     def _open_reader(self) -> apsw.Connection:
         try:

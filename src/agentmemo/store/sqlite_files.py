@@ -56,6 +56,24 @@ class FileLock:
             self._file = None
 
 
+@contextlib.contextmanager
+def whole(connection: apsw.Connection) -> Iterator[None]:
+    """One transaction around the block, or nothing of it.
+
+    Where a disk fails SQLite has often undone it already. apsw's own would then raise that there is nothing to undo,
+    in place of what went wrong.
+    """
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(apsw.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+
+
 def sync_directory(path: Path) -> None:
     """Make a new name in a directory as durable as the file it names."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

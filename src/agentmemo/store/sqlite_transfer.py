@@ -11,16 +11,14 @@ from typing import Any
 import apsw
 
 from agentmemo.clock import Clock
-from agentmemo.crashpoints import reach
-from agentmemo.errors import Conflict, InvalidInput, Unavailable
+from agentmemo.errors import Conflict, InvalidInput
 from agentmemo.store import secrets_file
 from agentmemo.store.database import Row
 from agentmemo.store.migrate import APPLICATION_ID, COPYING_KEY, check_file, check_newest, check_version
 from agentmemo.store.sqlite import BUSY_MS, SqliteDatabase
-from agentmemo.store.sqlite_files import map_error, sync_directory, try_lock
+from agentmemo.store.sqlite_copies import named_when_whole
+from agentmemo.store.sqlite_files import map_error, try_lock, whole
 from agentmemo.store.transfer import Source, Table, copy
-
-SIDECARS = ("", "-wal", "-shm", "-journal", "-lock")
 
 
 class SqliteSource:
@@ -74,10 +72,14 @@ class SqliteTarget:
                 retry_safe=True,
             )
         self._lock = lock
-        with _mapped(path):
-            self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            self._connection.set_busy_timeout(BUSY_MS)
-            self._connection.pragma("synchronous", "FULL")
+        try:
+            with _mapped(path):
+                self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+                self._connection.set_busy_timeout(BUSY_MS)
+                self._connection.pragma("synchronous", "FULL")
+        except BaseException:
+            os.close(lock)
+            raise
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         with _mapped(self.beside):
@@ -97,7 +99,7 @@ class SqliteTarget:
     def append(self, table: Table, rows: Sequence[Row]) -> None:
         places = ", ".join("?" * len(table.columns))
         sql = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({places})"  # noqa: S608 - of TABLES
-        with _mapped(self.beside), self._connection:
+        with _mapped(self.beside), whole(self._connection):
             self._connection.executemany(sql, rows)
 
     def clear(self, table: Table) -> None:
@@ -115,41 +117,13 @@ class SqliteTarget:
 
 def write_file(source: Source, path: Path, clock: Clock) -> int:
     """The whole store as one new SQLite file, which has its name only once it is whole. Returns its bytes."""
-    partial = path.with_name(path.name + ".partial")
-    _remove(partial)
-    try:
+    with named_when_whole(path) as partial:
         target = SqliteTarget(partial, clock)
         try:
             copy(source, target)
         finally:
             target.close()
-        reach("backup.after_copy")
-        _check_and_seal(partial)
-        reach("backup.before_name")
-        partial.replace(path)
-        sync_directory(path.parent)
-    except OSError as error:
-        raise map_error(apsw.IOError(str(error)), str(path)) from error
-    finally:
-        _remove(partial)
     return path.stat().st_size
-
-
-def _check_and_seal(partial: Path) -> None:
-    """One durable file without a log beside it."""
-    with _mapped(partial), contextlib.closing(apsw.Connection(str(partial))) as connection:
-        connection.pragma("journal_mode", "DELETE")
-        if (answer := connection.pragma("integrity_check")) != "ok":
-            raise Unavailable(
-                f"The copy does not pass its integrity check: {answer}.", next_call="Run agentmemo doctor."
-            )
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _remove(partial: Path) -> None:
-    for sidecar in SIDECARS:
-        partial.with_name(partial.name + sidecar).unlink(missing_ok=True)
 
 
 def _mark_of(path: Path) -> str | None:

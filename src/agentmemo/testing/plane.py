@@ -10,14 +10,16 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from agentmemo.api.operations import BY_NAME, Operation
+from agentmemo.api.operation import Operation
+from agentmemo.api.operations import BY_NAME
 from agentmemo.client._async.connection import AsyncConnection
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
 from agentmemo.client.transport import AsyncTransport, Transport
 from agentmemo.clock import SECOND, ManualClock
-from agentmemo.embedded import AsyncEmbeddedTransport, EmbeddedTransport, LocalPlane, local_caller
+from agentmemo.embedded import EmbeddedTransport, LocalPlane, local_caller
+from agentmemo.embedded_async import AsyncEmbeddedTransport
 from agentmemo.engine.dispatch import Engine
 from agentmemo.engine.prices import Prices
 from agentmemo.errors import Error, InvalidInput, Unavailable

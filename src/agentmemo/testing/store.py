@@ -270,7 +270,7 @@ class StoreContract:
                 assert (packed.blob is not None) == (size > blobs.INLINE_BYTES_MAX)
 
     def test_equal_content_is_stored_once_per_workspace(self, database: Database) -> None:
-        content = ids.salt(10_000)
+        content = ids.random_bytes(10_000)
         one = blobs.pack(database, 1, b"k" * 32, content, None)
         same = blobs.pack(database, 1, b"k" * 32, content, None)
         foreign = blobs.pack(database, 2, b"j" * 32, content, None)
@@ -279,7 +279,7 @@ class StoreContract:
         assert blob_count(database) == 2
 
     def test_unreferenced_blobs_go_after_their_grace(self, database: Database, clock: ManualClock) -> None:
-        content, used = ids.salt(10_000), ids.salt(10_000)
+        content, used = ids.random_bytes(10_000), ids.random_bytes(10_000)
         blobs.pack(database, 1, b"k" * 32, content, None)
         kept = blobs.pack(database, 1, b"k" * 32, used, None)
         columns = {"run": 1, "field": "inputs", **kept.columns()}
@@ -294,7 +294,7 @@ class StoreContract:
         assert unpack(database, 1, kept) == used
 
     def test_a_blob_that_was_half_written_is_finished_by_the_next(self, database: Database) -> None:
-        content = ids.salt(2 * blobs.CHUNK_BYTES + 5)
+        content = ids.random_bytes(2 * blobs.CHUNK_BYTES + 5)
         blob = ids.keyed_hash(b"k" * 32, content)
 
         def half(tx: Transaction) -> None:

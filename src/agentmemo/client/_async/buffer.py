@@ -8,7 +8,8 @@ from typing import Any, Self
 import msgspec
 
 from agentmemo import ids
-from agentmemo.api.operations import BY_NAME, BY_REQUEST
+from agentmemo.api.lookup import operation_of
+from agentmemo.api.operation import Operation
 from agentmemo.client._async.ledger import recorded, used
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.given import as_struct
@@ -41,6 +42,7 @@ class Buffer:
 
     def __init__(self) -> None:
         self.calls: list[BufferedCall] = []
+        self.operations: list[Operation] = []
         self.overlay: dict[tuple[str, str], Any] = {}
         # The claims on handoffs that are over once this commits.
         self.ended: list[tuple[str, int]] = []
@@ -49,7 +51,9 @@ class Buffer:
         given = {name: getattr(request, name) for name in request.__struct_fields__}
         fields = {name: value if name in CARRIED else msgspec.to_builtins(value) for name, value in given.items()}
         check({name: value for name, value in fields.items() if name != "result"})
-        self.calls.append(BufferedCall(operation=BY_REQUEST[type(request)].name, request=fields))
+        operation = operation_of(type(request))
+        self.operations.append(operation)
+        self.calls.append(BufferedCall(operation=operation.name, request=fields))
         if isinstance(request, CompleteHandoff | FailHandoff | ReleaseHandoff) and request.epoch is not None:
             self.ended.append((request.handoff, request.epoch))
 
@@ -285,12 +289,12 @@ class AsyncTransaction:
         answer = await self._plane.call(RunTransaction(calls=self._buffer.calls))
         self._buffer.committed(self._plane)
         self._results = [
-            _typed(call.operation, result) for call, result in zip(self._buffer.calls, answer.results, strict=True)
+            _typed(operation, result) for operation, result in zip(self._buffer.operations, answer.results, strict=True)
         ]
         self.revision = answer.revision
 
 
-def _typed(operation: str, result: Any) -> Any:
+def _typed(operation: Operation, result: Any) -> Any:
     """A result as its operation's response; over a wire it comes as plain data."""
-    response = BY_NAME[operation].response
+    response = operation.response
     return msgspec.convert(result, described(response)) if response is not None and isinstance(result, dict) else result

@@ -5,31 +5,33 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from agentmemo.client._async.access import AsyncKeys
-from agentmemo.client._async.audit import AsyncAudit
-from agentmemo.client._async.buffer import AsyncTransaction
-from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
-from agentmemo.client._async.guards import Asked, AsyncGuards
-from agentmemo.client._async.handoffs import AsyncHandoffs
-from agentmemo.client._async.ledger import AsyncLedger
 from agentmemo.client._async.plane import AsyncPlane
-from agentmemo.client._async.policies import AsyncPolicies
-from agentmemo.client._async.reports import AsyncReports
-from agentmemo.client._async.run import AsyncRun
-from agentmemo.client._async.runs import AsyncRuns, as_budget
-from agentmemo.client._async.state import AsyncState
-from agentmemo.client._async.webhooks import AsyncWebhooks
-from agentmemo.client._async.workflows import AsyncWorkflows
 from agentmemo.client.flow import Suspended
-from agentmemo.client.given import as_struct, microseconds
+from agentmemo.client.given import as_budget, microseconds
+from agentmemo.client.parts import Part
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
-from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
-from agentmemo.model.executions import TASK as EXECUTION
-from agentmemo.model.guards import Annotations, Guarded
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
+
+if TYPE_CHECKING:
+    from agentmemo.client._async.access import AsyncKeys
+    from agentmemo.client._async.audit import AsyncAudit
+    from agentmemo.client._async.buffer import AsyncTransaction
+    from agentmemo.client._async.escalations import AsyncEscalations, AsyncInbox
+    from agentmemo.client._async.guards import AsyncGuards
+    from agentmemo.client._async.handoffs import AsyncHandoffs
+    from agentmemo.client._async.ledger import AsyncLedger
+    from agentmemo.client._async.policies import AsyncPolicies
+    from agentmemo.client._async.reports import AsyncReports
+    from agentmemo.client._async.run import AsyncRun
+    from agentmemo.client._async.runs import AsyncRuns
+    from agentmemo.client._async.state import AsyncState
+    from agentmemo.client._async.webhooks import AsyncWebhooks
+    from agentmemo.client._async.workflows import AsyncWorkflows
+    from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
+    from agentmemo.model.guards import Annotations, Guarded
 
 F = TypeVar("F", bound=Callable[..., Any])
 CLAIM_WAIT_SECONDS = 2.0
@@ -49,23 +51,24 @@ class Task:
 class AsyncConnection:
     """Made by `agentmemo.connect_async`. Close it, or use it in `async with`."""
 
+    state: Part[AsyncState] = Part("state", "AsyncState")
+    runs: Part[AsyncRuns] = Part("runs", "AsyncRuns")
+    handoff: Part[AsyncHandoffs] = Part("handoffs", "AsyncHandoffs")
+    escalations: Part[AsyncEscalations] = Part("escalations", "AsyncEscalations")
+    guards: Part[AsyncGuards] = Part("guards", "AsyncGuards")
+    inbox: Part[AsyncInbox] = Part("escalations", "AsyncInbox")
+    audit: Part[AsyncAudit] = Part("audit", "AsyncAudit")
+    keys: Part[AsyncKeys] = Part("access", "AsyncKeys")
+    webhooks: Part[AsyncWebhooks] = Part("webhooks", "AsyncWebhooks")
+    policies: Part[AsyncPolicies] = Part("policies", "AsyncPolicies")
+    workflows: Part[AsyncWorkflows] = Part("workflows", "AsyncWorkflows")
+    reports: Part[AsyncReports] = Part("reports", "AsyncReports")
+    ledger: Part[AsyncLedger] = Part("ledger", "AsyncLedger")
+
     def __init__(self, plane: AsyncPlane, actor: str) -> None:
         self._plane = plane
         self._tasks: dict[str, Task] = {}
         self.actor = actor
-        self.state = AsyncState(plane)
-        self.runs = AsyncRuns(plane)
-        self.handoff = AsyncHandoffs(plane)
-        self.escalations = AsyncEscalations(plane)
-        self.guards = AsyncGuards(plane, self.escalations)
-        self.inbox = AsyncInbox(plane)
-        self.audit = AsyncAudit(plane)
-        self.keys = AsyncKeys(plane)
-        self.webhooks = AsyncWebhooks(plane)
-        self.policies = AsyncPolicies(plane)
-        self.workflows = AsyncWorkflows(plane)
-        self.reports = AsyncReports(plane)
-        self.ledger = AsyncLedger(plane)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,7 +79,8 @@ class AsyncConnection:
     async def close(self) -> None:
         """Release what is held and end. What was acknowledged is durable without it."""
         try:
-            await self.workflows.close_tools()
+            if "workflows" in vars(self):  # else no tool was ever started
+                await self.workflows.close_tools()
         finally:
             await self._plane.close()
 
@@ -105,10 +109,14 @@ class AsyncConnection:
             worker="",
             lease_seconds=self._plane.lease_seconds,
         )
+        from agentmemo.client._async.run import AsyncRun
+
         return AsyncRun(self._plane, opening, watch_steps=watch_steps)
 
     def transaction(self) -> AsyncTransaction:
         """A block whose operations are sent once: one commit or none, no reads inside."""
+        from agentmemo.client._async.buffer import AsyncTransaction
+
         return AsyncTransaction(self._plane)
 
     async def escalate(
@@ -180,8 +188,7 @@ class AsyncConnection:
         Raises PermissionDenied where a rule refuses; its `next_call` says how to ask a person all the same. In a step
         with the effect write or irreversible it raises InvalidInput: guard before the step.
         """
-        said = as_struct(Annotations, annotations or {})
-        return await self.guards.guard(Asked(tool, arguments, said, revision, context, reason))
+        return await self.guards.guard(tool, arguments, annotations, revision, context, reason)
 
     def guarded(
         self,
@@ -200,9 +207,12 @@ class AsyncConnection:
         `tool` is the name that rules know it by, by default the function's. Raises PermissionDenied, with the person's
         comment, where it may not be called.
         """
-        annotations = Annotations(
-            read_only=read_only, reversible=reversible, cost_nanousd=cost_nanousd, namespace=namespace
-        )
+        annotations = {
+            "read_only": read_only,
+            "reversible": reversible,
+            "cost_nanousd": cost_nanousd,
+            "namespace": namespace,
+        }
 
         def wrap(function: F) -> F:
             return self.guards.wrapped(function, tool, annotations, revision, context, reason)  # type: ignore[return-value]
@@ -267,7 +277,7 @@ class AsyncConnection:
         `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again. While the
         plane cannot be reached, it waits; with `until_idle` it raises Unavailable.
         """
-        tasks = sorted(self._tasks) + [EXECUTION] * workflows
+        tasks = sorted(self._tasks) + [model.EXECUTION] * workflows
         if not tasks:
             raise InvalidInput(
                 "No task is registered on this connection.", next_call='Register one: @agent.task("name").'
@@ -318,11 +328,13 @@ class AsyncConnection:
 
     async def _work_once(self, tasks: list[str], wait_seconds: float) -> bool:
         """Claim one run and carry it as far as it goes now. False when none was ready."""
+        from agentmemo.client._async.run import AsyncRun
+
         worker = await self._plane.worker()
         answer = await self._plane.call(model.ClaimTask(worker=worker, tasks=tasks, wait_seconds=wait_seconds))
         if answer.claimed is None:
             return False
-        if answer.claimed.run.task == EXECUTION:
+        if answer.claimed.run.task == model.EXECUTION:
             with suppress(Exception):  # the outcome is the execution's
                 await self.workflows.drive(await self.workflows.resume(answer.claimed.run.id), wait=False)
             return True

@@ -40,9 +40,9 @@ class Asked(NamedTuple):
 class AsyncGuards:
     """What people ruled on calls, and what they have answered before."""
 
-    def __init__(self, plane: AsyncPlane, escalations: AsyncEscalations) -> None:
+    def __init__(self, plane: AsyncPlane) -> None:
         self._plane = plane
-        self._escalations = escalations
+        self._escalations = AsyncEscalations(plane)
 
     async def check(
         self,
@@ -68,8 +68,20 @@ class AsyncGuards:
             )
         )
 
-    async def guard(self, asked: Asked) -> model.Guarded:
+    async def guard(
+        self,
+        tool: str,
+        arguments: Any,
+        annotations: model.Annotations | dict[str, Any] | None,
+        revision: str,
+        context: Any,
+        reason: str,
+    ) -> model.Guarded:
         """What `agent.guard` does; see there."""
+        said = as_struct(model.Annotations, annotations or {})
+        return await self._guard(Asked(tool, arguments, said, revision, context, reason))
+
+    async def _guard(self, asked: Asked) -> model.Guarded:
         digest = action_digest(model.check_tool(asked.tool), asked.arguments, asked.revision)
         step, holding = self._step(), self._plane.holding()
         if step is not None:
@@ -124,18 +136,19 @@ class AsyncGuards:
         self,
         function: Callable[..., Any],
         tool: str | None,
-        annotations: model.Annotations,
+        annotations: dict[str, Any],
         revision: str,
         context: Any,
         reason: str,
     ) -> Callable[..., Any]:
         """What `agent.guarded` makes of a function."""
+        said = as_struct(model.Annotations, annotations)
         signature = named_parameters(function)
         name = tool or function.__name__
 
         async def call(*args: Any, **kwargs: Any) -> Any:
             given = bound(signature, args, kwargs)
-            found = await self.guard(Asked(name, given, annotations, revision, context, reason))
+            found = await self._guard(Asked(name, given, said, revision, context, reason))
             if not found.approved:
                 raise _rejection(name, found)
             arguments = fitting(signature, found.arguments, name) if _is_edited(found) else given

@@ -11,9 +11,8 @@ from agentmemo.client._async.buffer import held_epoch
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane, Holding, ambient
 from agentmemo.client._async.run import AsyncRun
-from agentmemo.client._async.runs import as_budget
 from agentmemo.client.flow import Suspended
-from agentmemo.client.given import as_retry, as_struct, microseconds, takes_run
+from agentmemo.client.given import as_budget, as_retry, as_struct, microseconds, takes_run
 from agentmemo.client.step_call import summary_of
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable

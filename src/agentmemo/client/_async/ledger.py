@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentmemo import ids
 from agentmemo.client._async.pages import AsyncPage
@@ -28,8 +28,10 @@ from agentmemo.model.ledger import (
     VoidUsage,
 )
 from agentmemo.model.prices import Usage
-from agentmemo.model.savings import Savings
 from agentmemo.model.wire import as_request
+
+if TYPE_CHECKING:
+    from agentmemo.model.savings import Savings
 
 
 class AsyncLedger:

@@ -7,13 +7,13 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentmemo.api.operations import BY_NAME, BY_REQUEST
+from agentmemo.api.lookup import operation_of
 from agentmemo.client._async.pages import AsyncPage
-from agentmemo.client.flow import AsyncFlow
+from agentmemo.client.flow_async import AsyncFlow
 from agentmemo.client.heart import Heart
 from agentmemo.client.transport import AsyncTransport
 from agentmemo.clock import Clock
@@ -23,6 +23,9 @@ from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
 from agentmemo.model.wire import Request, fitting
+
+if TYPE_CHECKING:
+    from agentmemo.client.driving import Equipment
 
 
 class Holding:
@@ -52,8 +55,11 @@ ambient: ContextVar[Holding | None] = ContextVar("agentmemo_run_async", default=
 class AsyncPlane:
     """Shared by all facades of one connection."""
 
-    def __init__(self, transport: AsyncTransport, clock: Clock, lease_seconds: float) -> None:
+    def __init__(
+        self, transport: AsyncTransport, clock: Clock, lease_seconds: float, equipment: Equipment | None = None
+    ) -> None:
         self.transport = transport
+        self.equipment = equipment
         self.clock = clock
         self.lease_seconds = lease_seconds
         self.flow = AsyncFlow(clock)
@@ -65,7 +71,7 @@ class AsyncPlane:
     async def call(self, request: Request, *, claim: Claim | None = None, as_worker: str | None = None) -> Any:
         """Perform the operation of a request. Without a claim of its own, a write goes under the ambient run's."""
         request = fitting(request)
-        operation = BY_REQUEST[type(request)]
+        operation = operation_of(type(request))
         if claim is None and operation.mutating:
             holding = self.holding()
             if holding is not None and holding.live:
@@ -81,7 +87,7 @@ class AsyncPlane:
 
     async def page(self, request: Request) -> AsyncPage[Any]:
         """A page of the operation's items, as their type."""
-        kind = BY_REQUEST[type(request)].items
+        kind = operation_of(type(request)).items
         page = await self.call(request)
         items = [
             item if kind is None or isinstance(item, kind) else msgspec.convert(item, described(kind))
@@ -122,7 +128,7 @@ class AsyncPlane:
         self.flow.stop()
         if self._worker is not None:
             with contextlib.suppress(NotFound):
-                self.transport.blocking().call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+                self.transport.blocking().call(operation_of(StopWorker), StopWorker(worker=self._worker))
 
     async def close(self) -> None:
         self.flow.stop()
@@ -132,6 +138,6 @@ class AsyncPlane:
             if self._worker:
                 # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
                 with contextlib.suppress(NotFound):
-                    await self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+                    await self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
         finally:
             await self.transport.close()

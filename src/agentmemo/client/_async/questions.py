@@ -23,7 +23,7 @@ from agentmemo.model.escalations import (
     SuggestedAction,
 )
 from agentmemo.model.kinds import described
-from agentmemo.model.stuck import BLOCK, ESCALATE, OK
+from agentmemo.model.stuck_diagnosis import BLOCK, ESCALATE, OK
 from agentmemo.model.values import encode
 
 ASK, STUCK = model.QUESTION_STEPS

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentmemo.client._async.buffer import GONE, Buffer, BufferedHandoffs, BufferedLedger, BufferedState
 from agentmemo.client._async.plane import AsyncPlane
+from agentmemo.client.current import current_async
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, NAME_MAX, QUESTION_STEPS, AddNote, SendSignal
@@ -87,4 +88,4 @@ class AsyncStepContext:
         self.buffer.add(AddNote(run=self.run, kind="finding", text=text, step=f"{self.name}/{self.key}"))
 
 
-current: ContextVar[AsyncStepContext | None] = ContextVar("agentmemo_step_async", default=None)
+current: ContextVar[AsyncStepContext | None] = current_async

@@ -6,31 +6,33 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from agentmemo.client._sync.access import Keys
-from agentmemo.client._sync.audit import Audit
-from agentmemo.client._sync.buffer import Transaction
-from agentmemo.client._sync.escalations import Escalations, Inbox
-from agentmemo.client._sync.guards import Asked, Guards
-from agentmemo.client._sync.handoffs import Handoffs
-from agentmemo.client._sync.ledger import Ledger
 from agentmemo.client._sync.plane import Plane
-from agentmemo.client._sync.policies import Policies
-from agentmemo.client._sync.reports import Reports
-from agentmemo.client._sync.run import Run
-from agentmemo.client._sync.runs import Runs, as_budget
-from agentmemo.client._sync.state import State
-from agentmemo.client._sync.webhooks import Webhooks
-from agentmemo.client._sync.workflows import Workflows
 from agentmemo.client.flow import Suspended
-from agentmemo.client.given import as_struct, microseconds
+from agentmemo.client.given import as_budget, microseconds
+from agentmemo.client.parts import Part
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
-from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
-from agentmemo.model.executions import TASK as EXECUTION
-from agentmemo.model.guards import Annotations, Guarded
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
+
+if TYPE_CHECKING:
+    from agentmemo.client._sync.access import Keys
+    from agentmemo.client._sync.audit import Audit
+    from agentmemo.client._sync.buffer import Transaction
+    from agentmemo.client._sync.escalations import Escalations, Inbox
+    from agentmemo.client._sync.guards import Guards
+    from agentmemo.client._sync.handoffs import Handoffs
+    from agentmemo.client._sync.ledger import Ledger
+    from agentmemo.client._sync.policies import Policies
+    from agentmemo.client._sync.reports import Reports
+    from agentmemo.client._sync.run import Run
+    from agentmemo.client._sync.runs import Runs
+    from agentmemo.client._sync.state import State
+    from agentmemo.client._sync.webhooks import Webhooks
+    from agentmemo.client._sync.workflows import Workflows
+    from agentmemo.model.escalations import Action, Answer, Escalation, Needs, SuggestedAction
+    from agentmemo.model.guards import Annotations, Guarded
 
 F = TypeVar("F", bound=Callable[..., Any])
 CLAIM_WAIT_SECONDS = 2.0
@@ -50,23 +52,24 @@ class Task:
 class Connection:
     """Made by `agentmemo.connect`. Close it, or use it in `with`."""
 
+    state: Part[State] = Part("state", "State")
+    runs: Part[Runs] = Part("runs", "Runs")
+    handoff: Part[Handoffs] = Part("handoffs", "Handoffs")
+    escalations: Part[Escalations] = Part("escalations", "Escalations")
+    guards: Part[Guards] = Part("guards", "Guards")
+    inbox: Part[Inbox] = Part("escalations", "Inbox")
+    audit: Part[Audit] = Part("audit", "Audit")
+    keys: Part[Keys] = Part("access", "Keys")
+    webhooks: Part[Webhooks] = Part("webhooks", "Webhooks")
+    policies: Part[Policies] = Part("policies", "Policies")
+    workflows: Part[Workflows] = Part("workflows", "Workflows")
+    reports: Part[Reports] = Part("reports", "Reports")
+    ledger: Part[Ledger] = Part("ledger", "Ledger")
+
     def __init__(self, plane: Plane, actor: str) -> None:
         self._plane = plane
         self._tasks: dict[str, Task] = {}
         self.actor = actor
-        self.state = State(plane)
-        self.runs = Runs(plane)
-        self.handoff = Handoffs(plane)
-        self.escalations = Escalations(plane)
-        self.guards = Guards(plane, self.escalations)
-        self.inbox = Inbox(plane)
-        self.audit = Audit(plane)
-        self.keys = Keys(plane)
-        self.webhooks = Webhooks(plane)
-        self.policies = Policies(plane)
-        self.workflows = Workflows(plane)
-        self.reports = Reports(plane)
-        self.ledger = Ledger(plane)
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +80,8 @@ class Connection:
     def close(self) -> None:
         """Release what is held and end. What was acknowledged is durable without it."""
         try:
-            self.workflows.close_tools()
+            if "workflows" in vars(self):  # else no tool was ever started
+                self.workflows.close_tools()
         finally:
             self._plane.close()
 
@@ -106,10 +110,14 @@ class Connection:
             worker="",
             lease_seconds=self._plane.lease_seconds,
         )
+        from agentmemo.client._sync.run import Run
+
         return Run(self._plane, opening, watch_steps=watch_steps)
 
     def transaction(self) -> Transaction:
         """A block whose operations are sent once: one commit or none, no reads inside."""
+        from agentmemo.client._sync.buffer import Transaction
+
         return Transaction(self._plane)
 
     def escalate(
@@ -181,8 +189,7 @@ class Connection:
         Raises PermissionDenied where a rule refuses; its `next_call` says how to ask a person all the same. In a step
         with the effect write or irreversible it raises InvalidInput: guard before the step.
         """
-        said = as_struct(Annotations, annotations or {})
-        return self.guards.guard(Asked(tool, arguments, said, revision, context, reason))
+        return self.guards.guard(tool, arguments, annotations, revision, context, reason)
 
     def guarded(
         self,
@@ -201,9 +208,12 @@ class Connection:
         `tool` is the name that rules know it by, by default the function's. Raises PermissionDenied, with the person's
         comment, where it may not be called.
         """
-        annotations = Annotations(
-            read_only=read_only, reversible=reversible, cost_nanousd=cost_nanousd, namespace=namespace
-        )
+        annotations = {
+            "read_only": read_only,
+            "reversible": reversible,
+            "cost_nanousd": cost_nanousd,
+            "namespace": namespace,
+        }
 
         def wrap(function: F) -> F:
             return self.guards.wrapped(function, tool, annotations, revision, context, reason)  # type: ignore[return-value]
@@ -268,7 +278,7 @@ class Connection:
         `until_idle` ends when none is ready. A task's error is stored with its run, which is tried again. While the
         plane cannot be reached, it waits; with `until_idle` it raises Unavailable.
         """
-        tasks = sorted(self._tasks) + [EXECUTION] * workflows
+        tasks = sorted(self._tasks) + [model.EXECUTION] * workflows
         if not tasks:
             raise InvalidInput(
                 "No task is registered on this connection.", next_call='Register one: @agent.task("name").'
@@ -319,11 +329,13 @@ class Connection:
 
     def _work_once(self, tasks: list[str], wait_seconds: float) -> bool:
         """Claim one run and carry it as far as it goes now. False when none was ready."""
+        from agentmemo.client._sync.run import Run
+
         worker = self._plane.worker()
         answer = self._plane.call(model.ClaimTask(worker=worker, tasks=tasks, wait_seconds=wait_seconds))
         if answer.claimed is None:
             return False
-        if answer.claimed.run.task == EXECUTION:
+        if answer.claimed.run.task == model.EXECUTION:
             with suppress(Exception):  # the outcome is the execution's
                 self.workflows.drive(self.workflows.resume(answer.claimed.run.id), wait=False)
             return True

@@ -68,9 +68,9 @@ class Executions:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._tools: dict[str, Tool] = {}
-        self._load: Callable[[], StepExecutor | None] | None = None
+        self._load = plane.equipment.executor if plane.equipment else None
         self._asks: StepExecutor | None = None
-        self._load_tools: Callable[[], ToolSource | None] | None = None
+        self._load_tools = plane.equipment.tools if plane.equipment else None
         self._more_tools: ToolSource | None = None
         # By execution that is held here: the epoch of its claim.
         self._epochs: dict[str, int] = {}

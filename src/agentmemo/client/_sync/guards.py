@@ -41,9 +41,9 @@ class Asked(NamedTuple):
 class Guards:
     """What people ruled on calls, and what they have answered before."""
 
-    def __init__(self, plane: Plane, escalations: Escalations) -> None:
+    def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._escalations = escalations
+        self._escalations = Escalations(plane)
 
     def check(
         self,
@@ -69,8 +69,20 @@ class Guards:
             )
         )
 
-    def guard(self, asked: Asked) -> model.Guarded:
+    def guard(
+        self,
+        tool: str,
+        arguments: Any,
+        annotations: model.Annotations | dict[str, Any] | None,
+        revision: str,
+        context: Any,
+        reason: str,
+    ) -> model.Guarded:
         """What `agent.guard` does; see there."""
+        said = as_struct(model.Annotations, annotations or {})
+        return self._guard(Asked(tool, arguments, said, revision, context, reason))
+
+    def _guard(self, asked: Asked) -> model.Guarded:
         digest = action_digest(model.check_tool(asked.tool), asked.arguments, asked.revision)
         step, holding = self._step(), self._plane.holding()
         if step is not None:
@@ -125,18 +137,19 @@ class Guards:
         self,
         function: Callable[..., Any],
         tool: str | None,
-        annotations: model.Annotations,
+        annotations: dict[str, Any],
         revision: str,
         context: Any,
         reason: str,
     ) -> Callable[..., Any]:
         """What `agent.guarded` makes of a function."""
+        said = as_struct(model.Annotations, annotations)
         signature = named_parameters(function)
         name = tool or function.__name__
 
         def call(*args: Any, **kwargs: Any) -> Any:
             given = bound(signature, args, kwargs)
-            found = self.guard(Asked(name, given, annotations, revision, context, reason))
+            found = self._guard(Asked(name, given, said, revision, context, reason))
             if not found.approved:
                 raise _rejection(name, found)
             arguments = fitting(signature, found.arguments, name) if _is_edited(found) else given

@@ -12,9 +12,8 @@ from agentmemo.client._sync.buffer import held_epoch
 from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.plane import Holding, Plane, ambient
 from agentmemo.client._sync.run import Run
-from agentmemo.client._sync.runs import as_budget
 from agentmemo.client.flow import Suspended
-from agentmemo.client.given import as_retry, as_struct, microseconds, takes_run
+from agentmemo.client.given import as_budget, as_retry, as_struct, microseconds, takes_run
 from agentmemo.client.step_call import summary_of
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentmemo import ids
 from agentmemo.client._sync.pages import Page
@@ -29,8 +29,10 @@ from agentmemo.model.ledger import (
     VoidUsage,
 )
 from agentmemo.model.prices import Usage
-from agentmemo.model.savings import Savings
 from agentmemo.model.wire import as_request
+
+if TYPE_CHECKING:
+    from agentmemo.model.savings import Savings
 
 
 class Ledger:

@@ -8,11 +8,11 @@ import os
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentmemo.api.operations import BY_NAME, BY_REQUEST
+from agentmemo.api.lookup import operation_of
 from agentmemo.client._sync.pages import Page
 from agentmemo.client.flow import Flow
 from agentmemo.client.heart import Heart
@@ -24,6 +24,9 @@ from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
 from agentmemo.model.wire import Request, fitting
+
+if TYPE_CHECKING:
+    from agentmemo.client.driving import Equipment
 
 
 class Holding:
@@ -53,8 +56,11 @@ ambient: ContextVar[Holding | None] = ContextVar("agentmemo_run", default=None)
 class Plane:
     """Shared by all facades of one connection."""
 
-    def __init__(self, transport: Transport, clock: Clock, lease_seconds: float) -> None:
+    def __init__(
+        self, transport: Transport, clock: Clock, lease_seconds: float, equipment: Equipment | None = None
+    ) -> None:
         self.transport = transport
+        self.equipment = equipment
         self.clock = clock
         self.lease_seconds = lease_seconds
         self.flow = Flow(clock)
@@ -66,7 +72,7 @@ class Plane:
     def call(self, request: Request, *, claim: Claim | None = None, as_worker: str | None = None) -> Any:
         """Perform the operation of a request. Without a claim of its own, a write goes under the ambient run's."""
         request = fitting(request)
-        operation = BY_REQUEST[type(request)]
+        operation = operation_of(type(request))
         if claim is None and operation.mutating:
             holding = self.holding()
             if holding is not None and holding.live:
@@ -82,7 +88,7 @@ class Plane:
 
     def page(self, request: Request) -> Page[Any]:
         """A page of the operation's items, as their type."""
-        kind = BY_REQUEST[type(request)].items
+        kind = operation_of(type(request)).items
         page = self.call(request)
         items = [
             item if kind is None or isinstance(item, kind) else msgspec.convert(item, described(kind))
@@ -123,7 +129,7 @@ class Plane:
         self.flow.stop()
         if self._worker is not None:
             with contextlib.suppress(NotFound):
-                self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+                self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
 
     def close(self) -> None:
         self.flow.stop()
@@ -133,6 +139,6 @@ class Plane:
             if self._worker:
                 # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
                 with contextlib.suppress(NotFound):
-                    self.transport.call(BY_NAME["worker.stop"], StopWorker(worker=self._worker))
+                    self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
         finally:
             self.transport.close()

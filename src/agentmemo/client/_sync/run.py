@@ -20,7 +20,7 @@ from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall,
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
-from agentmemo.model.values import decode_as, encode_and_decode_result, encode_result
+from agentmemo.model.values import decode_as, encode_and_decode_result
 from agentmemo.model.wire import Request
 
 RESUME_WAIT_SECONDS = 30.0
@@ -291,7 +291,7 @@ class Run(Questions):
             decided = self._from_store(call, stored) if stored else None
             if decided is not None:
                 self._hear(call)
-                return decode_as(encode_result(decided[0]), call.returns)
+                return call.returned(decided[0])
             return self._watched(call, stored)
         finally:
             if not keyed:
@@ -341,8 +341,9 @@ class Run(Questions):
             found = self._plane.flow.run_function(policy, (f"{self.id}/{call.name}/{call.key}",), {}, None)
             if found is None:
                 return None
-            self._complete(call, found, stored.attempt, None, stored.started_at)
-            return (found,)
+            _, plain = encode_and_decode_result(found)
+            self._complete(call, plain, stored.attempt, None, stored.started_at)
+            return (plain,)
         self._ask("in_doubt", call, f"{call.effect} step {call.name}/{call.key} may or may not have happened.")
         again = self._steps.find(call.pair)
         if again and again.state == model.COMPLETED:
@@ -369,7 +370,7 @@ class Run(Questions):
             except Exception as error:
                 kept = self._fail(call, error, attempt)
                 if kept is not None:
-                    return decode_as(encode_result(kept.result), call.returns)
+                    return call.returned(kept.result)
                 retriable = call.effect != "irreversible" and not isinstance(error, InvalidInput)
                 if attempt >= call.retry.max_attempts or not retriable:
                     raise

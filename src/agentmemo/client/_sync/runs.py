@@ -5,12 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from agentmemo.client._sync.pages import Page
 from agentmemo.client._sync.plane import Plane
 from agentmemo.errors import NotFound
-from agentmemo.model.kinds import described
 from agentmemo.model.runs import (
     AddNote,
     Budget,
@@ -32,7 +29,6 @@ from agentmemo.model.runs import (
     SendSignal,
     Step,
 )
-from agentmemo.model.wire import explain
 
 
 class Runs:
@@ -144,17 +140,3 @@ class Runs:
     def unschedule(self, id: str) -> Schedule:
         """Delete a cron schedule; runs it made go on."""
         return self._plane.call(DeleteSchedule(id=id))
-
-
-def as_budget(budget: Budget | dict[str, Any] | None) -> Budget | None:
-    """A Budget given as one or as its fields. Raises InvalidInput for fields it has not, or of other types."""
-    if not isinstance(budget, dict):
-        return budget
-    try:
-        return msgspec.convert(budget, described(StrictBudget))
-    except msgspec.ValidationError as error:
-        raise explain(error, Budget) from None
-
-
-class StrictBudget(Budget, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A budget on its way in: a bound that does not exist is refused, where a reader ignores it."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from agentmemo.client._sync.buffer import GONE, Buffer, BufferedHandoffs, BufferedLedger, BufferedState
 from agentmemo.client._sync.plane import Plane
+from agentmemo.client.current import current_sync
 from agentmemo.client.step_call import StepCall
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.runs import ANNOUNCED_EFFECTS, NAME_MAX, QUESTION_STEPS, AddNote, SendSignal
@@ -88,4 +89,4 @@ class StepContext:
         self.buffer.add(AddNote(run=self.run, kind="finding", text=text, step=f"{self.name}/{self.key}"))
 
 
-current: ContextVar[StepContext | None] = ContextVar("agentmemo_step", default=None)
+current: ContextVar[StepContext | None] = current_sync

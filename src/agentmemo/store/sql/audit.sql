@@ -46,11 +46,11 @@ WHERE position > :low AND position <= :high
     AND (:everything = 1 OR namespace IS NULL OR namespace IN (SELECT CAST(value AS BIGINT) FROM json_each(:readable)))
 ORDER BY position DESC LIMIT :limit;
 
--- The next two walk the index of one stream instead of the whole trail.
+-- The next two walk the index of one stream instead of the whole trail, of which a plus keeps them.
 
 -- name: event_list_of_stream
 SELECT position, leaf, payload FROM event
-WHERE position > :low AND position <= :high
+WHERE +position > :low AND +position <= :high
     AND stream = :stream
     AND (actor = :actor OR :actor IS NULL)
     AND (operation = :operation OR :operation IS NULL
@@ -65,7 +65,7 @@ ORDER BY sequence LIMIT :limit;
 
 -- name: event_list_of_stream_newest
 SELECT position, leaf, payload FROM event
-WHERE position > :low AND position <= :high
+WHERE +position > :low AND +position <= :high
     AND stream = :stream
     AND (actor = :actor OR :actor IS NULL)
     AND (operation = :operation OR :operation IS NULL

@@ -62,7 +62,7 @@ SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revisi
     created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation
 WHERE workspace = :workspace AND ended_at IS NULL
-    AND (rank > :rank OR (rank = :rank AND (deadline > :deadline OR (deadline = :deadline AND id > :after))))
+    AND (rank, deadline, id) > (:rank, :deadline, :after)
     AND (severity = :severity OR :severity IS NULL)
     AND (kind = :kind OR :kind IS NULL)
     AND (asker = :asker OR :asker IS NULL)
@@ -78,7 +78,7 @@ SELECT id, handle, workspace, collapse_key, digest, action_digest, state, revisi
     created_at, updated_at, ended_at, pruned, inhibited_by, inhibited_rule, ended_reason
 FROM escalation
 WHERE workspace = :workspace AND ended_at IS NOT NULL AND pruned = 0
-    AND (ended_at < :at OR (ended_at = :at AND id < :before))
+    AND (ended_at, id) < (:at, :before)
     AND (severity = :severity OR :severity IS NULL)
     AND (kind = :kind OR :kind IS NULL)
     AND (asker = :asker OR :asker IS NULL)

@@ -13,9 +13,10 @@ WHERE r.handle = :handle AND e.workspace = :workspace;
 UPDATE execution SET progress = :progress, models = :models, revision = revision + 1
 WHERE run = :run AND revision = :revision;
 
+-- A plus keeps PostgreSQL from going through all runs beside the executions.
 -- name: execution_list
 SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
-FROM execution e JOIN run r ON r.id = e.run
+FROM execution e JOIN run r ON r.id = +e.run
 WHERE e.run > :low AND e.run < :before AND e.driver <> 'trial'
     AND (e.version = :version OR :version IS NULL)
     AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))
@@ -23,7 +24,7 @@ ORDER BY e.run DESC LIMIT :limit;
 
 -- name: execution_list_of_workflow
 SELECT e.run, r.handle, e.workflow, e.version, e.unproven, e.driver, e.models, e.progress, e.revision
-FROM execution e JOIN run r ON r.id = e.run
+FROM execution e JOIN run r ON r.id = +e.run
 WHERE e.workspace = :workspace AND e.workflow = :workflow AND e.run < :before AND e.driver <> 'trial'
     AND (e.version = :version OR :version IS NULL)
     AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))

@@ -127,7 +127,7 @@ SELECT id, handle, workspace, key, digest, state, wake, sender, address, priorit
     updated_at
 FROM handoff
 WHERE workspace = :workspace AND sender = :sender AND notice_at IS NOT NULL AND received_at IS NULL
-    AND (notice_at > :at OR (notice_at = :at AND id > :after))
+    AND (notice_at, id) > (:at, :after)
 ORDER BY notice_at, id LIMIT :limit;
 
 -- name: handoff_attention

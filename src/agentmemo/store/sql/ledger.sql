@@ -14,7 +14,7 @@ SELECT id, handle, digest, state, role, agent, workflow, version, run, step, att
     input_max, output_max, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, price, served_price,
     worst_nanousd, nanousd, counted_nanousd, source, request_id, outcome, at, ended_at
 FROM usage
-WHERE workspace = :workspace AND id < :before
+WHERE id > :low AND id < :before
     AND (workflow = :workflow OR :workflow IS NULL)
     AND (agent = :agent OR :agent IS NULL)
     AND (model = :model OR model_served = :model OR :model IS NULL)

@@ -29,16 +29,25 @@ SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at
 FROM entry e JOIN entry_version v ON v.entry = e.id
 WHERE e.namespace = :namespace AND e.key = :key AND v.version = :version;
 
+-- The next three are in the order of one entry's versions: where it is a constant, that is the order of an index.
+
 -- name: entry_get_as_of
-SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+SELECT CAST(:key AS TEXT), v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
     v.size, v.codec, v.value, v.blob
-FROM entry e JOIN entry_version v ON v.entry = e.id
-WHERE e.namespace = :namespace AND e.key = :key AND v.position <= :position
+FROM entry_version v
+WHERE v.entry = (SELECT id FROM entry WHERE namespace = :namespace AND key = :key) AND v.position <= :position
 ORDER BY v.version DESC LIMIT 1;
 
 -- name: entry_oldest
-SELECT v.version, v.position FROM entry e JOIN entry_version v ON v.entry = e.id
-WHERE e.namespace = :namespace AND e.key = :key ORDER BY v.version LIMIT 1;
+SELECT version, position FROM entry_version
+WHERE entry = (SELECT id FROM entry WHERE namespace = :namespace AND key = :key) ORDER BY version LIMIT 1;
+
+-- name: entry_history
+SELECT CAST(:key AS TEXT), v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry_version v
+WHERE v.entry = (SELECT id FROM entry WHERE namespace = :namespace AND key = :key) AND v.version < :before
+ORDER BY v.version DESC LIMIT :limit;
 
 -- name: entry_list
 SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
@@ -47,13 +56,6 @@ FROM entry e JOIN entry_version v ON v.position = e.position
 WHERE e.namespace = :namespace AND e.key >= :low AND e.key < :high AND e.key > :after
     AND e.live = 1 AND (e.expires_at IS NULL OR e.expires_at > :now)
 ORDER BY e.key LIMIT :limit;
-
--- name: entry_history
-SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
-    v.size, v.codec, v.value, v.blob
-FROM entry e JOIN entry_version v ON v.entry = e.id
-WHERE e.namespace = :namespace AND e.key = :key AND v.version < :before
-ORDER BY v.version DESC LIMIT :limit;
 
 -- What changed is found among the changes, not among all there is: CROSS JOIN keeps that order.
 
