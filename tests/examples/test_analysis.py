@@ -397,7 +397,7 @@ def test_braced_functions(language, source, expected):
 def test_hostile_text_takes_no_time(piece, name):
     started = time.process_time()
     facts(name, piece * (200_000 // len(piece)))
-    assert time.process_time() - started < 3.0
+    assert time.process_time() - started < 10.0
 
 
 def test_random_bytes_never_raise():

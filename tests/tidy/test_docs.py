@@ -18,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from forked import completed
 
 from agentmemo.testing.ports import ReservedPort
 from agentmemo.testing.postgres import PostgresServer
@@ -128,11 +129,8 @@ def test_page_runs_or_says_why_not(page, tmp_path, environment, request):
     if MARKS[2] in text:
         content = content.replace(DOCUMENTED_DATABASE, request.getfixturevalue("database"))
     script.write_text(content, encoding="utf-8")
-    result = subprocess.run(
-        [sys.executable, RUNNER, script, page.name], cwd=here, env=environment, timeout=SECONDS, check=False,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout
+    result = completed([RUNNER, script, page.name], environment, here, seconds=SECONDS)
+    assert result.returncode == 0, (result.stdout + result.stderr).decode()
 
 
 @pytest.mark.parametrize("shown", ["42", "wrong"])
