@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 PRINTED = re.compile(r"^\s*print\(.*\)  # (?P<text>.+)$", re.MULTILINE)
+KILLED = re.compile(r"(?P<program>.+) & sleep \d+; kill -9 \$!")
 SECONDS = 60
 
 
@@ -41,6 +42,10 @@ def main(steps, page):
 
 
 def run(command):
+    if killed := KILLED.fullmatch(command):
+        # A busy machine may take longer to begin than a reader's: the time counts from the first line that is printed.
+        begun = "until [ -s printed ]; do sleep 0.05; done"
+        command = f"{killed['program']} > printed & {begun}; sleep 1.5; kill -9 $!; cat printed"
     done = subprocess.run(
         ["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=SECONDS, check=False,
