@@ -98,7 +98,7 @@ def digits(count: int) -> str:
 
 def _after_fork() -> None:
     """A child must not draw or count what its parent does, nor wait for a thread that it does not have."""
-    global _lock, _last_ms  # noqa: PLW0603 - as above
+    global _lock, _last_ms
     _salts.clear()
     _lock, _last_ms = threading.Lock(), -1
 

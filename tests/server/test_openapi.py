@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlencode
+
 import hypothesis
 import msgspec
 import pytest
 import schemathesis
 from schemathesis import GenerationMode, checks
 
+from agentmemo.api.examples import PARAMETER_EXAMPLES
 from agentmemo.api.openapi import describe
 from agentmemo.api.operations import BY_NAME, OPERATIONS
+from agentmemo.model.access import EVERYTHING
 
 CASES = 10
 # A backup writes where it is told to on this machine; its refusals are tested where it is.
@@ -83,3 +88,20 @@ def test_the_server_does_what_it_says(server, schema, name, mode):
 @pytest.fixture(scope="module")
 def schema(server):
     return schemathesis.openapi.from_url(f"{server.url}/v1/openapi.json")
+
+
+def test_pages_have_the_bounds_that_are_described(http, key):
+    paged = [each for each in OPERATIONS if each.method == "GET" and "limit" in each.request.__struct_fields__]
+    paths, admin, refused = describe()["paths"], key(kind="person", grants=[EVERYTHING]).secret, set()
+    for operation in paged:
+        parameters = paths["/v1" + operation.path]["get"]["parameters"]
+        limit = next(parameter["schema"] for parameter in parameters if parameter.get("name") == "limit")
+        needed = {each["name"]: "some" for each in parameters if each.get("in") == "query" and each["required"]}
+        path = "/v1" + re.sub(r"{(\w+)}", lambda part: PARAMETER_EXAMPLES.get(part[1], "some"), operation.path)
+        for beyond in (limit["minimum"] - 1, limit["maximum"] + 1):
+            answer = http.get(f"{path}?{urlencode({**needed, 'limit': beyond})}", key=admin)
+            # What does not exist has no pages.
+            if answer.status != 404:
+                assert (answer.status, answer.code) == (400, "invalid_input"), operation.name
+                refused.add(operation.name)
+    assert len(refused) > len(paged) * 2 // 3

@@ -11,6 +11,7 @@ from agentmemo.api.links import all_links, links_from
 from agentmemo.api.operation import Operation
 from agentmemo.api.operations import OPERATIONS
 from agentmemo.errors import CLASSES
+from agentmemo.model.state import PAGE_MAX
 from agentmemo.settings import VERSION
 
 PREFIX = "/v1"
@@ -68,6 +69,8 @@ def _types_of(operation: Operation) -> list[Any]:
 
 def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     properties = dict(schemas[operation.request.__name__].get("properties", {}))
+    if operation.method == "GET" and "limit" in properties:
+        properties["limit"] = {**properties["limit"], "minimum": 1, "maximum": PAGE_MAX}
     required = set(schemas[operation.request.__name__].get("required", []))
     in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     parameters = [_parameter(name, "path", properties.pop(name), required=True) for name in in_path]

@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._wake_writer()
 
     async def _send(self, sending: Sending, waiting: asyncio.Future[None]) -> bool:
-        """Whether all of it was sent. Of what is refused unread the rest is not, and would be taken from what follows."""
+        """Whether all of it was sent. Of what is refused unread the rest is not: it would be taken for what follows."""
         for data in sending.pieces():
             view = memoryview(data)
             for start in range(0, len(data), PIECE_BYTES):
