@@ -77,8 +77,11 @@ def refusal(answer):
 
 
 def test_who_says_nothing_is_hung_up_on(dial):
-    silent = [dial(), dial(b"\r\n")]
-    assert [everything(connection) for connection in silent] == [b"", b""]
+    refused_unread = dial(b"PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+    assert answer_of(refused_unread).startswith(b"HTTP/1.1 401 ")
+    refused_unread.sendall(b"{}")
+    silent = [dial(), dial(b"\r\n"), refused_unread]
+    assert [everything(connection) for connection in silent] == [b"", b"", b""]
 
 
 def test_a_head_that_does_not_end_is_refused_in_time(dial):

@@ -136,8 +136,8 @@ class Protocol(asyncio.Protocol):
         if self._is_new_part:
             self._is_new_part = False
             self._expect(self._rest_seconds)
-        elif self._deadline is None and self._is_idle() and not self._is_silent():
-            # Line ends between requests are no request, but they were heard.
+        if self._deadline is None and self._is_idle() and not self._is_silent():
+            # What was heard is no request: line ends, or the rest of a body whose answer did not wait for it.
             self._expect(self._bounds.head_seconds)
         if self._in_head:
             # Not whole yet: what has come of it cannot be less than this much.
