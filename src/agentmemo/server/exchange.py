@@ -34,6 +34,7 @@ class Connection(Protocol):
     def resume_reading(self) -> None: ...
     def usual_headers(self) -> Iterable[tuple[bytes, bytes]]: ...
     def answered(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Exchange:
@@ -184,7 +185,7 @@ class Exchange:
             self.complete = True
             self._tell()
             if not self.keep_alive:
-                self._connection.transport.close()
+                self._connection.close()
             self._connection.answered()
 
     def _write(self, body: bytes) -> None:
@@ -202,7 +203,7 @@ class Exchange:
     async def _fail(self) -> None:
         """Say that it went wrong, where that can still be said."""
         if self._started:
-            self._connection.transport.close()
+            self._connection.close()
         else:
             await self.send({"type": "http.response.start", "status": 500, "headers": _FAILED})
             await self.send({"type": "http.response.body", "body": b"Internal Server Error"})

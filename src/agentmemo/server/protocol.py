@@ -113,6 +113,7 @@ class Protocol(asyncio.Protocol):
         if self._silence is not None:
             self._silence.cancel()
         self.resume_writing()
+        self._watch_reader(watched=False)
         # Requests that wait behind it hide the one that is answered; both have to hear that the client is gone.
         for exchange in (self._running, self._newest):
             if exchange is not None:
@@ -148,9 +149,14 @@ class Protocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server stops: close, once what was asked is answered."""
         if self._newest is None or self._newest.complete:
-            self.transport.close()
+            self.close()
         else:
             self._newest.keep_alive = False
+
+    def close(self) -> None:
+        """Once what was written has left; who does not read it is cut off."""
+        self.transport.close()
+        self._watch_reader(watched=True)
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -232,15 +238,13 @@ class Protocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.writing_paused = True
         self._drained.clear()
-        if self._stalled is None:
-            self._stalled = self._loop.call_later(self._bounds.stalled_seconds, self.transport.abort)
+        self._watch_reader(watched=True)
 
     def resume_writing(self) -> None:
         self.writing_paused = False
         self._drained.set()
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        # Of a connection that closes the rest has to leave, too.
+        self._watch_reader(watched=self.transport.is_closing())
 
     async def drained(self) -> None:
         await self._drained.wait()
@@ -276,7 +280,12 @@ class Protocol(asyncio.Protocol):
         if left > 0:
             self._silence = self._loop.call_later(left, self._has_been_silent)
         else:
-            self.transport.close()
+            self.close()
+
+    def _watch_reader(self, *, watched: bool) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+        self._stalled = self._loop.call_later(self._bounds.stalled_seconds, self.transport.abort) if watched else None
 
     def _await_part(self, seconds: float | None) -> None:
         self._rest_seconds = seconds
@@ -306,7 +315,7 @@ class Protocol(asyncio.Protocol):
         self._expect(None)
         if self._is_idle() and not self.transport.is_closing():
             self.transport.write(_answer(status, error))
-            self.transport.close()
+            self.close()
         else:
             self.transport.abort()
 
