@@ -337,6 +337,57 @@ def test_a_large_value_goes_and_comes(server, reach):
     assert transport.call(GET, GetEntry(namespace="large", key="k")).value == value
 
 
+def test_a_connection_that_still_waits_for_the_rest_of_a_body_is_not_used_again():
+    """The next request would be read as that rest."""
+
+    async def scenario():
+        heads = []
+
+        async def serve(reader, writer):
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(answer(401, "{}") if len(heads) == 1 else answer(200, ENTRY))
+            try:
+                while await reader.read(1 << 20):
+                    pass
+            finally:
+                writer.transport.abort()
+
+        async with asyncio.timeout(SECONDS), await asyncio.start_server(serve, "127.0.0.1", 0) as there:
+            transport = AsyncHttpTransport(f"http://127.0.0.1:{there.sockets[0].getsockname()[1]}", "am_x", 1 << 27)
+            with pytest.raises(agentmemo.Unavailable, match="401"):
+                await transport.call(SET, SetEntry(namespace="ns", key="k", value="x" * 20_000_000))
+            assert (await transport.call(GET, GetEntry(namespace="ns", key="k"))).version == 1
+            await transport.close()
+        assert len(heads) == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_came_before_a_call_is_not_its_answer():
+    """Such as a second answer to the request before, or what a proxy says of a connection that was silent for long."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        transport = HttpTransport(f"http://127.0.0.1:{there.getsockname()[1]}", "am_x", 1000)
+        asked = threading.Thread(target=lambda: transport.call(GET, GetEntry(namespace="ns", key="k")))
+        asked.start()
+        first, _ = there.accept()
+        first.recv(65536)
+        first.sendall(answer(200, ENTRY))
+        asked.join(SECONDS)
+        first.sendall(answer(408, "{}"))
+        found = []
+        asked = threading.Thread(target=lambda: found.append(transport.call(GET, GetEntry(namespace="ns", key="k"))))
+        asked.start()
+        there.settimeout(SECONDS)
+        second, _ = there.accept()
+        second.recv(65536)
+        second.sendall(answer(200, ENTRY))
+        asked.join(SECONDS)
+        first.close()
+        second.close()
+        transport.close()
+    assert found[0].version == 1
+
+
 @pytest.mark.parametrize("how", ["closed", "cancelled"])
 def test_an_asyncio_call_that_is_given_up_leaves_no_connection_behind(how):
     async def scenario():
