@@ -15,7 +15,7 @@ from served import SECONDS
 
 import agentmemo
 from agentmemo.api.operations import BY_NAME, BY_REQUEST
-from agentmemo.client import http_wire
+from agentmemo.client import http_async, http_sync, http_wire
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.http_wire import Wire
@@ -160,7 +160,10 @@ def test_a_closed_transport_says_so(server, reach):
     assert not caught.value.retry_safe
 
 
-@pytest.mark.parametrize("address", ["http://", "http://host:port", "ftp://host", "http://key@host", "http://host?x=1"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://", "http://host:port", "ftp://host", "http://key@host", "http://host?x=1", "http://a..b", "http://ä..b"],
+)
 def test_odd_addresses_are_refused(address):
     with pytest.raises(agentmemo.InvalidInput):
         Wire(address, "am_x", 1)
@@ -309,6 +312,25 @@ def test_what_speaks_no_http_is_unavailable(reach, scripted):
     there = scripted([b"220 mail ready\r\n\r\n"], [b"220 mail ready\r\n\r\n"])
     with pytest.raises(agentmemo.Unavailable):
         reach(there.url).call(GET, GetEntry(namespace="ns", key="k"))
+
+
+def test_a_name_is_reached_by_whichever_of_its_addresses_answers(reach, scripted, monkeypatch):
+    """As where a network knows of IPv6, and drops it."""
+    for module in (http_sync, http_async):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
+    there = scripted([answer(200, ENTRY)])
+    port = int(there.url.rpartition(":")[2])
+    with socket.socket() as silent, socket.socket() as first, socket.socket() as second:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for each in (first, second):  # no more are taken then
+            each.setblocking(False)
+            each.connect_ex(silent.getsockname())
+        addresses = [silent.getsockname(), ("127.0.0.1", port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+        transport = reach(there.url.replace("127.0.0.1", "both.test"))
+        assert transport.call(GET, GetEntry(namespace="ns", key="k")).version == 1
 
 
 def test_who_does_not_answer_in_time_is_unavailable(reach, monkeypatch):
