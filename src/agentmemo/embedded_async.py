@@ -254,8 +254,7 @@ async def _once(
         return await asyncio.to_thread(engine.call, operation, caller, request, seen=seen)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
-    answers = _answers.get(loop) or _answers.setdefault(loop, _Answers(loop))
-    call = engine.submit(operation, caller, request, answers.to(future))
+    call = engine.submit(operation, caller, request, _answers_of(loop).to(future))
     if seen is not None:
         seen.append(call)
     return await future
@@ -265,7 +264,7 @@ class _Answers:
     """Brings answers from writers' threads to one event loop. Those of one commit wake it once."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
+        self._loop = loop
         self._came: deque[Callable[[], None]] = deque()
         self._is_woken = False
 
@@ -282,10 +281,9 @@ class _Answers:
 
     def _bring(self, what: Callable[[], Any]) -> None:
         self._came.append(what)
-        loop = self._loop()
-        if loop is not None and not self._is_woken:
+        if not self._is_woken:
             self._is_woken = True
-            loop.call_soon_threadsafe(self._take)
+            self._loop.call_soon_threadsafe(self._take)
 
     def _take(self) -> None:
         self._is_woken = False  # before looking: what comes from now on wakes the loop again
@@ -302,4 +300,14 @@ def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | Non
         future.set_result(result)
 
 
-_answers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Answers] = weakref.WeakKeyDictionary()
+# Alive while something is asked: what came for a loop that was closed meanwhile would keep that loop for ever.
+_answers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[_Answers]] = weakref.WeakKeyDictionary()
+
+
+def _answers_of(loop: asyncio.AbstractEventLoop) -> _Answers:
+    known = _answers.get(loop)
+    found = known() if known is not None else None
+    if found is None:
+        found = _Answers(loop)
+        _answers[loop] = weakref.ref(found)
+    return found

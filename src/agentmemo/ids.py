@@ -96,6 +96,12 @@ def digits(count: int) -> str:
     return f"{int.from_bytes(os.urandom(16), 'big') % 10**count:0{count}d}"
 
 
+def _after_fork() -> None:
+    """A child must not draw or count what its parent does, nor wait for a thread that it does not have."""
+    global _lock, _last_ms
+    _salts.clear()
+    _lock, _last_ms = threading.Lock(), -1
+
+
 if hasattr(os, "register_at_fork"):
-    # A child must not draw what its parent draws.
-    os.register_at_fork(after_in_child=_salts.clear)
+    os.register_at_fork(after_in_child=_after_fork)

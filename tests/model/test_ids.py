@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import signal
 import threading
 from itertools import pairwise
 
@@ -99,3 +100,20 @@ def test_a_forked_process_draws_salts_of_its_own():
     assert os.read(read, ids.SALT_BYTES) not in {ids.salt() for _ in range(ids.SALTS_DRAWN)}
     os.close(read)
     os.close(write)
+
+
+def test_a_forked_process_makes_handles_of_its_own_whatever_its_parent_was_doing():
+    read, write = os.pipe()
+    ids.mint("run", START)
+    with ids._lock:  # as where another thread is making one
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os.write(write, ids.mint("run", START).encode())
+            os._exit(0)
+        os.close(write)
+        os.waitpid(child, 0)
+    made = os.read(read, 64).decode()
+    os.close(read)
+    assert ids.is_handle(made)
+    assert made != ids.mint("run", START)

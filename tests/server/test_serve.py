@@ -184,6 +184,17 @@ def test_the_console_answers_everything_else(http):
     assert http.get("/no/such/page", key=None).status == 404
 
 
+def test_a_console_that_could_not_be_loaded_is_loaded_by_the_next_page(http, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError("Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("agentmemo.console.app.create_console", full)
+        with pytest.raises(OSError, match="open files"):
+            http.get("/", key=None)
+    assert http.get("/", key=None).status in {200, 303}
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "localhost", "127.8.8.8"])
 def test_this_machine_needs_no_tls(host):
     check_exposure(host, tls=False, allow_insecure=False)

@@ -15,7 +15,7 @@ from served import SECONDS
 
 import agentmemo
 from agentmemo.api.operations import BY_NAME, BY_REQUEST
-from agentmemo.client import http_wire
+from agentmemo.client import http_async, http_sync, http_wire
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
 from agentmemo.client.http_wire import Wire
@@ -160,7 +160,10 @@ def test_a_closed_transport_says_so(server, reach):
     assert not caught.value.retry_safe
 
 
-@pytest.mark.parametrize("address", ["http://", "http://host:port", "ftp://host", "http://key@host", "http://host?x=1"])
+@pytest.mark.parametrize(
+    "address",
+    ["http://", "http://host:port", "ftp://host", "http://key@host", "http://host?x=1", "http://a..b", "http://ä..b"],
+)
 def test_odd_addresses_are_refused(address):
     with pytest.raises(agentmemo.InvalidInput):
         Wire(address, "am_x", 1)
@@ -311,6 +314,25 @@ def test_what_speaks_no_http_is_unavailable(reach, scripted):
         reach(there.url).call(GET, GetEntry(namespace="ns", key="k"))
 
 
+def test_a_name_is_reached_by_whichever_of_its_addresses_answers(reach, scripted, monkeypatch):
+    """As where a network knows of IPv6, and drops it."""
+    for module in (http_sync, http_async):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
+    there = scripted([answer(200, ENTRY)])
+    port = int(there.url.rpartition(":")[2])
+    with socket.socket() as silent, socket.socket() as first, socket.socket() as second:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for each in (first, second):  # no more are taken then
+            each.setblocking(False)
+            each.connect_ex(silent.getsockname())
+        addresses = [silent.getsockname(), ("127.0.0.1", port)]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+        transport = reach(there.url.replace("127.0.0.1", "both.test"))
+        assert transport.call(GET, GetEntry(namespace="ns", key="k")).version == 1
+
+
 def test_who_does_not_answer_in_time_is_unavailable(reach, monkeypatch):
     monkeypatch.setattr(http_wire, "ANSWER_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -335,6 +357,57 @@ def test_a_large_value_goes_and_comes(server, reach):
     transport = reach(server.url, server.key)
     transport.call(SET, SetEntry(namespace="large", key="k", value=value))
     assert transport.call(GET, GetEntry(namespace="large", key="k")).value == value
+
+
+def test_a_connection_that_still_waits_for_the_rest_of_a_body_is_not_used_again():
+    """The next request would be read as that rest."""
+
+    async def scenario():
+        heads = []
+
+        async def serve(reader, writer):
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(answer(401, "{}") if len(heads) == 1 else answer(200, ENTRY))
+            try:
+                while await reader.read(1 << 20):
+                    pass
+            finally:
+                writer.transport.abort()
+
+        async with asyncio.timeout(SECONDS), await asyncio.start_server(serve, "127.0.0.1", 0) as there:
+            transport = AsyncHttpTransport(f"http://127.0.0.1:{there.sockets[0].getsockname()[1]}", "am_x", 1 << 27)
+            with pytest.raises(agentmemo.Unavailable, match="401"):
+                await transport.call(SET, SetEntry(namespace="ns", key="k", value="x" * 20_000_000))
+            assert (await transport.call(GET, GetEntry(namespace="ns", key="k"))).version == 1
+            await transport.close()
+        assert len(heads) == 2
+
+    asyncio.run(scenario())
+
+
+def test_what_came_before_a_call_is_not_its_answer():
+    """Such as a second answer to the request before, or what a proxy says of a connection that was silent for long."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        transport = HttpTransport(f"http://127.0.0.1:{there.getsockname()[1]}", "am_x", 1000)
+        asked = threading.Thread(target=lambda: transport.call(GET, GetEntry(namespace="ns", key="k")))
+        asked.start()
+        first, _ = there.accept()
+        first.recv(65536)
+        first.sendall(answer(200, ENTRY))
+        asked.join(SECONDS)
+        first.sendall(answer(408, "{}"))
+        found = []
+        asked = threading.Thread(target=lambda: found.append(transport.call(GET, GetEntry(namespace="ns", key="k"))))
+        asked.start()
+        there.settimeout(SECONDS)
+        second, _ = there.accept()
+        second.recv(65536)
+        second.sendall(answer(200, ENTRY))
+        asked.join(SECONDS)
+        first.close()
+        second.close()
+        transport.close()
+    assert found[0].version == 1
 
 
 @pytest.mark.parametrize("how", ["closed", "cancelled"])

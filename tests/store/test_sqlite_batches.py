@@ -201,3 +201,22 @@ def test_a_slow_point_read_holds_up_no_other(database):
     assert database.read(lambda tx: tx.one("workspace_find", name="none"), snapshot=False) is None
     go.set()
     reader.join(60)
+
+
+def test_a_read_that_outlives_its_database_closes_its_connection(database):
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(tx):
+        begun.set()
+        assert go.wait(60)
+        return tx
+
+    found = []
+    reader = threading.Thread(target=lambda: found.append(database.read(slow)))
+    reader.start()
+    assert begun.wait(60)
+    database.close()
+    go.set()
+    reader.join(60)
+    with pytest.raises(apsw.CursorClosedError):
+        found[0].all("workspace_all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from typing import Any
@@ -97,15 +98,38 @@ class AsyncHttpTransport:
             self._open.discard(connection)
         if self._closed:
             raise ConnectionAbortedError("The connection was closed here")
-        wire = self._wire
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    Connection, wire.host, wire.port, ssl=self._tls, server_hostname=wire.host if self._tls else None
-                )
+            connection = await self._connected()
         except OSError as error:
-            raise wire.unreachable(error) from error
+            raise self._wire.unreachable(error) from error
         self._open.add(connection)
+        return connection
+
+    async def _connected(self) -> Connection:
+        """To the first address of the name that answers in time, as `socket.create_connection` does."""
+        wire, loop = self._wire, asyncio.get_running_loop()
+        problem = OSError("Its name has no address")
+        async with asyncio.timeout(CONNECT_SECONDS):
+            found = await loop.getaddrinfo(wire.host, wire.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await self._connected_by(socket.socket(family, kind, protocol), address)
+            except OSError as error:
+                problem = error
+        raise problem
+
+    async def _connected_by(self, made: socket.socket, address: Any) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            made.setblocking(False)  # noqa: FBT003 - positional there
+            await loop.sock_connect(made, address)
+            _, connection = await loop.create_connection(
+                Connection, sock=made, ssl=self._tls, server_hostname=self._wire.host if self._tls else None
+            )
+        except BaseException:
+            made.close()
+            raise
         return connection
 
     def _drop_idle(self) -> None:

@@ -32,20 +32,19 @@ class Connection(asyncio.Protocol):
         moves for as long as the request may take. The connection is closed then, as it is when the caller is cancelled.
         """
         self._answer = Answer()
-        self._waiting = self._loop.create_future()
+        self._waiting = waiting = self._loop.create_future()
         self._heard_at, self._seconds = self._loop.time(), sending.timeout_seconds
         self._timer = self._loop.call_later(self._seconds, self._look)
         try:
-            for piece in sending.pieces():
-                await self._write(piece)
-            await self._waiting
+            sent = await self._send(sending, waiting)
+            await waiting
         except BaseException:
             self.close()
             raise
         finally:
             self._timer.cancel()
             self._waiting = None
-        if not self._answer.reusable:
+        if not (sent and self._answer.reusable):
             self.close()
         return self._answer
 
@@ -86,14 +85,17 @@ class Connection(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._wake_writer()
 
-    async def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        for start in range(0, len(data), PIECE_BYTES):
-            if self.lost or self._answer.whole:
-                return  # refused unread, or there is nobody; which of both `_waiting` says
-            self._transport.write(view[start : start + PIECE_BYTES] if len(data) > PIECE_BYTES else data)
-            if self._draining is not None:
-                await self._draining
+    async def _send(self, sending: Sending, waiting: asyncio.Future[None]) -> bool:
+        """Whether all of it was sent. Of what is refused unread the rest is not: it would be taken for what follows."""
+        for data in sending.pieces():
+            view = memoryview(data)
+            for start in range(0, len(data), PIECE_BYTES):
+                if waiting.done():
+                    return False
+                self._transport.write(view[start : start + PIECE_BYTES] if len(data) > PIECE_BYTES else data)
+                if self._draining is not None:
+                    await self._draining
+        return True
 
     def _look(self) -> None:
         """The time is over, unless something moved meanwhile; then it began anew."""

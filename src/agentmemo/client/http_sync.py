@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import ssl
 import threading
@@ -82,7 +83,11 @@ class HttpTransport:
             # After a fork both sides would speak on the same sockets.
             self._idle, self._process = deque(), os.getpid()
         with contextlib.suppress(IndexError):
-            return self._idle.pop()
+            while True:
+                connection = self._idle.pop()
+                if _is_silent(connection):
+                    return connection
+                connection.close()
         try:
             return self._connected()
         except OSError as error:
@@ -101,6 +106,13 @@ class HttpTransport:
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+
+def _is_silent(connection: socket.socket) -> bool:
+    """Not closed by the other side, and nothing came that nobody asked for: it would be taken for the next answer."""
+    came = select.poll()
+    came.register(connection, select.POLLIN)
+    return not came.poll(0)
 
 
 def _ask(connection: socket.socket, sending: Sending) -> Answer:

@@ -220,6 +220,7 @@ def _split(address: str) -> tuple[SplitResult, str, int | None]:
     try:
         parts = urlsplit(address)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as it will be asked for
     except ValueError:
         parts, port = SplitResult("", "", "", "", ""), None
     if not parts.hostname or parts.scheme not in {"http", "https"}:

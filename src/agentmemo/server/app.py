@@ -194,7 +194,13 @@ class App:
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._console is None:  # in a thread, so that the calls of agents go on while it is loaded
             self._console = asyncio.create_task(asyncio.to_thread(self._load_console))
-        console = await asyncio.shield(self._console)
+        loading = self._console
+        try:
+            console = await asyncio.shield(loading)
+        except Exception:
+            if self._console is loading:
+                self._console = None  # the next page tries again: a file that could not be opened may be there then
+            raise
         await console(scope, receive, send)
 
     def _load_console(self) -> Any:

@@ -250,6 +250,8 @@ class SqliteDatabase:
             raise map_error(error, self._target) from error
         finally:
             self._readers.append(transaction)
+            if self._closed.is_set():
+                self._close_readers()
 
     def _one_by_one(self, work: Callable[[Any], T], transaction: SqliteTransaction) -> T:
         """A query so short that threads in its midst would only take the interpreter from each other.
@@ -358,14 +360,20 @@ class SqliteDatabase:
         if self._hints is not None:
             self._hints.close()
         # The log holds what was acknowledged. What cannot be moved into the file now is moved when it is opened again.
-        while self._readers:
-            with contextlib.suppress(apsw.Error):
-                self._readers.pop().close()
+        self._close_readers()
         with contextlib.suppress(apsw.Error):
             self._writer_connection.pragma("wal_checkpoint(PASSIVE)")
         with contextlib.suppress(apsw.Error):
             self._writer_connection.close()
         self._lock.close()
+
+    def _close_readers(self) -> None:
+        """Those that nobody reads with. One that is in use meanwhile is closed by whoever reads."""
+        with contextlib.suppress(IndexError):
+            while True:
+                transaction = self._readers.pop()
+                with contextlib.suppress(apsw.Error):
+                    transaction.close()
 
     def _open_writer(self) -> apsw.Connection:
         try:
