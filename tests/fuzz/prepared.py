@@ -224,6 +224,10 @@ def reserved(hands: Hands) -> Given:
     return Given({"path.id": hands.model_call()})
 
 
+def reservable(hands: Hands) -> Given:
+    return Given({}, {"id": hands.usage()})
+
+
 def recorded(hands: Hands) -> Given:
     return Given({"path.id": hands.usage()})
 
@@ -384,13 +388,22 @@ PREPARED: dict[str, Callable[[Hands], Given]] = {
     "handoff.reference": referring_handoff,
     "handoff.requeue": dead_handoff,
     **dict.fromkeys(
-        ["inbox.answer", "inbox.comment", "inbox.acknowledge", "escalation.withdraw", "escalation.retry"], open_question
+        [
+            "inbox.answer",
+            "inbox.comment",
+            "inbox.acknowledge",
+            "inbox.extend",
+            "escalation.withdraw",
+            "escalation.retry",
+        ],
+        open_question,
     ),
     "inbox.release": held_question,
     "inbox.snooze": snoozed,
     "inbox.delegate": delegated,
     "escalation.redeem": approved,
     **dict.fromkeys(["ledger.settle", "ledger.void", "ledger.get"], reserved),
+    "ledger.reserve": reservable,
     "ledger.record": recorded,
     "ledger.savings": spent,
     **dict.fromkeys(["policy.set", "policy.get", "policy.versions", "policy.delete"], policy),

@@ -38,6 +38,51 @@ def test_every_operation_is_described(http):
         assert named == set(operation.request.__struct_fields__), (method, path)
 
 
+def test_links_carry_what_their_targets_take():
+    """Fields of one name that mean different things have different types."""
+    described = msgspec.json.decode(msgspec.json.encode(describe()))
+    operations = {body["operationId"]: body for methods in described["paths"].values() for body in methods.values()}
+    carried = 0
+    for operation in operations.values():
+        answer = operation["responses"]["200"]
+        for name in answer.get("links", {}):
+            link = described["components"]["links"][name]
+            takes = _fields_of(described, operations[link["operationId"]])
+            for place, expression in [*link["parameters"].items(), *link.get("requestBody", {}).items()]:
+                if not expression.startswith("{"):
+                    found = _followed(described, answer["content"]["application/json"]["schema"], expression)
+                    assert _types(described, found) & _types(described, takes[place.rpartition(".")[2]]), (name, place)
+                    carried += 1
+    assert carried > len(operations)
+
+
+def _fields_of(described, operation):
+    given = {found["name"]: found["schema"] for found in operation["parameters"] if "name" in found}
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    return given | body.get("properties", {})
+
+
+def _followed(described, schema, expression):
+    """The schema of what an expression picks from an answer."""
+    for part in expression.removeprefix("$response.body#/").split("/"):
+        known = _known(described, schema)
+        schema = known["items"] if part.isdigit() else known["properties"][part]
+    return schema
+
+
+def _known(described, schema):
+    """The first of several schemas that describes an object or a list, its reference followed."""
+    each = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), schema)
+    if "$ref" not in each:
+        return each
+    return _known(described, described["components"]["schemas"][each["$ref"].rpartition("/")[2]])
+
+
+def _types(described, schema):
+    found = {_known(described, one).get("type", "any") for one in schema.get("anyOf", [schema])}
+    return found - {"null"}
+
+
 def test_references_lead_somewhere():
     document = describe()
 

@@ -53,8 +53,9 @@ LEADS: dict[type[Any], dict[str, dict[str, str]]] = {
     access.Key: {"key": _ID},
     access.Actor: {"actor": {"kind": "/kind", "name": "/name"}},
 }
-# Named alike, but something new: a fork has a key of its own.
-NEW = frozenset({("run.fork", "key")})
+# Named alike, but something new: a fork has a key of its own, a reservation its own handle. And the revision by which a
+# tool binds its arguments is none of the plane's.
+APART = frozenset({("run.fork", "key"), ("ledger.reserve", "id"), ("guard.check", "revision")})
 # Whoever opened a run goes on under its claim.
 _CLAIM = "{$response.body#/run/id}@{$response.body#/run/epoch}"
 
@@ -95,7 +96,7 @@ def _given(kind: type[Any], target: Operation) -> dict[str, str]:
     """The fields of the target that the struct fills; none unless it fills what the path needs to be found."""
     named = LEADS[kind].get(target.noun, {})
     given = {name: place for name, place in named.items() if name in target.request.__struct_fields__}
-    given = {name: place for name, place in given.items() if (target.name, name) not in NEW}
+    given = {name: place for name, place in given.items() if (target.name, name) not in APART}
     in_path = _in_path(target)
     return given if not in_path or in_path & set(given) else {}
 
