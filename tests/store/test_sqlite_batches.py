@@ -188,21 +188,6 @@ def test_a_crowd_is_let_run_once_all_of_it_has_its_answers(database):
     assert told == ["a", "b", "run"]
 
 
-def test_a_slow_point_read_holds_up_no_other(database):
-    begun, go = threading.Event(), threading.Event()
-
-    def slow(_tx):
-        begun.set()
-        assert go.wait(60)
-
-    reader = threading.Thread(target=lambda: database.read(slow, snapshot=False))
-    reader.start()
-    assert begun.wait(60)
-    assert database.read(lambda tx: tx.one("workspace_find", name="none"), snapshot=False) is None
-    go.set()
-    reader.join(60)
-
-
 def test_a_read_that_outlives_its_database_closes_its_connection(database):
     begun, go = threading.Event(), threading.Event()
 

@@ -45,8 +45,6 @@ FREE_PAGES_KEPT = 1024
 FREED_PAGES = 128
 POLL_SECONDS = 0.025
 WATCH_AGAIN_SECONDS = 1.0
-# As long as the interpreter lets a busy thread run.
-SINGLE_SECONDS = 0.005
 _LITERAL = re.compile(r"'[^']*'")
 _PARAMETER = re.compile(r":(\w+)")
 _log = logging.getLogger("agentmemo.store")
@@ -201,7 +199,6 @@ class SqliteDatabase:
         self._pump: threading.Thread | None = None
         self._closed = threading.Event()
         self._forked = False
-        self._single = threading.Lock()
         self._target = str(path) if path else f"file:/agentmemo-{id(self)}?vfs=memdb"
         if path:
             _prepare_directory(path)
@@ -245,25 +242,13 @@ class SqliteDatabase:
         except IndexError:
             transaction = SqliteTransaction(self._open_reader(), self._statements, self.clock.now_us())
         try:
-            return transaction.on_snapshot(work) if snapshot else self._one_by_one(work, transaction)
+            return transaction.on_snapshot(work) if snapshot else work(transaction)
         except apsw.Error as error:
             raise map_error(error, self._target) from error
         finally:
             self._readers.append(transaction)
             if self._closed.is_set():
                 self._close_readers()
-
-    def _one_by_one(self, work: Callable[[Any], T], transaction: SqliteTransaction) -> T:
-        """A query so short that threads in its midst would only take the interpreter from each other.
-
-        Nobody waits long for one that has to read from the disk.
-        """
-        first = self._single.acquire(timeout=SINGLE_SECONDS)
-        try:
-            return work(transaction)
-        finally:
-            if first:
-                self._single.release()
 
     def write(self, work: Callable[[Any], T], *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> T:
         # One file has one writer, and a read costs no round trip: lanes and announced reads change nothing.
