@@ -172,6 +172,8 @@ class Tab:
         return self
 
     def text(self, selector="main"):
+        # Before its style has come, a page's words are not set apart.
+        self.page.wait_for_load_state()
         return " ".join(self.page.locator(selector).inner_text().split())
 
     def json(self, path):

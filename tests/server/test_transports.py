@@ -162,7 +162,16 @@ def test_a_closed_transport_says_so(server, reach):
 
 @pytest.mark.parametrize(
     "address",
-    ["http://", "http://host:port", "ftp://host", "http://key@host", "http://host?x=1", "http://a..b", "http://ä..b"],
+    [
+        "http://",
+        "http://host:port",
+        "ftp://host",
+        "http://key@host",
+        "http://host?x=1",
+        "http://a..b",
+        "http://ä..b",
+        "http://[::1]x:1",
+    ],
 )
 def test_odd_addresses_are_refused(address):
     with pytest.raises(agentmemo.InvalidInput):

@@ -92,7 +92,7 @@ class Wire:
             raise InvalidInput("The key holds characters that no key has.", next_call="Pass the whole key: am_...")
         # An answer that was compressed on the way could not be read.
         self._usual = (
-            f" HTTP/1.1\r\nHost: {_ascii(parts.netloc.rpartition('@')[2])}\r\nAuthorization: Bearer {key}\r\n"
+            f" HTTP/1.1\r\nHost: {_host_header(host, port)}\r\nAuthorization: Bearer {key}\r\n"
             "Accept: application/json\r\nAccept-Encoding: identity\r\n"
         )
 
@@ -220,10 +220,11 @@ def _split(address: str) -> tuple[SplitResult, str, int | None]:
     try:
         parts = urlsplit(address)
         port = parts.port
-        (parts.hostname or "").encode("idna")  # as it will be asked for
+        (parts.hostname or "").encode("idna")  # as it will be asked for, and told
     except ValueError:
         parts, port = SplitResult("", "", "", "", ""), None
-    if not parts.hostname or parts.scheme not in {"http", "https"}:
+    _, bracket, behind = parts.netloc.partition("]")
+    if not parts.hostname or parts.scheme not in {"http", "https"} or (bracket and behind[:1] not in {"", ":"}):
         raise InvalidInput(f"{address!r} is not an address.", next_call="Use http://host:port or https://host:port.")
     return parts, parts.hostname, port
 
@@ -239,8 +240,9 @@ def _same(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
 
 
-def _ascii(netloc: str) -> str:
-    return netloc if netloc.isascii() else netloc.encode("idna").decode("ascii")
+def _host_header(host: str, port: int | None) -> str:
+    name = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+    return name if port is None else f"{name}:{port}"
 
 
 def _header_text(value: str, name: str) -> str:
