@@ -112,7 +112,7 @@ class Follower:
         query = (
             "SELECT v.position, v.kind, n.name, e.key, v.version, v.codec, v.value, e.version, e.position"
             " FROM entry_version v JOIN entry e ON e.id = v.entry JOIN namespace n ON n.id = e.namespace"
-            " WHERE v.position > ? AND v.position <= ?"
+            " WHERE v.position > ? AND v.position <= ? ORDER BY v.position"
         )
         found, pairs = {}, defaultdict(list)
         for workspace, last in self.trail.last.items():
@@ -133,7 +133,8 @@ class Follower:
         for key, versions in pairs.items():
             side, _, slot = key.partition("-")
             other = {"left": "right", "right": "left"}[side]
-            assert versions == pairs[f"{other}-{slot}"], f"half of a transaction: {key}"
+            differ = set(versions) ^ set(pairs[f"{other}-{slot}"])
+            assert versions == pairs[f"{other}-{slot}"], f"half of a transaction: {key}: {sorted(differ)[:4]}"
 
     def _check_token(self, namespace: str, version: int, value: Any) -> None:
         """Each write brought a token of its own: one that is there twice was done twice. Counters count by one."""
