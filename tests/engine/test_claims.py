@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agentmemo.api.operations import BY_REQUEST
+from agentmemo.api.lookup import operation_of
 from agentmemo.embedded import local_caller
 from agentmemo.errors import LeaseLost, NotFound, PermissionDenied
 from agentmemo.model import runs as model
@@ -13,7 +13,7 @@ from agentmemo.model.access import EVERYTHING, Caller, Claim, CreateKey, RotateK
 
 
 def call(plane, caller, request):
-    return plane.engine.call(BY_REQUEST[type(request)], caller, request)
+    return plane.engine.call(operation_of(type(request)), caller, request)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentmemo.api.operations import BY_REQUEST
+from agentmemo.api.lookup import operation_of
 from agentmemo.embedded import local_caller
 from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.model.handoffs import ClaimHandoffs
@@ -13,7 +13,7 @@ from agentmemo.model.runs import Heartbeat, RegisterWorker, StartRun, StopWorker
 
 def call(plane, agent, request):
     caller = local_caller(agent, None, "default")
-    return plane.engine.call(BY_REQUEST[type(request)], caller, request)
+    return plane.engine.call(operation_of(type(request)), caller, request)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from certificates import write_certificate
 from served import SECONDS
 
 import agentmemo
-from agentmemo.api.operations import BY_NAME, BY_REQUEST
+from agentmemo.api.lookup import operation_of
+from agentmemo.api.operations import BY_NAME
 from agentmemo.client import http_async, http_sync, http_wire
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
@@ -272,7 +273,7 @@ def test_a_stale_connection_is_replaced_and_the_request_repeated_with_its_key(re
 def test_what_is_lost_twice_is_unavailable(reach, scripted, request_, safe):
     there = scripted([None], [None])
     with pytest.raises(agentmemo.Unavailable) as caught:
-        reach(there.url).call(BY_REQUEST[type(request_)], request_)
+        reach(there.url).call(operation_of(type(request_)), request_)
     assert caught.value.retry_safe is safe
     first, second = there.requests
     assert first == second

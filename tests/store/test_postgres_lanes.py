@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from stand import WAIT_SECONDS, until, versions
 
-from agentmemo.api.operations import BY_REQUEST
+from agentmemo.api.lookup import operation_of
 from agentmemo.embedded import connection_for, local_caller, under
 from agentmemo.errors import InvalidTransition, LeaseLost, NotFound, VersionConflict
 from agentmemo.model.access import Claim
@@ -49,7 +49,7 @@ class Batch:
         if request_id:
             caller = msgspec.structs.replace(caller, request_id=request_id)
         self._count += 1
-        self._engine.submit(BY_REQUEST[type(request)], caller, request, partial(self._answered, self._count))
+        self._engine.submit(operation_of(type(request)), caller, request, partial(self._answered, self._count))
 
     def work(self, work):
         self._count += 1
@@ -91,9 +91,9 @@ def batch(engine, workspace):
 @pytest.fixture
 def claim(engine):
     """A run that this process holds."""
-    worker = engine.call(BY_REQUEST[RegisterWorker], CALLER, RegisterWorker()).id
+    worker = engine.call(operation_of(RegisterWorker), CALLER, RegisterWorker()).id
     opening = StartRun(name="job", key="1", worker=worker)
-    run = engine.call(BY_REQUEST[StartRun], CALLER, opening).run
+    run = engine.call(operation_of(StartRun), CALLER, opening).run
     return Claim(run=run.id, epoch=run.epoch)
 
 

@@ -21,7 +21,6 @@ from agentmemo.api import (
     workflows,
 )
 from agentmemo.api.operation import Operation
-from agentmemo.model.wire import Request
 
 OPERATIONS: tuple[Operation, ...] = (
     state.OPERATIONS
@@ -39,5 +38,3 @@ OPERATIONS: tuple[Operation, ...] = (
     + system.OPERATIONS
 )
 BY_NAME: dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
-# Each operation has a request type of its own, so the request says which operation is meant.
-BY_REQUEST: dict[type[Request], Operation] = {operation.request: operation for operation in OPERATIONS}

@@ -26,7 +26,7 @@ from agentmemo.store.database import COMMON_LANE, Capabilities, Done, Head, Read
 from agentmemo.store.jobs import Listeners
 from agentmemo.store.migrate import check_file, check_version, migrate
 from agentmemo.store.sqlite_copies import copy_pages, named_when_whole
-from agentmemo.store.sqlite_files import FileLock, make_directory, map_error, refuse_network_file_system
+from agentmemo.store.sqlite_files import FileLock, make_directory, map_error, refuse_network_file_system, whole
 from agentmemo.store.sqlite_health import findings
 from agentmemo.store.sqlite_hints import Hints
 from agentmemo.store.sqlite_writer import GroupCommit
@@ -144,17 +144,8 @@ class SqliteTransaction:
         self._execute(f"PRAGMA incremental_vacuum({number})").fetchall()
 
     def on_snapshot(self, work: Callable[[Any], T]) -> T:
-        self._execute("BEGIN")
-        try:
-            found = work(self)
-            self._execute("COMMIT")
-        except BaseException:
-            # Where the disk fails SQLite has often ended it already; that there is none is nobody's answer.
-            with contextlib.suppress(apsw.Error):
-                if self._connection.in_transaction:
-                    self._execute("ROLLBACK")
-            raise
-        return found
+        with whole(self._connection):
+            return work(self)
 
     def close(self) -> None:
         self._connection.close()

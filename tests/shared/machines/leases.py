@@ -12,7 +12,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from machines.machine import DAY, PICK, Machine
 
 from agentmemo import Connection, LeaseLost, RunHeld, Unavailable
-from agentmemo.api.operations import BY_REQUEST
+from agentmemo.api.lookup import operation_of
 from agentmemo.client._sync.run import Run
 from agentmemo.clock import SECOND
 from agentmemo.model.runs import Heartbeat, StartRun
@@ -147,7 +147,7 @@ class LeaseMachine(Machine):
 
     def as_of(self, worker, request):
         """A call of a worker that the test's transport would keep back."""
-        return self.plane.engine.call(BY_REQUEST[type(request)], worker.link.caller, request)
+        return self.plane.engine.call(operation_of(type(request)), worker.link.caller, request)
 
     @precondition(lambda self: self.holds)
     @rule()
