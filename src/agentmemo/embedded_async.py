@@ -131,7 +131,9 @@ async def in_line(
 ) -> AsyncIterator[None]:
     """The turn to look, of all on this loop that wait for the same. Raises TimeoutError when `end` comes first."""
     line = engine.lines.of_loop(place_of(operation, caller, request))
-    await asyncio.wait_for(line.acquire(), max(0.0, end - asyncio.get_running_loop().time()))
+    # Not `wait_for`, here and below: up to Python 3.11 it forgets that it was cancelled where both come at once.
+    async with asyncio.timeout_at(end):
+        await line.acquire()
     try:
         yield
     finally:
@@ -166,9 +168,9 @@ async def _until_worth_asking(
     engine: Engine, operation: Operation, caller: Caller, request: Any, wake: asyncio.Event, end: float
 ) -> None:
     """Until a commit of anybody's may have changed the answer. Raises TimeoutError at `end`."""
-    loop = asyncio.get_running_loop()
     while True:
-        await asyncio.wait_for(wake.wait(), end - loop.time())
+        async with asyncio.timeout_at(end):
+            await wake.wait()
         wake.clear()
         if await is_worth_asking(engine, operation, caller, request):
             return

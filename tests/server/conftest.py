@@ -142,7 +142,9 @@ class Http:
             yield made
         finally:
             made.hang_up()
-            await asyncio.wait_for(task, SECONDS)
+            ended, _ = await asyncio.wait({task}, timeout=SECONDS)  # which, unlike others, ends it by no means itself
+            assert ended, "it goes on though its client is gone"
+            task.result()
 
 
 class EventStream:

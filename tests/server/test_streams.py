@@ -300,6 +300,25 @@ def test_hanging_up_leaves_nothing_behind(http):
     http.runner.run(scenario())
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_who_hangs_up_just_as_something_happens_is_missed_too(http, turns):
+    """Its place would be taken for ever: nobody is left who could hang up once more."""
+
+    async def scenario():
+        async with http.stream(CHANGES) as stream:
+            await stream.block()
+            (topic,) = http.app.hub._topics.values()
+            while not topic._wake._waiters:  # noqa: ASYNC110 - as `waiting`
+                await asyncio.sleep(0)
+            stream.hang_up()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            topic.tell()
+        assert http.app.hub._waiting == 0
+
+    http.runner.run(scenario())
+
+
 def test_a_watcher_is_woken_by_its_own_namespace_alone(http):
     async def scenario():
         await http.send("PUT", "/v1/state/other/k", {"value": 0})
