@@ -8,47 +8,83 @@ import json
 import re
 import signal
 import socket
+from functools import partial
 
 import pytest
 from served import SECONDS, Server
 
 TRIES = 1000
+# What must not be over while a test is still at it.
+LONG = str(SECONDS)
 BOUNDS = {
     "AGENTMEMO_HEAD_BYTES_MAX": "8000",
-    "AGENTMEMO_HEAD_SECONDS": "1.5",
-    "AGENTMEMO_BODY_SECONDS": "1.5",
+    "AGENTMEMO_HEAD_SECONDS": LONG,
+    "AGENTMEMO_BODY_SECONDS": LONG,
     "AGENTMEMO_STALLED_SECONDS": "0.3",
     "AGENTMEMO_CONNECTIONS_MAX": "8",
     "AGENTMEMO_WATCHERS_MAX": "3",
     "AGENTMEMO_WATCHERS_PER_ACTOR_MAX": "2",
     "AGENTMEMO_BODIES_BYTES_MAX": "100000",
 }
+HASTE = {"AGENTMEMO_HEAD_SECONDS": "1", "AGENTMEMO_BODY_SECONDS": "1"}
 WATCH = (
     "GET /v1/changes/ns?after=0 HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nauthorization: Bearer %s\r\n\r\n"
 )
 
 
-@pytest.fixture(scope="module")
-def bounded(tmp_path_factory):
-    made = Server(tmp_path_factory.mktemp("bounded") / "agentmemo.db", **BOUNDS)
+@contextlib.contextmanager
+def served(folder, environment):
+    made = Server(folder / "agentmemo.db", **environment)
     yield made
     # Whatever they sent, it is nothing that the log should hold.
     assert made.stop() == (-signal.SIGTERM, "")
 
 
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("bounded"), BOUNDS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("hasty"), HASTE) as server:
+        yield server
+
+
 @pytest.fixture
-def dial(bounded):
-    """`dial(data)` opens a connection, sends, and keeps it until the test ends."""
+def connect():
+    """`connect(server, data)` opens a connection, sends, and keeps it until the test ends."""
     with contextlib.ExitStack() as stack:
 
-        def connect(data=b""):
-            place = ("127.0.0.1", int(bounded.url.rpartition(":")[2]))
-            made = stack.enter_context(socket.create_connection(place, timeout=SECONDS))
+        def made(server, data=b""):
+            place = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+            connection = stack.enter_context(socket.create_connection(place, timeout=SECONDS))
             with contextlib.suppress(ConnectionError):
-                made.sendall(data)
-            return made
+                connection.sendall(data)
+            return connection
 
-        yield connect
+        yield made
+
+
+@pytest.fixture
+def dial(bounded, connect):
+    """`dial(data)` connects to a server that has time for everybody."""
+    return partial(connect, bounded)
+
+
+@pytest.fixture
+def dial_hasty(hasty, connect):
+    """As `dial`, to one that has none: it stands still meanwhile, so that its time does not begin before it is told."""
+
+    def made(data=b""):
+        hasty.process.send_signal(signal.SIGSTOP)
+        try:
+            return connect(hasty, data)
+        finally:
+            hasty.process.send_signal(signal.SIGCONT)
+
+    return made
 
 
 def everything(connection):
@@ -76,22 +112,23 @@ def refusal(answer):
     return int(line.split()[1]), dict(header.split(": ", 1) for header in headers), json.loads(body)
 
 
-def test_who_says_nothing_is_hung_up_on(dial):
-    refused_unread = dial(b"PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+def test_who_says_nothing_is_hung_up_on(dial_hasty):
+    refused_unread = dial_hasty(b"PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
     assert answer_of(refused_unread).startswith(b"HTTP/1.1 401 ")
-    refused_unread.sendall(b"{}")
-    silent = [dial(), dial(b"\r\n"), refused_unread]
+    with contextlib.suppress(ConnectionError):  # where this process was held up, the time for the body is over
+        refused_unread.sendall(b"{}")
+    silent = [dial_hasty(), dial_hasty(b"\r\n"), refused_unread]
     assert [everything(connection) for connection in silent] == [b"", b"", b""]
 
 
-def test_a_head_that_does_not_end_is_refused_in_time(dial):
-    status, headers, problem = refusal(everything(dial(b"GET /healthz HTTP/1.1\r\nx-a: 1\r\n")))
+def test_a_head_that_does_not_end_is_refused_in_time(dial_hasty):
+    status, headers, problem = refusal(everything(dial_hasty(b"GET /healthz HTTP/1.1\r\nx-a: 1\r\n")))
     assert (status, problem["code"], headers["connection"]) == (408, "timed_out", "close")
 
 
-def test_a_body_that_does_not_end_is_given_up(dial, bounded):
+def test_a_body_that_does_not_end_is_given_up(dial_hasty, hasty):
     head = "PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %s\r\ncontent-length: 900\r\n\r\n{"
-    assert everything(dial((head % bounded.key).encode())) == b""
+    assert everything(dial_hasty((head % hasty.key).encode())) == b""
 
 
 @pytest.mark.parametrize(
@@ -157,7 +194,7 @@ def test_more_connections_than_it_takes_are_told_to_come_back(dial):
     status, headers, problem = refusal(everything(dial()))
     assert (status, headers["retry-after"], problem["code"], problem["retry_safe"]) == (503, "1", "unavailable", True)
     for connection in kept:
-        everything(connection)
+        connection.close()
 
 
 def test_watchers_have_a_share_each_and_a_limit_together(dial, bounded):
@@ -203,10 +240,11 @@ def test_bodies_have_room_together(dial, bounded):
         return dial(f"{head}content-length: 300000\r\n\r\n".encode() + b" " * size)
 
     held = send(90_000)
-    status, headers, problem = refusal(everything(send(290_000)))
+    status, headers, problem = refusal(answer_of(send(290_000)))
     assert (status, headers["retry-after"], problem["retry_safe"]) == (503, "1", True)
-    assert everything(held) == b""
     # Alone, one has as much room as a request may have.
+    held.sendall(b" " * 210_000)
+    assert answer_of(held).startswith(b"HTTP/1.1 400")
     with dial(
         f"PUT /v1/state/ns/k HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {bounded.key}\r\n"
         f"content-length: 300012\r\n\r\n".encode()
