@@ -54,7 +54,14 @@ class World:
         self.app = create_console(self.authenticate, clock=self.clock, door=Links(self.plane.engine))
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self.app, host="127.0.0.1", port=0, log_level="error", ws="none", timeout_graceful_shutdown=1
+                self.app,
+                host="127.0.0.1",
+                port=0,
+                log_level="error",
+                ws="none",
+                timeout_graceful_shutdown=1,
+                # Never over between two requests: what is sent just as a connection closes is lost.
+                timeout_keep_alive=PATIENCE_SECONDS,
             )
         )
         self._thread = threading.Thread(target=self._server.run, name="console-server")

@@ -120,6 +120,7 @@ def test_asked_killed_told_by_mail_answered_in_the_page_and_resumed(tmp_path, se
         assert words in mail
 
     page = browser.new_page()
+    page.set_default_timeout(SECONDS * 1000)
     page.goto(f"{address}/inbox/{asked.id}")
     page.get_by_label("Key").fill(person_key)
     page.get_by_role("button", name="Sign in").click()

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import schemathesis
 from schemathesis import GenerationMode, checks
+from served import SECONDS
 
 from agentmemo.api.examples import PARAMETER_EXAMPLES
 from agentmemo.api.openapi import describe
@@ -118,6 +119,7 @@ def test_the_server_does_what_it_says(server, schema, name, mode):
     )
     def calls(case):
         case.call_and_validate(
+            timeout=SECONDS,
             headers={"Authorization": f"Bearer {server.started['person_key']}"},
             checks=[
                 checks.not_a_server_error,
@@ -132,7 +134,7 @@ def test_the_server_does_what_it_says(server, schema, name, mode):
 
 @pytest.fixture(scope="module")
 def schema(server):
-    return schemathesis.openapi.from_url(f"{server.url}/v1/openapi.json")
+    return schemathesis.openapi.from_url(f"{server.url}/v1/openapi.json", timeout=SECONDS)
 
 
 def test_pages_have_the_bounds_that_are_described(http, key):
