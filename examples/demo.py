@@ -31,7 +31,9 @@ import agentmemo
 HERE = Path(__file__).resolve().parent
 KILLS = 3
 PAUSE_SECONDS_MAX = 0.4
-PLANE_START_SECONDS = 5.0
+# Nothing takes as long, on a busy machine too.
+PLANE_START_SECONDS = 60.0
+ANALYSIS_SECONDS = 600.0
 EVENTS_SHOWN = 8
 StepId = tuple[str, str]
 
@@ -107,7 +109,7 @@ def wait_for_steps(child: subprocess.Popen[str], count: int) -> str:
 
 def finish(demo: Demo, pause: float) -> None:
     with analysing(demo, demo.data, demo.report, pause) as child:
-        demo.last_output, _ = child.communicate(timeout=60)
+        demo.last_output, _ = child.communicate(timeout=ANALYSIS_SECONDS)
     if child.returncode:
         sys.exit(f"The last process failed with {child.returncode}:\n{demo.last_output}")
 
@@ -145,7 +147,7 @@ def proofs(demo: Demo) -> dict[str, bool]:
     """Each claim with whether it holds."""
     unbroken = demo.folder / "unbroken.md"
     with analysing(demo, demo.folder / "unbroken", unbroken, 0.0) as child:
-        child.communicate(timeout=60)
+        child.communicate(timeout=ANALYSIS_SECONDS)
     return proofs_of(demo.log(), demo.killed, stored_steps(demo)) | {
         "the report equals that of a run nobody killed, byte for byte": unbroken.exists()
         and unbroken.read_bytes() == demo.report.read_bytes(),
