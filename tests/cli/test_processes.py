@@ -90,7 +90,7 @@ def test_the_demo_goes_on_where_it_was_stopped(run, started, number):
 
 
 def test_a_demo_that_is_held_names_its_holder(run, started):
-    first = started("demo", "--seconds", "30")
+    first = started("demo", "--seconds", "600")
     read_until(first, b"Stop it")
     held = run("demo", "--json")
     assert (held.returncode, json.loads(held.stderr)["code"]) == (4, "run_held")

@@ -34,8 +34,9 @@ STEPS = {
 }
 INTENTION = "Return 0.0 before dividing when there are no values."
 REPAIRED = "def average(values):\n    return sum(values) / len(values) if values else 0.0\n"
-SECONDS = 60.0
-STARTING_SECONDS = 180.0
+# Nothing takes as long, on a busy machine too.
+SECONDS = 300.0
+STARTING_SECONDS = 300.0
 
 
 class Nursery:

@@ -7,6 +7,8 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+SILENT_SECONDS = 60
+
 
 class Provider:
     """`answers` are (status, headers, body) in turn; a body that is a list is sent as a stream of events.
@@ -39,7 +41,7 @@ class Provider:
 
     def reply(self, handler, answer):
         if answer == "silence":
-            self.over.wait(10)
+            self.over.wait(SILENT_SECONDS)
         elif answer == "drops":
             send(handler, 200, {}, b"")
             with suppress(OSError):
