@@ -51,8 +51,10 @@ class Topic:
         if self.stopping:
             return False
         if self.generation == generation:
+            # Not `wait_for`, which until Python 3.12 loses a cancellation that comes together with the news.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
         return self.generation != generation
 
     def tell(self) -> None:
