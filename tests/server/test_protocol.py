@@ -12,7 +12,7 @@ from served import SECONDS
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from agentmemo.server.protocol import READ_BYTES_MIN, Bounds, Protocol
+from agentmemo.server.protocol import LEAVING_SECONDS, READ_BYTES_MIN, Bounds, Protocol
 
 SOON = 0.05
 BODY = b"x" * 4096
@@ -75,7 +75,7 @@ class Line:
 
     def __init__(self, application, *, keep_alive=SECONDS):
         self.now, self.timers, self.written, self.unsent = 0.0, [], b"", 0
-        self.paused = self.closed = self.aborted = False
+        self.paused = self.closed = self.aborted = self.ended = False
         config = Config(application, timeout_keep_alive=keep_alive, lifespan="off", log_config=None)
         config.load()
         config.loaded_app = application
@@ -121,7 +121,7 @@ class Line:
         return self.closed
 
     def write(self, data):
-        assert not self.closed
+        assert not self.ended
         self.written += data
 
     def pause_reading(self):
@@ -130,8 +130,14 @@ class Line:
     def resume_reading(self):
         self.paused = False
 
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        self.ended = True
+
     def close(self):
-        self.closed = True
+        self.closed = self.ended = True
 
     def abort(self):
         self.closed = self.aborted = True
@@ -205,7 +211,7 @@ def exchanged(*pieces):
 def test_what_others_may_read_otherwise_is_refused_and_nothing_after_it_read(request_):
     line = exchanged(request_ + GET)
     assert line.statuses() == [501 if b"gzip" in request_ else 400]
-    assert line.closed
+    assert line.ended
 
 
 @pytest.mark.parametrize("cut", [1, 40, 70, 110, 140, 175])
@@ -246,7 +252,7 @@ def test_a_body_that_was_not_asked_for_is_not_waited_for():
         line = Line(refuse)
         line.feed(PUT + b"expect: 100-continue\r\ncontent-length: 3\r\n\r\n")
         assert b"connection: close" in await line.settle()
-        assert line.closed
+        assert line.ended
 
     asyncio.run(scenario())
 
@@ -360,5 +366,34 @@ def test_who_reads_slowly_gets_all_of_a_large_answer():
         line.unsent -= READ_BYTES_MIN - 1
         line.advance(STALLED_SECONDS)
         assert line.aborted
+
+    asyncio.run(scenario())
+
+
+async def refuse(_scope, _receive, send):
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("how", ["the client closes", "the client goes on", "the server stops"])
+def test_who_is_refused_while_it_sends_is_heard_out(how):
+    """A reset would undo the answer, or be all that the client looks at."""
+
+    async def scenario():
+        line = Line(refuse)
+        line.feed(PUT + b"content-length: 900000\r\n\r\n")
+        await line.settle()
+        line.feed(b"x" * 10_000 + b"no request" + GET)
+        await line.settle()
+        assert (line.statuses(), line.ended, line.closed, line.paused) == ([413], True, False, False)
+        if how == "the client closes":
+            assert not line.eof()
+        elif how == "the client goes on":
+            line.advance(LEAVING_SECONDS)
+            assert line.aborted
+        else:
+            line.protocol.shutdown()
+            assert line.closed
 
     asyncio.run(scenario())

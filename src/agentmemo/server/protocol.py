@@ -23,8 +23,8 @@ PIPELINED_MAX = 16
 HEADERS_MAX = 256
 # What has to be read of an answer within STALLED_SECONDS.
 READ_BYTES_MIN = 64 * 1024
-# Headers that concern the connection.
-_NOTED = frozenset({b"host", b"expect", b"transfer-encoding"})
+# How long what is not wanted any more is taken from who was told so.
+LEAVING_SECONDS = 5.0
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -78,6 +78,7 @@ class Protocol(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._addresses: dict[str, Any] = {}
         self._reading_paused = False
+        self._is_leaving = False
         self._drained = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         self._due_seconds: float | None = None
@@ -133,6 +134,7 @@ class Protocol(asyncio.Protocol):
         if newest is None or newest.complete or not newest.whole or self._addresses["scheme"] == "https":
             return False
         self._expect(None)
+        self._in_head = False
         newest.keep_alive = False
         for exchange in (self._running, *self._behind):
             if exchange is not None:
@@ -140,6 +142,8 @@ class Protocol(asyncio.Protocol):
         return True
 
     def data_received(self, data: bytes) -> None:
+        if self._is_leaving:
+            return
         self._silent_since = None
         before = self._head_bytes if self._in_head else 0
         try:
@@ -162,13 +166,24 @@ class Protocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server stops: close, once what was asked is answered."""
         if self._newest is None or self._newest.complete:
-            self.close()
+            self._close_now()
         else:
             self._newest.keep_alive = False
 
     def close(self) -> None:
-        """Once what was written has left; who does not read it is cut off."""
-        self.transport.close()
+        """Once what was written has left; who does not read it is cut off.
+
+        Who is still sending is heard out: what comes to a closed socket is answered with a reset, and most clients then
+        do not look for the answer that was there before.
+        """
+        is_partial = self._in_head or (self._newest is not None and not self._newest.whole)
+        if not is_partial or self._is_leaving or not self.transport.can_write_eof():
+            self._close_now()
+            return
+        self._is_leaving, self._in_head = True, False
+        self.transport.write_eof()
+        self.resume_reading()
+        self._expect(LEAVING_SECONDS)
         self._watch_reader(watched=True)
 
     def on_message_begin(self) -> None:
@@ -189,17 +204,13 @@ class Protocol(asyncio.Protocol):
         if self._header_bytes > self._bounds.head_bytes or len(self._headers) >= HEADERS_MAX:
             self._stop(431, _head_too_large(self._bounds.head_bytes))
         name = name.lower()
-        if name in _NOTED:
-            self._note(name, value.strip().lower())
-        self._headers.append((name, value))
-
-    def _note(self, name: bytes, value: bytes) -> None:
         if name == b"host":
             self._hosts += 1
         elif name == b"expect":
-            self._expects_continue = value == b"100-continue"
-        elif value != b"chunked":
+            self._expects_continue = value.lower() == b"100-continue"
+        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
             self._stop(501, _encoded())
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._parser.should_upgrade():
@@ -315,6 +326,10 @@ class Protocol(asyncio.Protocol):
             self._silence = self._loop.call_later(left, self._has_been_silent)
         else:
             self.close()
+
+    def _close_now(self) -> None:
+        self.transport.close()
+        self._watch_reader(watched=True)
 
     def _watch_reader(self, *, watched: bool) -> None:
         if self._stalled is not None:
