@@ -205,13 +205,15 @@ def exchanged(*pieces):
         b"GET /a HTTP/1.1\nhost: x\n\n",
         b"GET /a HTTP/1.1\r\n\r\n",
         b"GET /a HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
+        CHUNKED + b"expect: 100-continue\r\n\r\nzz\r\n",
         b"CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n\r\n",
     ],
 )
-def test_what_others_may_read_otherwise_is_refused_and_nothing_after_it_read(request_):
+def test_what_others_may_read_otherwise_is_refused_and_nothing_after_it_read(request_, caplog):
     line = exchanged(request_ + GET)
     assert line.statuses() == [501 if b"gzip" in request_ else 400]
     assert line.ended
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("cut", [1, 40, 70, 110, 140, 175])
@@ -327,6 +329,19 @@ def test_who_sends_no_more_and_waits_for_news_is_gone(caplog):
 
     asyncio.run(scenario())
     assert not caplog.records
+
+
+def test_who_waits_for_news_is_heard_though_more_is_asked_behind_it():
+    """Else nobody would see it hang up."""
+
+    async def scenario():
+        line = Line(waits_for_news)
+        for _ in range(2):
+            line.feed(GET)
+            await line.settle()
+        assert not line.paused
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("data", [b"", WHOLE[:-1], GET[:-1]])

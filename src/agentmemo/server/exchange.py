@@ -100,25 +100,30 @@ class Exchange:
         self._waiting_bytes += len(piece)
         if self._waiting_bytes > BODY_BYTES_WAITING:
             self._connection.pause_reading()
-        self._tell()
+        self.tell()
 
     def end(self) -> None:
         """The body is whole."""
         self.whole = True
-        self._tell()
+        self.tell()
 
     def half_close(self) -> None:
         """The client will not be heard any more: who waits for news hears that it is gone, the rest is answered."""
         self._half_closed = True
-        self._tell()
+        self.tell()
 
     def hang_up(self) -> None:
         self.gone = True
-        self._tell()
+        self.tell()
+
+    def tell(self) -> None:
+        """Who waits in `receive` is to look again, and goes on listening."""
+        if self._news is not None:
+            self._news.set()
 
     async def receive(self) -> dict[str, Any]:
         """The next part of the body; after it, that the client is gone or was answered, once it is."""
-        if self._expects_continue and not self._connection.transport.is_closing():
+        if self._expects_continue and not self.gone:
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._expects_continue = False
         while not (self.gone or self.complete):
@@ -148,10 +153,6 @@ class Exchange:
         self._waiting_bytes = 0
         self._taken = self.whole
         return {"type": "http.request", "body": body, "more_body": not self.whole}
-
-    def _tell(self) -> None:
-        if self._news is not None:
-            self._news.set()
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Make the head. It waits for the first part of the body, to leave with it."""
@@ -200,7 +201,7 @@ class Exchange:
         self._write(body)
         if not more:
             self.complete = True
-            self._tell()
+            self.tell()
             if not self.keep_alive:
                 self._connection.close()
             self._connection.answered()

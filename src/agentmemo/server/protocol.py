@@ -239,6 +239,8 @@ class Protocol(asyncio.Protocol):
         else:
             self.pause_reading()
             self._behind.append(exchange)
+            if self._running is not None:
+                self._running.tell()
 
     def on_body(self, piece: bytes) -> None:
         assert self._newest is not None  # noqa: S101 - a body comes behind its head
