@@ -406,7 +406,7 @@ MEANINGS = {
     "head_bytes_max": "The path and headers of one request; a larger head is answered 431.",
     "head_seconds": "How long a client may take to send the head of a request, or to send anything at all.",
     "body_seconds": "How long a client may take to send the body of a request.",
-    "stalled_seconds": "How long a client may leave unread what it is sent.",
+    "stalled_seconds": "How long a client may leave unread what it is sent; who reads 64 KiB of it has as long again.",
     "connections_max": "Open connections of a server, and never more than it has file descriptors for; above it 503.",
     "watchers_max": "Streams and long-polls that wait at a server at the same time; above it 503 with Retry-After.",
     "watchers_per_actor_max": "The same of one agent, service or person, so that none takes every place.",

@@ -131,7 +131,7 @@ async def in_line(
 ) -> AsyncIterator[None]:
     """The turn to look, of all on this loop that wait for the same. Raises TimeoutError when `end` comes first."""
     line = engine.lines.of_loop(place_of(operation, caller, request))
-    # Not `wait_for`, here and below: up to Python 3.11 it forgets that it was cancelled where both come at once.
+    # Not `wait_for`, here and below: until Python 3.12 it loses a cancellation that comes together with the news.
     async with asyncio.timeout_at(end):
         await line.acquire()
     try:
@@ -289,14 +289,20 @@ class _Answers:
 
     def _take(self) -> None:
         self._is_woken = False  # before looking: what comes from now on wakes the loop again
-        while self._came:
-            self._came.popleft()()
+        try:
+            while self._came:
+                self._came.popleft()()
+        finally:
+            if self._came:  # one of them failed, which is not for the others to wait for
+                self._loop.call_soon(self._take)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.cancelled():
         return
-    if error is not None:
+    if isinstance(error, StopIteration):
+        future.set_exception(RuntimeError(f"A request ended with {error!r}."))  # which no future takes
+    elif error is not None:
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -26,7 +26,7 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _BLOCK_BYTES = 64
 
 _salts: deque[bytes] = deque()
-_lock = threading.Lock()
+_lock = threading.RLock()
 _last_ms = 0
 _last_random = 0
 
@@ -100,7 +100,7 @@ def _after_fork() -> None:
     """A child must not draw or count what its parent does, nor wait for a thread that it does not have."""
     global _lock, _last_ms
     _salts.clear()
-    _lock, _last_ms = threading.Lock(), -1
+    _lock, _last_ms = threading.RLock(), -1
 
 
 if hasattr(os, "register_at_fork"):

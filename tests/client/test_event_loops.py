@@ -6,14 +6,16 @@ import asyncio
 import gc
 import threading
 import weakref
-from types import SimpleNamespace
 
 import pytest
 
-from agentmemo import embedded_async
 from agentmemo.api.operations import BY_NAME
 from agentmemo.embedded import LocalPlane, local_caller
-from agentmemo.embedded_async import connection_for_async
+from agentmemo.embedded_async import _Answers, _until_worth_asking, connection_for_async, in_line
+from agentmemo.engine.waiting import place_of
+from agentmemo.model.handoffs import ClaimHandoffs
+from agentmemo.model.state import WatchNamespace
+from agentmemo.server.waiting import Hub
 from agentmemo.settings import Settings
 from agentmemo.testing import ManualClock
 
@@ -49,33 +51,71 @@ def test_a_loop_that_was_closed_before_its_answer_came_is_let_go(tmp_path):
     plane.close()
 
 
-@pytest.mark.parametrize("turns", range(4))
-@pytest.mark.parametrize("what", ["a commit", "its turn"])
-def test_who_is_cancelled_just_as_what_it_waits_for_comes_is_cancelled(what, turns):
-    async def for_a_commit(wake, end):
-        await embedded_async._until_worth_asking(None, BY_NAME["state.watch"], None, None, wake, end)
+def test_an_answer_that_cannot_be_brought_does_not_delay_the_others():
+    async def scenario():
+        loop, failures = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _loop, context: failures.append(type(context["exception"])))
+        answers = _Answers(loop)
+        odd, ended, plain = loop.create_future(), loop.create_future(), loop.create_future()
+        odd.set_result("somebody else's")
+        for future, error in ((odd, None), (ended, StopIteration()), (plain, None)):
+            answers.to(future)(1, error)
+        async with asyncio.timeout(WAIT):
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                await ended
+            assert await plain == 1
+        assert failures == [asyncio.InvalidStateError]
 
-    async def for_its_turn(line, end):
-        engine = SimpleNamespace(lines=SimpleNamespace(of_loop=lambda _: line))
-        async with embedded_async.in_line(engine, BY_NAME["task.claim"], local_caller("a", None, "w", "d"), None, end):
-            pass
+    asyncio.run(scenario())
+
+
+def test_who_is_cancelled_while_news_come_is_cancelled(plane):
+    async def scenario():
+        caller, request = local_caller("ana", None, "default", "python"), WatchNamespace(namespace="ns")
+        given = plane.engine, BY_NAME["state.watch"], caller, request
+        wake, end = asyncio.Event(), asyncio.get_running_loop().time() + WAIT
+        task = asyncio.ensure_future(_until_worth_asking(*given, wake, end))
+        await asyncio.sleep(0)
+        wake.set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
+
+
+def test_who_is_cancelled_while_its_turn_comes_leaves_it_to_the_next(plane):
+    async def scenario():
+        caller, request = local_caller("ana", None, "default", "python"), ClaimHandoffs()
+        line = plane.engine.lines.of_loop(place_of(BY_NAME["handoff.claim"], caller, request))
+
+        async def stand():
+            end = asyncio.get_running_loop().time() + WAIT
+            async with in_line(plane.engine, BY_NAME["handoff.claim"], caller, request, end):
+                pass
+
+        async with line:
+            cancelled, following = asyncio.ensure_future(stand()), asyncio.ensure_future(stand())
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        await following
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_that_is_given_up_while_news_come_ends(plane):
+    """It would go on for nobody, and keep its place among those who may wait."""
 
     async def scenario():
-        line, wake = asyncio.Lock(), asyncio.Event()
-        await line.acquire()
-        end = asyncio.get_running_loop().time() + WAIT
-        waiting = asyncio.ensure_future(for_a_commit(wake, end) if what == "a commit" else for_its_turn(line, end))
-        for _ in range(4):
+        hub = Hub(plane.engine.database)
+        with hub.topic() as topic:
+            task = asyncio.ensure_future(topic.changed_since(topic.generation, WAIT))
             await asyncio.sleep(0)
-        wake.set()
-        line.release()
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        if waiting.cancel():
+            topic.tell()
+            task.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await waiting
-        else:
-            waiting.result()
-        assert not line.locked()
+                await task
 
     asyncio.run(scenario())

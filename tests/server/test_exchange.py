@@ -41,7 +41,9 @@ class Connection:
 def ask(application, method="GET", **given):
     """What the application's answer looks like on the connection."""
     connection = Connection()
-    exchange = Exchange(connection, {"method": method}, **{"keep_alive": True, "expects_continue": False} | given)
+    exchange = Exchange(
+        connection, {"method": method, "http_version": "1.1"}, **{"keep_alive": True, "expects_continue": False} | given
+    )
     exchange.end()
     asyncio.run(exchange.run(application))
     return connection
@@ -116,7 +118,9 @@ def test_a_fault_outside_of_an_operation_is_answered(caplog):
 def test_a_body_is_asked_for_and_comes_in_parts():
     async def scenario():
         connection = Connection()
-        exchange = Exchange(connection, {"method": "PUT"}, keep_alive=True, expects_continue=True)
+        exchange = Exchange(
+            connection, {"method": "PUT", "http_version": "1.1"}, keep_alive=True, expects_continue=True
+        )
         first = asyncio.ensure_future(exchange.receive())
         other = asyncio.ensure_future(exchange.receive())
         await asyncio.sleep(0)

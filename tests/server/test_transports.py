@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import select
 import socket
@@ -20,7 +21,7 @@ from agentmemo.api.operations import BY_NAME
 from agentmemo.client import http_async, http_sync, http_wire
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
-from agentmemo.client.http_wire import Wire
+from agentmemo.client.http_wire import PIECE_BYTES, Wire
 from agentmemo.model.access import Claim
 from agentmemo.model.audit import ListEvents
 from agentmemo.model.runs import CompleteStep, FindStep, Heartbeat, RegisterWorker, StartRun
@@ -173,11 +174,30 @@ def test_a_closed_transport_says_so(server, reach):
         "http://a..b",
         "http://ä..b",
         "http://[::1]x:1",
+        "http://:secret@host",
+        "http://a b",
+        "http://a\0b",
     ],
 )
 def test_odd_addresses_are_refused(address):
     with pytest.raises(agentmemo.InvalidInput):
         Wire(address, "am_x", 1)
+
+
+def test_an_address_is_asked_for_as_it_is_written():
+    assert (Wire("http://host:0", "am_x", 1).port, Wire("https://host", "am_x", 1).port) == (0, 443)
+    sending = Wire("http://[fe80::1%eth0]:9", "am_x", 1000).sending(GET, GetEntry(namespace="n", key="k"), None, None)
+    assert b"\r\nHost: [fe80::1]:9\r\n" in sending.head  # what an interface is called here is no matter there
+
+
+def test_a_large_body_has_time_for_each_piece():
+    """`sendall` takes a timeout for all that it is given, and a slow line needs longer for the whole."""
+    value = "x" * 3 * PIECE_BYTES
+    sending = Wire("http://host", "am_x", 1 << 27).sending(
+        SET, SetEntry(namespace="n", key="k", value=value), None, None
+    )
+    assert max(map(len, sending.pieces())) == PIECE_BYTES
+    assert b"".join(sending.pieces()) == sending.head + sending.body
 
 
 def test_a_path_before_v1_is_kept():
@@ -451,6 +471,29 @@ def test_an_asyncio_call_that_is_given_up_leaves_no_connection_behind(how):
             await gone.wait()
 
     asyncio.run(scenario())
+
+
+def test_an_asyncio_transport_serves_each_loop_that_calls_it(server):
+    transport = AsyncHttpTransport(server.url, server.key, 1000)
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        for runner in (one, other, one, other):
+            runner.run(transport.call(SET, SetEntry(namespace="loops", key="k", value=1)))
+        pools = list(transport._pools.values())
+        connections = [connection for pool in pools for connection in pool.open]
+        assert len(connections) == len(pools) == 2
+        one.run(transport.close())
+    assert all(connection.lost for connection in connections)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_what_a_loop_left_open_is_not_used_by_the_next(server):
+    transport = AsyncHttpTransport(server.url, server.key, 1000)
+    for _ in range(2):
+        asyncio.run(transport.call(SET, SetEntry(namespace="loops", key="k", value=1)))
+    assert len(transport._pools) == 1
+    asyncio.run(transport.close())
+    del transport
+    gc.collect()
 
 
 def test_threads_share_a_transport(server):

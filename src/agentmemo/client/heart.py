@@ -28,7 +28,7 @@ class Heart:
         self._owed: dict[str, tuple[ReleaseRun, Claim]] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def hold(self, handle: str, epoch: int) -> None:
         with self._lock:

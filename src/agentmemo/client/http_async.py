@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections import deque
@@ -20,16 +21,44 @@ from agentmemo.model.access import Claim
 CONNECTIONS_MAX = 100
 
 
+class _Pool:
+    """The connections of one event loop."""
+
+    __slots__ = ("idle", "open", "room")
+
+    def __init__(self) -> None:
+        self.idle: deque[Connection] = deque()
+        self.open: set[Connection] = set()
+        self.room = asyncio.Semaphore(CONNECTIONS_MAX)
+
+    def taken(self) -> Connection | None:
+        """A connection that nobody uses, if there is one."""
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.lost:
+                return connection
+            self.open.discard(connection)
+        return None
+
+    def close(self) -> None:
+        for connection in self.open:
+            connection.close()
+
+    def close_idle(self) -> None:
+        while self.idle:
+            connection = self.idle.pop()
+            connection.close()
+            self.open.discard(connection)
+
+
 class AsyncHttpTransport:
-    """Calls a plane over HTTP from one event loop, over as many connections as there are calls at once."""
+    """Calls a plane over HTTP, over as many connections as there are calls at once, each of one event loop."""
 
     def __init__(self, address: str, key: str, limit: int) -> None:
         self._wire = Wire(address, key, limit)
         self._address = (address, key, limit)
         self._tls = ssl.create_default_context() if self._wire.tls else None
-        self._idle: deque[Connection] = deque()
-        self._open: set[Connection] = set()
-        self._room = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
         self._clock = SystemClock()
         self._closed = False
 
@@ -55,7 +84,7 @@ class AsyncHttpTransport:
         try:
             return await self._exchange(sending)
         except LOST:
-            self._drop_idle()
+            self._pool().close_idle()
             try:
                 return await self._exchange(sending)
             except (*LOST, OSError) as error:
@@ -73,36 +102,48 @@ class AsyncHttpTransport:
 
     async def close(self) -> None:
         self._closed = True
-        for connection in self._open:
-            connection.close()
+        here = asyncio.get_running_loop()
+        for loop, pool in list(self._pools.items()):
+            if loop is here:
+                pool.close()
+            else:
+                with contextlib.suppress(RuntimeError):  # it was closed before
+                    loop.call_soon_threadsafe(pool.close)
         await self._clock.sleep_async(0)  # the loop lets go of them with its next turn
 
+    def _pool(self) -> _Pool:
+        """That of the running loop. What the others have cannot be used here."""
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            for other in list(self._pools):
+                if other.is_closed():
+                    self._pools.pop(other, None)
+            pool = self._pools[loop] = _Pool()
+        return pool
+
     async def _exchange(self, sending: Sending) -> tuple[int, bytes]:
-        async with self._room:
-            connection = await self._take()
+        pool = self._pool()
+        async with pool.room:
+            connection = pool.taken() or await self._made(pool)
             try:
                 answer = await connection.ask(sending)
             finally:
                 if connection.lost or self._closed:
                     connection.close()
-                    self._open.discard(connection)
+                    pool.open.discard(connection)
                 else:
-                    self._idle.append(connection)
+                    pool.idle.append(connection)
         return answer.status, answer.body
 
-    async def _take(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.lost:
-                return connection
-            self._open.discard(connection)
+    async def _made(self, pool: _Pool) -> Connection:
         if self._closed:
             raise ConnectionAbortedError("The connection was closed here")
         try:
             connection = await self._connected()
         except OSError as error:
             raise self._wire.unreachable(error) from error
-        self._open.add(connection)
+        pool.open.add(connection)
         return connection
 
     async def _connected(self) -> Connection:
@@ -131,9 +172,3 @@ class AsyncHttpTransport:
             made.close()
             raise
         return connection
-
-    def _drop_idle(self) -> None:
-        while self._idle:
-            connection = self._idle.pop()
-            connection.close()
-            self._open.discard(connection)

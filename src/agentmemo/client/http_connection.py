@@ -7,9 +7,6 @@ import asyncio
 from agentmemo.client.http_answer import Answer, NotHttp
 from agentmemo.client.http_wire import Sending
 
-# Of a large body: after each the loop has its turn, and the other side is known to read.
-PIECE_BYTES = 256 * 1024
-
 
 class Connection(asyncio.Protocol):
     """`ask` is the only way to use it; `lost` says that it cannot be used any more."""
@@ -88,13 +85,11 @@ class Connection(asyncio.Protocol):
     async def _send(self, sending: Sending, waiting: asyncio.Future[None]) -> bool:
         """Whether all of it was sent. Of what is refused unread the rest is not: it would be taken for what follows."""
         for data in sending.pieces():
-            view = memoryview(data)
-            for start in range(0, len(data), PIECE_BYTES):
-                if waiting.done():
-                    return False
-                self._transport.write(view[start : start + PIECE_BYTES] if len(data) > PIECE_BYTES else data)
-                if self._draining is not None:
-                    await self._draining
+            if waiting.done():
+                return False
+            self._transport.write(data)
+            if self._draining is not None:
+                await self._draining
         return True
 
     def _look(self) -> None:

@@ -30,6 +30,8 @@ PAUSE_SECONDS_MAX = 10.0
 TOO_MANY_REQUESTS = 429
 READ_BYTES = 64 * 1024
 COPIED_BYTES = 64 * 1024
+# Of a large body: after each an event loop has its turn, and the other side is known to read.
+PIECE_BYTES = 256 * 1024
 _PATH_SAFE = "/%:@!$&'()*+,;=~"
 _IN_BODY = frozenset({"POST", "PUT"})
 _AS_THEY_ARE = (str, int, bool, type(None))
@@ -44,9 +46,15 @@ class Sending(NamedTuple):
     body: bytes
     timeout_seconds: float
 
-    def pieces(self) -> tuple[bytes, ...]:
-        """Head and body together, unless that would copy a large one: a second packet costs more than a small copy."""
-        return (self.head + self.body,) if len(self.body) <= COPIED_BYTES else (self.head, self.body)
+    def pieces(self) -> tuple[bytes | memoryview, ...]:
+        """Head and body together, unless that would copy a large one: a second packet costs more than a small copy.
+
+        Each has to leave in time, and the whole of a large one may take longer.
+        """
+        if len(self.body) <= COPIED_BYTES:
+            return (self.head + self.body,)
+        body = memoryview(self.body)
+        return (self.head, *(body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)))
 
 
 class _Plan:
@@ -79,12 +87,12 @@ class Wire:
 
     def __init__(self, address: str, key: str, limit: int, clock: Clock | None = None) -> None:
         parts, host, port = _split(address)
-        if parts.username or parts.query or parts.fragment:
+        if "@" in parts.netloc or parts.query or parts.fragment:
             raise InvalidInput("The address holds more than host, port and path.", next_call="Pass the key as key=...")
         self.address = f"{parts.scheme}://{parts.netloc}"
         self.host = host
         self.tls = parts.scheme == "https"
-        self.port = port or (443 if self.tls else 80)
+        self.port = (443 if self.tls else 80) if port is None else port
         self._path = quote(parts.path, safe=_PATH_SAFE).rstrip("/").removesuffix(PREFIX) + PREFIX
         self._limit = limit
         self._clock = clock or SystemClock()
@@ -219,14 +227,15 @@ def _split(address: str) -> tuple[SplitResult, str, int | None]:
     """The parts of an address, its host and its port. Raises InvalidInput for what is none."""
     try:
         parts = urlsplit(address)
-        port = parts.port
-        (parts.hostname or "").encode("idna")  # as it will be asked for, and told
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # as it will be asked for, and told
     except ValueError:
-        parts, port = SplitResult("", "", "", "", ""), None
+        parts, host, port = SplitResult("", "", "", "", ""), "", None
     _, bracket, behind = parts.netloc.partition("]")
-    if not parts.hostname or parts.scheme not in {"http", "https"} or (bracket and behind[:1] not in {"", ":"}):
+    is_host = host.isprintable() and " " not in host and (not bracket or behind[:1] in {"", ":"})
+    if not host or not is_host or parts.scheme not in {"http", "https"}:
         raise InvalidInput(f"{address!r} is not an address.", next_call="Use http://host:port or https://host:port.")
-    return parts, parts.hostname, port
+    return parts, host, port
 
 
 def claim_text(claim: Claim) -> str:
@@ -241,7 +250,8 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _host_header(host: str, port: int | None) -> str:
-    name = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+    # The zone behind an address says something on this machine alone.
+    name = f"[{host.partition('%')[0]}]" if ":" in host else host.encode("idna").decode("ascii")
     return name if port is None else f"{name}:{port}"
 
 

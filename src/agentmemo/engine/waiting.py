@@ -22,7 +22,7 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._threads: WeakValueDictionary[Place, threading.Lock] = WeakValueDictionary()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[Place, asyncio.Lock]]
         self._loops = WeakKeyDictionary()

@@ -45,17 +45,19 @@ class Exchange:
         "_chunks",
         "_connection",
         "_expects_continue",
+        "_half_closed",
+        "_has_body",
         "_head",
         "_left",
         "_news",
         "_scope",
-        "_started",
         "_taken",
         "_waiting_bytes",
-        "_whole",
         "complete",
         "gone",
         "keep_alive",
+        "started",
+        "whole",
     )
 
     def __init__(self, connection: Connection, scope: Any, *, keep_alive: bool, expects_continue: bool) -> None:
@@ -64,15 +66,17 @@ class Exchange:
         self._expects_continue = expects_continue
         self._chunks: list[bytes] = []
         self._waiting_bytes = 0
-        self._whole = False
         self._taken = False
         self._news: asyncio.Event | None = None
-        self._started = False
         self._head: bytes = b""
+        self._has_body = True
         self._chunked = False
-        self._left = 0
+        # None where the body ends with the connection.
+        self._left: int | None = None
+        self._half_closed = False
         self.keep_alive = keep_alive
-        self.complete = False
+        # Whether the request has come to its end, and the answer begun, and come to its end.
+        self.whole = self.started = self.complete = False
         self.gone = False
 
     async def run(self, application: Application) -> None:
@@ -82,7 +86,9 @@ class Exchange:
             _log.error("A request failed outside of its operation.", exc_info=error)
             await self._fail()
         else:
-            if not self.complete and not self.gone:
+            if self._half_closed and not self.complete:
+                self._connection.close()
+            elif not self.complete and not self.gone:
                 _log.error("A request ended without an answer.")
                 await self._fail()
 
@@ -94,25 +100,37 @@ class Exchange:
         self._waiting_bytes += len(piece)
         if self._waiting_bytes > BODY_BYTES_WAITING:
             self._connection.pause_reading()
-        self._tell()
+        self.tell()
 
     def end(self) -> None:
         """The body is whole."""
-        self._whole = True
-        self._tell()
+        self.whole = True
+        self.tell()
+
+    def half_close(self) -> None:
+        """The client will not be heard any more: who waits for news hears that it is gone, the rest is answered."""
+        self._half_closed = True
+        self.tell()
 
     def hang_up(self) -> None:
         self.gone = True
-        self._tell()
+        self.tell()
+
+    def tell(self) -> None:
+        """Who waits in `receive` is to look again, and goes on listening."""
+        if self._news is not None:
+            self._news.set()
 
     async def receive(self) -> dict[str, Any]:
         """The next part of the body; after it, that the client is gone or was answered, once it is."""
-        if self._expects_continue and not self._connection.transport.is_closing():
+        if self._expects_continue and not self.gone:
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._expects_continue = False
         while not (self.gone or self.complete):
-            if self._chunks or (self._whole and not self._taken):
+            if self._chunks or (self.whole and not self._taken):
                 return self._part()
+            if self._half_closed:
+                break
             self._connection.resume_reading()
             self._news = self._news or asyncio.Event()
             self._news.clear()
@@ -133,18 +151,16 @@ class Exchange:
         body = b"".join(self._chunks)
         self._chunks.clear()
         self._waiting_bytes = 0
-        self._taken = self._whole
-        return {"type": "http.request", "body": body, "more_body": not self._whole}
-
-    def _tell(self) -> None:
-        if self._news is not None:
-            self._news.set()
+        self._taken = self.whole
+        return {"type": "http.request", "body": body, "more_body": not self.whole}
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Make the head. It waits for the first part of the body, to leave with it."""
-        if self._started:
+        if self.started:
             raise RuntimeError("An answer begins once.")
-        self._started = True
+        self.started = True
+        # Whether a body comes for which nobody asked is not known.
+        self.keep_alive &= self.whole or not self._expects_continue
         self._expects_continue = False
         if self._connection.logs_access:
             self._log_access(status)
@@ -160,7 +176,9 @@ class Exchange:
             self.keep_alive = False
         elif not self.keep_alive:
             pieces += (b"connection", b": ", b"close", b"\r\n")
-        if not measured and self._has_body() and status not in _WITHOUT_BODY:
+        self._has_body = self._scope["method"] != "HEAD" and status not in _WITHOUT_BODY
+        # Who speaks an older version knows no chunks: there the body ends with the connection.
+        if not measured and self._has_body and self._scope["http_version"] == "1.1":
             self._chunked = True
             pieces += (b"transfer-encoding", b": ", b"chunked", b"\r\n")
         head = b"".join(pieces)
@@ -170,20 +188,20 @@ class Exchange:
         self._head = head + b"\r\n"
 
     def _continue(self, body: bytes, *, more: bool) -> None:
-        if not self._started or self.complete:
+        if not self.started or self.complete:
             raise RuntimeError("A body belongs between the beginning and the end of an answer.")
-        if not self._has_body():
+        if not self._has_body:
             body = b""
         elif self._chunked:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"" if more else b"0\r\n\r\n")
-        else:
+        elif self._left is not None:
             self._left -= len(body)
             if self._left < 0 or (self._left > 0 and not more):
                 raise RuntimeError("The body is not as long as the answer said.")
         self._write(body)
         if not more:
             self.complete = True
-            self._tell()
+            self.tell()
             if not self.keep_alive:
                 self._connection.close()
             self._connection.answered()
@@ -197,12 +215,9 @@ class Exchange:
         elif head or body:
             write(head + body)
 
-    def _has_body(self) -> bool:
-        return bool(self._scope["method"] != "HEAD")
-
     async def _fail(self) -> None:
         """Say that it went wrong, where that can still be said."""
-        if self._started:
+        if self.started:
             self._connection.close()
         else:
             await self.send({"type": "http.response.start", "status": 500, "headers": _FAILED})

@@ -21,6 +21,10 @@ from agentmemo.settings import Settings
 # Requests behind one that is not answered yet. Clients that pipeline send a few; a flood sends thousands.
 PIPELINED_MAX = 16
 HEADERS_MAX = 256
+# What has to be read of an answer within STALLED_SECONDS.
+READ_BYTES_MIN = 64 * 1024
+# How long what is not wanted any more is taken from who was told so.
+LEAVING_SECONDS = 5.0
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -74,8 +78,10 @@ class Protocol(asyncio.Protocol):
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._addresses: dict[str, Any] = {}
         self._reading_paused = False
+        self._is_leaving = False
         self._drained = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
+        self._due_seconds: float | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._silence: asyncio.TimerHandle | None = None
         # Since when nothing came after an answer; None while something is to be done.
@@ -86,6 +92,7 @@ class Protocol(asyncio.Protocol):
         self._in_head = False
         self._head_bytes = 0
         self._header_bytes = 0
+        self._hosts = 0
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._expects_continue = False
@@ -121,16 +128,26 @@ class Protocol(asyncio.Protocol):
         if exc is None:
             self.transport.close()
 
-    def eof_received(self) -> None:
-        pass
+    def eof_received(self) -> bool:
+        """The client sends no more. True keeps the connection for the answer to what it has asked; TLS has no such."""
+        newest = self._newest
+        if newest is None or newest.complete or not newest.whole or self._addresses["scheme"] == "https":
+            return False
+        self._expect(None)
+        self._in_head = False
+        newest.keep_alive = False
+        for exchange in (self._running, *self._behind):
+            if exchange is not None:
+                exchange.half_close()
+        return True
 
     def data_received(self, data: bytes) -> None:
+        if self._is_leaving:
+            return
         self._silent_since = None
         before = self._head_bytes if self._in_head else 0
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # there is nothing to upgrade to; the request is answered as it is
+            self._parse(data)
         except httptools.HttpParserError:
             self._refuse(*(self._refusal or (400, _malformed())))
             return
@@ -149,13 +166,24 @@ class Protocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """The server stops: close, once what was asked is answered."""
         if self._newest is None or self._newest.complete:
-            self.close()
+            self._close_now()
         else:
             self._newest.keep_alive = False
 
     def close(self) -> None:
-        """Once what was written has left; who does not read it is cut off."""
-        self.transport.close()
+        """Once what was written has left; who does not read it is cut off.
+
+        Who is still sending is heard out: what comes to a closed socket is answered with a reset, and most clients then
+        do not look for the answer that was there before.
+        """
+        is_partial = self._in_head or (self._newest is not None and not self._newest.whole)
+        if not is_partial or self._is_leaving or not self.transport.can_write_eof():
+            self._close_now()
+            return
+        self._is_leaving, self._in_head = True, False
+        self.transport.write_eof()
+        self.resume_reading()
+        self._expect(LEAVING_SECONDS)
         self._watch_reader(watched=True)
 
     def on_message_begin(self) -> None:
@@ -165,6 +193,7 @@ class Protocol(asyncio.Protocol):
         self._in_head = True
         self._head_bytes = 0
         self._header_bytes = 0
+        self._hosts = 0
         self._await_part(self._bounds.head_seconds)
 
     def on_url(self, part: bytes) -> None:
@@ -175,11 +204,17 @@ class Protocol(asyncio.Protocol):
         if self._header_bytes > self._bounds.head_bytes or len(self._headers) >= HEADERS_MAX:
             self._stop(431, _head_too_large(self._bounds.head_bytes))
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expects_continue = True
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+        elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            self._stop(501, _encoded())
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # its head comes again
         self._in_head = False
         if len(self._url) > self._bounds.head_bytes:
             self._stop(431, _head_too_large(self._bounds.head_bytes))
@@ -187,12 +222,16 @@ class Protocol(asyncio.Protocol):
             self._stop(429, _too_many_at_once())
         self._await_part(self._bounds.body_seconds)
         version = self._parser.get_http_version()
+        is_current = version == "1.1"
+        if self._hosts != 1 and (is_current or self._hosts):
+            self._stop(400, _no_host())
         exchange = Exchange(
             self,
             self._scope(version),
-            keep_alive=version != "1.0" and self._parser.should_keep_alive(),
-            expects_continue=self._expects_continue,
+            keep_alive=is_current and self._parser.should_keep_alive(),
+            expects_continue=is_current and self._expects_continue,
         )
+        self._headers = []  # what comes behind the body is none of its head
         is_free = self._is_idle()
         self._newest = exchange
         if is_free:
@@ -200,12 +239,16 @@ class Protocol(asyncio.Protocol):
         else:
             self.pause_reading()
             self._behind.append(exchange)
+            if self._running is not None:
+                self._running.tell()
 
     def on_body(self, piece: bytes) -> None:
         assert self._newest is not None  # noqa: S101 - a body comes behind its head
         self._newest.take(piece)
 
     def on_message_complete(self) -> None:
+        if self._in_head:
+            return  # as above
         assert self._newest is not None  # noqa: S101 - as above
         self._await_part(None)
         self._newest.end()
@@ -229,11 +272,14 @@ class Protocol(asyncio.Protocol):
         if not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
+            if self._deadline is not None:
+                self._expect(self._deadline.when() - self._loop.time())
 
     def resume_reading(self) -> None:
         if self._reading_paused:
             self._reading_paused = False
             self.transport.resume_reading()
+            self._expect(self._due_seconds)
 
     def pause_writing(self) -> None:
         self.writing_paused = True
@@ -251,14 +297,15 @@ class Protocol(asyncio.Protocol):
 
     def _scope(self, version: str) -> dict[str, Any]:
         url = httptools.parse_url(self._url)
-        path = url.path.decode("ascii")
+        raw_path = url.path or b"/"
+        path = raw_path.decode("ascii")
         return {
             "type": "http",
             "asgi": _ASGI,
             "http_version": version,
             "method": self._parser.get_method().decode("ascii"),
             "path": unquote(path) if "%" in path else path,
-            "raw_path": url.path,
+            "raw_path": raw_path,
             "query_string": url.query or b"",
             "root_path": "",
             "headers": self._headers,
@@ -282,20 +329,37 @@ class Protocol(asyncio.Protocol):
         else:
             self.close()
 
+    def _close_now(self) -> None:
+        self.transport.close()
+        self._watch_reader(watched=True)
+
     def _watch_reader(self, *, watched: bool) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
-        self._stalled = self._loop.call_later(self._bounds.stalled_seconds, self.transport.abort) if watched else None
+            self._stalled = None
+        if watched:
+            unread = self.transport.get_write_buffer_size()
+            self._stalled = self._loop.call_later(self._bounds.stalled_seconds, self._has_stalled, unread)
+
+    def _has_stalled(self, unread: int) -> None:
+        """Who read a good part meanwhile is slow, and no more than that: a large answer takes its time."""
+        if unread - self.transport.get_write_buffer_size() < READ_BYTES_MIN:
+            self.transport.abort()
+        else:
+            self._watch_reader(watched=True)
 
     def _await_part(self, seconds: float | None) -> None:
         self._rest_seconds = seconds
         self._is_new_part = True
 
     def _expect(self, seconds: float | None) -> None:
-        """The next part of a request within so many seconds; None: nothing is due."""
+        """The next part of a request within so many seconds in which it is read; None: nothing is due."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = None if seconds is None else self._loop.call_later(seconds, self._too_late)
+            self._deadline = None
+        self._due_seconds = seconds
+        if seconds is not None and not self._reading_paused:
+            self._deadline = self._loop.call_later(seconds, self._too_late)
 
     def _too_late(self) -> None:
         self._deadline = None
@@ -311,13 +375,34 @@ class Protocol(asyncio.Protocol):
         raise error
 
     def _refuse(self, status: int, error: Error) -> None:
-        """Say why, unless it would stand in the middle of another answer, and hang up."""
+        """Say why, unless it would stand in the middle or in place of another answer, and hang up."""
         self._expect(None)
-        if self._is_idle() and not self.transport.is_closing():
+        running = self._running
+        if running is not None and running is self._newest and not running.whole:
+            running.hang_up()  # it will not become whole; this is its answer
+            is_free = not running.started
+        else:
+            is_free = self._is_idle()
+        if is_free and not self.transport.is_closing():
             self.transport.write(_answer(status, error))
             self.close()
         else:
             self.transport.abort()
+
+    def _parse(self, data: bytes) -> None:
+        """Nothing is upgraded to. The parser takes what follows such a head for another protocol: it gets a new one."""
+        while True:
+            try:
+                return self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._plain_head() + data[upgrade.args[0] :]
+
+    def _plain_head(self) -> bytes:
+        method = self._parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserInvalidMethodError
+        lines = b"".join(b"%b: %b\r\n" % header for header in self._headers if header[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, self._parser.get_http_version().encode(), lines)
 
     def _is_idle(self) -> bool:
         return self._newest is None or self._newest.complete
@@ -347,6 +432,14 @@ def _full() -> Error:
 
 def _malformed() -> Error:
     return InvalidInput("This is not HTTP/1.1.", next_call="Send one well-formed request after the other.")
+
+
+def _no_host() -> Error:
+    return InvalidInput("A request names one host.", next_call="Send exactly one Host header.")
+
+
+def _encoded() -> Error:
+    return InvalidInput("A body comes as it is, or in chunks.", next_call="Send no Transfer-Encoding but chunked.")
 
 
 def _head_too_large(limit: int) -> Error:

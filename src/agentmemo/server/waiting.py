@@ -51,7 +51,7 @@ class Topic:
         if self.stopping:
             return False
         if self.generation == generation:
-            # Not `wait_for`: up to Python 3.11 it forgets that it was cancelled where both come at once.
+            # Not `wait_for`, which until Python 3.12 loses a cancellation that comes together with the news.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._wake.wait()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,18 +154,38 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
+class Latch:
+    """Lets one thread wait for another. Who opens it or waits holds nothing that others need.
+
+    A signal handler that writes may interrupt them anywhere, and waits for the writer, which goes through here, too.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is open
+            self._lock.release()
+
+    def wait(self, seconds: float) -> None:
+        """Until it was opened, which closes it again, or the time is over."""
+        self._lock.acquire(timeout=seconds)
+
+
 def wait_for(database: Database, ready: Callable[[], T | None], timeout_seconds: float) -> T | None:
     """Call `ready` now and after every commit until it returns something, or the time is over."""
     found = ready()
     if found is not None or timeout_seconds <= 0:
         return found
-    wake = threading.Event()
-    stop = database.listen(wake.set)
+    wake = Latch()
+    stop = database.listen(wake.open)
     try:
         end = monotonic() + timeout_seconds
         while (found := ready()) is None and (left := end - monotonic()) > 0:
             wake.wait(left)
-            wake.clear()
     finally:
         stop()
     return found

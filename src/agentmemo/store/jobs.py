@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from agentmemo.store.database import Crowd, Done, Read
+from agentmemo.store.database import Crowd, Done, Latch, Read
 
 T = TypeVar("T")
 # As long as the interpreter lets a busy thread run. Who was answered and has not run by then is not waited for.
@@ -25,7 +25,7 @@ class Answered:
         self._expected = 0
         self._runs: list[None] = []
         self._wanted: int | None = None
-        self._all_run = threading.Event()
+        self._all_run = Latch()
 
     def expect(self) -> None:
         """One more, of whom the writer will hear."""
@@ -34,7 +34,7 @@ class Answered:
     def runs(self) -> None:
         self._runs.append(None)
         if self._wanted is not None and len(self._runs) >= self._wanted:
-            self._all_run.set()
+            self._all_run.open()
 
     def wait(self) -> None:
         """Until all run. A lone caller is not waited for: the writer has nothing to do that could disturb it."""
@@ -91,7 +91,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self._callbacks: dict[int, Callable[[], None]] = {}
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
 
     def __bool__(self) -> bool:
         return bool(self._callbacks)

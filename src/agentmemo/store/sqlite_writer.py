@@ -65,8 +65,9 @@ class GroupCommit:
         self._data_version = connection.pragma("data_version")
         self._thread = threading.Thread(target=self._loop, name="agentmemo-writer", daemon=True)
         self._closing = False
-        # Nothing may be queued behind the None that ends the thread: its caller would wait for ever.
-        self._gate = threading.Lock()
+        # Nothing may be queued behind the None that ends the thread: its caller would wait for ever. Here as wherever a
+        # caller passes, a signal handler that writes may come again.
+        self._gate = threading.RLock()
         self.commits = 0
         self.writes = 0
         self._checkpoint_pages = self._checkpoint_from = checkpoint_pages
