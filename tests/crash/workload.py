@@ -234,7 +234,7 @@ class Work:
             self.tell_to_go(run.id, key)
 
     def tell_to_go(self, run: str, key: str) -> None:
-        """Where it was told before a kill, or a lost answer, another may end it just now; who is told then has ended."""
+        """Where it was told before a kill or a lost answer, another may have ended it just now."""
         try:
             self.agent.runs.signal(run, "go", key)
         except InvalidTransition:
