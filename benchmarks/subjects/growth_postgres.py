@@ -1,4 +1,4 @@
-"""What PostgreSQL touches for an operation in stores of several sizes, each against the smallest.
+"""What PostgreSQL touches for an operation in stores of several sizes, and how long it takes, against the smallest.
 
 A file is filled as in `growth`, half of its events in the next workspace, and copied by the product. Rows and pages
 depend neither on the machine nor on what else it does. BENCH_GROWTH="1e4 1e5" names the sizes in events.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import apsw
 import harness
 import postgres
 from harness import Row, Target
-from subjects.growth import AT_MOST, SIZES
+from subjects.growth import AT_MOST, SIZES, TIMES, fastest
 
 from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
@@ -25,15 +28,26 @@ import growing
 import touching
 from grown_operations import operations
 
-SETTINGS = "rows that the plans read, and pages; the dearer of the second call and the seventh; after VACUUM ANALYZE"
-Touched = dict[str, tuple[int, int]]
+SETTINGS = (
+    "rows that the plans read, and pages; the dearer of the second call and the seventh; after VACUUM ANALYZE; "
+    f"the best time of {TIMES} calls in either store, in turns"
+)
+
+
+class Cost(NamedTuple):
+    """Of one operation: rows and pages, statements, and its time in microseconds: here, and in the smallest store."""
+
+    touched: int
+    statements: int
+    us: float
+    us_first: float
 
 
 def run() -> list[Row]:
     meter = touching.Meter(setattr)
-    looks: dict[int, Touched] = {}
+    looks: dict[int, dict[str, Cost]] = {}
     with harness.directory("growth-postgres") as place, postgres.server() as server:
-        path = place / "plane.db"
+        path, first = place / "plane.db", place / "first.db"
         with _plane(path) as plane:
             growing.sample(plane.connect(), plane.connect(person="ana"))
         with contextlib.closing(apsw.Connection(str(path))) as connection:
@@ -41,22 +55,38 @@ def run() -> list[Row]:
             growth = growing.Growth(connection)
             for size in SIZES:
                 growth.until(size // 2, elsewhere=True)
-                looks[size] = _look(meter, server, path)
-    return [_row(name, looks, size) for name in looks[SIZES[0]] for size in SIZES[1:]]
+                if not looks:
+                    connection.execute("VACUUM INTO ?", (str(first),))
+                    smallest = touching.filled(server, first, Settings())
+                looks[size] = _look(meter, server, path, smallest)
+    return [row for name in looks[SIZES[0]] for size in SIZES[1:] for row in _rows(name, looks, size)]
 
 
-def _look(meter: touching.Meter, server: PostgresServer, path: Path) -> Touched:
+def _look(meter: touching.Meter, server: PostgresServer, path: Path, smallest: str) -> dict[str, Cost]:
     url = touching.filled(server, path, Settings())
-    found: Touched = {}
-    with _plane(touching.told(url)) as plane:
-        for name, work in operations(plane.connect(), plane.connect(person="ana")).items():
-            work()  # what this process has to learn once
-            touched, statements, _ = meter.settled(work)
-            found[name] = touched, statements
+    touched = _touched(meter, touching.told(url))
+    with _plane(url) as here, _plane(smallest) as there:
+        beside = _operations(there)
+        times = {name: fastest([work, beside[name]], time.perf_counter) for name, work in _operations(here).items()}
     size = server.execute("SELECT pg_database_size(current_database())", database=path.stem)[0][0]
     print(f"  {path.stat().st_size / 1e9:.2f} GB as a file, {size / 1e9:.2f} GB there", file=sys.stderr, flush=True)
     server.drop_database(path.stem)
-    return found
+    return {name: Cost(*touched[name], *times[name]) for name in times}
+
+
+def _touched(meter: touching.Meter, url: str) -> dict[str, tuple[int, int]]:
+    """Rows and pages of each operation, and statements. Telling them takes time, so that is measured apart."""
+    with _plane(url) as plane:
+        found = {}
+        for name, work in _operations(plane).items():
+            work()  # what this process has to learn once
+            touched, statements, _ = meter.settled(work)
+            found[name] = touched, statements
+        return found
+
+
+def _operations(plane: ManualPlane) -> dict[str, Callable[[], Any]]:
+    return operations(plane.connect(), plane.connect(person="ana"))
 
 
 def _plane(place: Path | str) -> contextlib.closing[ManualPlane]:
@@ -64,13 +94,23 @@ def _plane(place: Path | str) -> contextlib.closing[ManualPlane]:
     return contextlib.closing(ManualPlane(place))
 
 
-def _row(name: str, looks: dict[int, Touched], size: int) -> Row:
-    (few, statements), (many, _) = looks[SIZES[0]][name], looks[size][name]
-    return Row(
-        subject=f"{name}, at {size:,} events",
+def _rows(name: str, looks: dict[int, dict[str, Cost]], size: int) -> list[Row]:
+    few, many = looks[SIZES[0]][name], looks[size][name]
+    settings = f"against {SIZES[0]:,} events; {SETTINGS}"
+    touched = Row(
+        subject=f"{name}, at {size:,} events, touched",
         unit="x",
-        ours=many / few,
+        ours=many.touched / few.touched,
         target=Target(AT_MOST, at_most=True),
-        note=f"{few:,} to {many:,} rows and pages, {statements} statements",
-        settings=f"against {SIZES[0]:,} events; {SETTINGS}",
+        note=f"{few.touched:,} to {many.touched:,} rows and pages, {few.statements} statements",
+        settings=settings,
     )
+    taken = Row(
+        subject=f"{name}, at {size:,} events, time",
+        unit="x",
+        ours=many.us / many.us_first,
+        target=Target(AT_MOST, at_most=True),
+        note=f"{many.us_first:,.0f} to {many.us:,.0f} us",
+        settings=settings,
+    )
+    return [touched, taken]

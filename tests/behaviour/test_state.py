@@ -16,6 +16,7 @@ from agentmemo import (
     VersionConflict,
 )
 from agentmemo.settings import Settings
+from agentmemo.store import state as rows
 from agentmemo.testing import ManualPlane
 
 promise = pytest.mark.promise
@@ -135,6 +136,16 @@ def test_the_past_can_be_read(agent):
     assert agent.state.get("n", "k", as_of=two.revision - 1) == 1
     assert agent.state.get("n", "k", as_of=two.revision) == 2
     assert agent.state.get("n", "k", as_of=gone.revision) is None
+
+
+@promise("state.as_of")
+def test_a_moment_long_past_is_found(agent, monkeypatch):
+    monkeypatch.setattr(rows, "RECENT", 2)
+    moments = {}
+    for number in range(20):
+        moments[agent.state.set("n", "k", number).revision] = number
+        moments[agent.state.set("n", "other", number).revision] = number
+    assert {revision: agent.state.get("n", "k", as_of=revision) for revision in moments} == moments
 
 
 @promise("state.diff")
@@ -329,6 +340,19 @@ def test_a_compacted_revision_is_told(tmp_path):
             agent.state.get("n", "k", as_of=revision)
     assert [e.value for e in agent.state.history("n", "k")] == [4, 3]
     assert agent.state.get("n", "k") == 4
+    plane.close()
+
+
+@promise("state.gone")
+def test_what_compaction_left_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "RECENT", 2)
+    plane = ManualPlane(tmp_path / "p.db", settings=Settings(versions_kept=10, versions_days=1))
+    agent = plane.connect()
+    revisions = [agent.state.set("n", "k", number).revision for number in range(20)]
+    plane.advance(2 * 86400)
+    assert [agent.state.get("n", "k", as_of=revision) for revision in revisions[10:]] == list(range(10, 20))
+    with pytest.raises(RevisionGone):
+        agent.state.get("n", "k", as_of=revisions[9])
     plane.close()
 
 

@@ -37,12 +37,14 @@ def operations(agent: Any, person: Any) -> Operations:
 
 
 def _of_state(agent: Any) -> Operations:
+    *_, oldest = agent.state.history("grown", "many versions")
     revision = agent.state.set("grown", "many versions", "the newest").revision
     return {
         "state.set": lambda: agent.state.set("grown", "key-1", {"text": "a value"}),
         "state.set, a new key": lambda: agent.state.set("grown", _fresh(), {"text": "a value"}),
         "state.get": lambda: agent.state.get("grown", "key-2"),
         "state.get, as of a revision": lambda: agent.state.get("grown", "many versions", as_of=revision),
+        "state.get, as of long ago": lambda: agent.state.get("grown", "many versions", as_of=oldest.revision),
         "state.list, a page": lambda: agent.state.list("grown", limit=PAGE),
         "state.history, a page": lambda: agent.state.history("grown", "many versions", limit=PAGE),
         "state.watch, one change": lambda: _watch(agent),

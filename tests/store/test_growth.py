@@ -15,6 +15,7 @@ from list_prices import ListPrices
 
 from agentmemo.engine import briefing
 from agentmemo.engine.upkeep import duties
+from agentmemo.store import state
 from agentmemo.testing import ManualPlane
 
 COPIES, STEPS, NOTES_PAGE, VERSIONS = 40, 1000, 101, 400
@@ -37,6 +38,7 @@ def patched():
         patch.setattr(duties, "POSITIONS_PER_ROUND", 100)
         patch.setattr(duties, "BLOBS_PER_ROUND", 1)
         patch.setattr(briefing, "RUNS_SHOWN", growing.PAGE)
+        patch.setattr(state, "RECENT", 1)
         yield patch
 
 

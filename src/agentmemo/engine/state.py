@@ -301,16 +301,20 @@ def entry_view(tx: Transaction, call: Call, namespace: str, row: rows.VersionRow
 
 def _as_of(tx: Transaction, namespace: int, key: str, position: int) -> rows.VersionRow | None:
     """The version of a moment. Raises RevisionGone where retention removed it: that is not the same as absent."""
-    row = rows.get_as_of(tx, namespace, key, position)
-    oldest = tx.one("entry_oldest", namespace=namespace, key=key) if row is None else None
-    if oldest and oldest[0] > 1:
+    row = rows.get_recent_as_of(tx, namespace, key, position)
+    if row is not None:
+        return row
+    version, oldest = tx.one("entry_oldest", namespace=namespace, key=key) or (1, position + 1)
+    if oldest <= position:
+        return rows.find_as_of(tx, namespace, key, position)
+    if version > 1:
         raise RevisionGone(
             f"The version of {key!r} at revision {audit.revision(position)} was compacted away.",
             why="Retention removed older versions.",
-            next_call=f"Read it as of revision {audit.revision(oldest[1])} or later.",
-            details={"oldest": audit.revision(oldest[1])},
+            next_call=f"Read it as of revision {audit.revision(oldest)} or later.",
+            details={"oldest": audit.revision(oldest)},
         )
-    return row
+    return None
 
 
 def _live_as_of(row: rows.VersionRow | None) -> rows.VersionRow | None:

@@ -8,6 +8,8 @@ from agentmemo.store.blobs import Packed
 from agentmemo.store.database import Transaction
 
 END_OF_KEYS = "\U0010ffff"
+# How many of a key's versions are looked through one by one for that of a moment, and how many it can ever have.
+RECENT, FURTHEST = 100, 1 << 40
 
 
 class EntryHead(NamedTuple):
@@ -103,8 +105,15 @@ def get_version(tx: Transaction, namespace: int, key: str, version: int) -> Vers
     return VersionRow(*row) if row else None
 
 
-def get_as_of(tx: Transaction, namespace: int, key: str, position: int) -> VersionRow | None:
-    row = tx.one("entry_get_as_of", namespace=namespace, key=key, position=position)
+def get_recent_as_of(tx: Transaction, namespace: int, key: str, position: int) -> VersionRow | None:
+    """The version of a moment, if it is among the newest: mostly it is, and they are looked through fastest."""
+    row = tx.one("entry_recent_as_of", namespace=namespace, key=key, position=position, recent=RECENT)
+    return VersionRow(*row) if row else None
+
+
+def find_as_of(tx: Transaction, namespace: int, key: str, position: int) -> VersionRow | None:
+    """The version of a moment when the oldest was there: as many looks as the largest number has bits."""
+    row = tx.one("entry_find_as_of", namespace=namespace, key=key, position=position, furthest=FURTHEST)
     return VersionRow(*row) if row else None
 
 

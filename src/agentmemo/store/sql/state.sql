@@ -31,16 +31,36 @@ WHERE e.namespace = :namespace AND e.key = :key AND v.version = :version;
 
 -- The next three are in the order of one entry's versions: where it is a constant, that is the order of an index.
 
--- name: entry_get_as_of
+-- name: entry_recent_as_of
 SELECT CAST(:key AS TEXT), v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
     v.size, v.codec, v.value, v.blob
 FROM entry_version v
-WHERE v.entry = (SELECT id FROM entry WHERE namespace = :namespace AND key = :key) AND v.position <= :position
+WHERE v.entry = (SELECT id FROM entry WHERE namespace = :namespace AND key = :key)
+    AND v.version > (SELECT version - :recent FROM entry WHERE namespace = :namespace AND key = :key)
+    AND v.position <= :position
 ORDER BY v.version DESC LIMIT 1;
 
 -- name: entry_oldest
 SELECT version, position FROM entry_version
 WHERE entry = (SELECT id FROM entry WHERE namespace = :namespace AND key = :key) ORDER BY version LIMIT 1;
+
+-- Positions rise with versions, so the version is found by halves. There is one: the oldest is not too new.
+-- name: entry_find_as_of
+WITH RECURSIVE sought (version, step) AS (
+    SELECT CAST(0 AS BIGINT), CAST(:furthest AS BIGINT)
+    UNION ALL
+    SELECT version + CASE WHEN (
+        SELECT v.position FROM entry_version v
+        WHERE v.entry = (SELECT id FROM entry WHERE namespace = :namespace AND key = :key)
+            AND v.version >= sought.version + sought.step
+        ORDER BY v.version LIMIT 1
+    ) <= :position THEN step ELSE 0 END, step / 2
+    FROM sought WHERE step > 0
+)
+SELECT e.key, v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,
+    v.size, v.codec, v.value, v.blob
+FROM entry e JOIN entry_version v ON v.entry = e.id
+WHERE e.namespace = :namespace AND e.key = :key AND v.version = (SELECT version FROM sought WHERE step = 0);
 
 -- name: entry_history
 SELECT CAST(:key AS TEXT), v.position, v.version, v.kind, v.author, v.run, v.at, v.expires_at, v.origin,

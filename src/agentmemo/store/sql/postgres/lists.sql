@@ -59,8 +59,9 @@ WHERE (e.workspace, e.workflow, e.run) < ((SELECT CAST(:workspace AS BIGINT)), :
     AND (r.state = :state OR :state IS NULL OR (:state = 'unfinished' AND r.wake IS NOT NULL))
 ORDER BY e.workspace DESC, e.workflow DESC, e.run DESC LIMIT :limit;
 
--- name: entry_get_as_of
-WHERE (v.entry, v.version) > ((SELECT id FROM entry WHERE namespace = :namespace AND key = :key), 0)
+-- name: entry_recent_as_of
+WHERE (v.entry, v.version) > ((SELECT id FROM entry WHERE namespace = :namespace AND key = :key),
+        (SELECT version - :recent FROM entry WHERE namespace = :namespace AND key = :key))
     AND (v.entry, v.version) < ((SELECT id + 1 FROM entry WHERE namespace = :namespace AND key = :key), 0)
     AND v.position <= :position
 ORDER BY v.entry DESC, v.version DESC LIMIT 1;
