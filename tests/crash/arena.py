@@ -26,8 +26,8 @@ PROGRAM = Path(__file__).with_name("chaos.py")
 LEASE_SECONDS = 2.0
 # Shorter than the longest absence of the database, so that callers are refused and what they held has to be freed.
 PATIENCE_SECONDS = 2.0
-END_SECONDS = 60.0
-READY_SECONDS = 60.0
+END_SECONDS = 150.0
+READY_SECONDS = 150.0
 # What counts as work done, for the rate.
 WORK = frozenset({"set", "end", "started", "finished", "waited", "pair"})
 

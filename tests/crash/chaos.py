@@ -28,7 +28,7 @@ from agentmemo.errors import Conflict, Error, LeaseLost, NotFound, RunHeld, Unav
 SHARED_KEYS = 5
 PAUSE_SECONDS = 0.02
 # After this the whole cluster is expected to have come back many times over.
-HOPELESS_SECONDS = 120.0
+HOPELESS_SECONDS = 200.0
 
 
 class Notes(Side):
@@ -168,7 +168,7 @@ def finish(target: str, side: str) -> None:
             if body := bodies.get(run.name):
                 worker.open_once(body, run.key)
             elif run.name == "errand":
-                worker.agent.runs.signal(run.id, "go", run.key)
+                worker.tell_to_go(run.id, run.key)
         worker.agent.work(concurrency=2, until_idle=True)
         time.sleep(PAUSE_SECONDS)
     worker.agent.close()

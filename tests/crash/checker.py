@@ -17,7 +17,7 @@ import agentmemo
 from agentmemo.model.workflow_search import counts_of
 from agentmemo.model.workflows import WorkflowDocument
 
-INDEX_SECONDS = 30.0
+INDEX_SECONDS = 120.0
 # What nobody works at any more, each with how it is asked for.
 UNFINISHED = {
     "runs": "SELECT handle, name, state, wake, waiting_for, reason FROM run WHERE wake IS NOT NULL",

@@ -13,9 +13,9 @@ from forked import Forked
 
 PROGRAM = Path(__file__).with_name("workload.py")
 # Far above anything a test waits for: what is free within seconds is free because its holder's lock is.
-LEASE_SECONDS = 60.0
-DEATH_SECONDS = 90.0
-END_SECONDS = 90.0
+LEASE_SECONDS = 120.0
+DEATH_SECONDS = 180.0
+END_SECONDS = 180.0
 # In place of an exit code: it had to be stopped.
 LATE = 124
 # Every process of this session that died by SIGKILL.
@@ -114,7 +114,7 @@ class Plane:
     def notes(self, what: str | None = None) -> list[dict]:
         return [note for note in workload.read_notes(self.side) if what is None or note["what"] == what]
 
-    def wait_for(self, what: str, count: int = 1, *, seconds: float = 60.0) -> list[dict]:
+    def wait_for(self, what: str, count: int = 1, *, seconds: float = DEATH_SECONDS) -> list[dict]:
         end = time.monotonic() + seconds
         while len(found := self.notes(what)) < count:
             assert time.monotonic() < end, f"no {what} within {seconds} s\n{self._log.read_text()[-4000:]}"

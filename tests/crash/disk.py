@@ -134,7 +134,7 @@ class Disk(apsw.VFS):
         self.record = Record()
         self.calls: Counter = Counter()
         self.failed = 0
-        self.threads = threading.active_count()
+        self.threads = set(threading.enumerate())
         self._fault: Fault | None = None
         self._files: dict[str, int] = {}
         self._numbers = iter(range(1, 1 << 62))

@@ -269,8 +269,9 @@ def _do_all(disk: Disk, work: FaultyWork) -> None:
 
 def _check(disk: Disk, clock: ManualClock, notes: Notes) -> None:
     """What was acknowledged is there, and of what was refused no thread and no open file is left."""
-    threads, files = threading.active_count() - disk.threads, open_files(disk)
-    assert not threads, f"{threads} threads still run"
+    # Those of before may end meanwhile.
+    threads, files = set(threading.enumerate()) - disk.threads, open_files(disk)
+    assert not threads, f"still running: {threads}"
     assert not files, f"still open: {files}"
     plane = ManualPlane(disk.root / STORE, clock=clock)
     checker.check_told(plane.connect("checker"), notes.told)

@@ -27,11 +27,10 @@ PROGRAM = Path(labour.__file__)
 EMBEDDED, HTTP, SERVER, PERSON = "embedded", "http", "server", "person"
 SLOTS = {"e0": EMBEDDED, "e1": EMBEDDED, "e2": EMBEDDED, "h0": HTTP, "h1": HTTP, "server": SERVER, "person": PERSON}
 LEASE_SECONDS = 1.0
-READY_SECONDS = 60.0
 # Nothing that a worker does at once takes as long, on a busy machine too.
-END_SECONDS = 60.0
+END_SECONDS = 150.0
 NOTE_BYTES = 150
-STUCK_SECONDS = 60.0
+STUCK_SECONDS = 150.0
 # Told to end by SIGTERM: a server ends by that signal too, in the end, as does who had not yet begun.
 WELL = (0, -signal.SIGTERM)
 LOCK_TRIES, LOCK_SECONDS = 20, 0.002

@@ -34,7 +34,7 @@ TELL_SECONDS = 5.0
 MOMENTS = 10
 # Within a lease it has lost what it held. Mostly somebody takes that over soon; where all died too early, it wakes
 # without that.
-FORGOTTEN_SECONDS, ASLEEP_SECONDS = 10.0, 60.0
+FORGOTTEN_SECONDS, ASLEEP_SECONDS = 10.0, 150.0
 OVERLAP_CYCLES = 3
 SHOWN = 10
 # The search for the least that shows a fault.

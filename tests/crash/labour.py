@@ -133,7 +133,7 @@ class Labour(Worker):
             if body := bodies.get(run.name):
                 self.open_quietly(body, run.key)
             elif run.name == "errand":
-                self.agent.runs.signal(run.id, "go", run.key)
+                self.tell_to_go(run.id, run.key)
             elif run.name.startswith("workflow:"):
                 self.open_quietly(lambda execution: self.drive(self.agent.workflows.resume(execution)), run.id)
 

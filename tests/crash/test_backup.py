@@ -14,7 +14,7 @@ from follower import Follower
 import agentmemo
 
 KILLS = 10
-COPY_SECONDS = 60.0
+COPY_SECONDS = 120.0
 COPYING = ("backup.after_copy", "backup.before_name")
 
 

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from children import END_SECONDS
 from forked import Forked
 
 import agentmemo
@@ -24,7 +25,7 @@ def perform(tmp_path):
         with (tmp_path / "errors").open("ab") as errors:
             environment = {**os.environ, VARIABLE: point}
             child = Forked([PROGRAM, tmp_path / "store.db", tmp_path / "notes"], environment, errors)
-            code = child.wait(60)
+            code = child.wait(END_SECONDS)
             child.close()
         assert code in (0, -signal.SIGKILL), (tmp_path / "errors").read_text()
         return code

@@ -15,7 +15,7 @@ from agentmemo.testing.postgres import OWNER, PostgresServer
 
 PROCESSES, WORKERS = 2, 4
 LOAD_SECONDS = 2.0
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 150.0
 
 
 class Pair:
@@ -94,10 +94,8 @@ def test_a_failover_loses_nothing_and_the_workers_go_on(arena, pair):
 
 @pytest.fixture
 def connected(pair, tmp_path, monkeypatch):
-    """Connections that soon give up, so that what hangs is seen."""
+    """Connections as patient as in production: on a busy machine whoever soon gives up does so for nothing."""
     monkeypatch.setenv("AGENTMEMO_DATA", str(tmp_path))
-    monkeypatch.setenv("AGENTMEMO_POSTGRES_PATIENCE_SECONDS", "2")
-    monkeypatch.setenv("AGENTMEMO_POSTGRES_STATEMENT_SECONDS", "1")
     made = []
 
     def connect(url=pair.url):
@@ -145,6 +143,9 @@ def test_an_old_primary_that_nobody_fenced_acknowledges_nothing(pair, connected,
     assert agent.state.set("facts", "a", "later").version == 3
     old = pair.primary.url("arena")
     refusals = []
+    # Who is led astray soon gives up, so that what hangs is seen.
+    monkeypatch.setenv("AGENTMEMO_POSTGRES_PATIENCE_SECONDS", "4")
+    monkeypatch.setenv("AGENTMEMO_POSTGRES_STATEMENT_SECONDS", "1")
 
     def lost():
         # A client that is led astray hears that nobody knows, and never that its write is kept.

@@ -69,5 +69,6 @@ def test_a_lock_that_gets_no_name_is_let_go(database):
     (database.with_name(database.name + "-workers") / WORKER / "in the way").mkdir(parents=True)
     open_files = set(Path("/proc/self/fd").iterdir())
     holder.hold(WORKER)
-    assert set(Path("/proc/self/fd").iterdir()) == open_files
+    # What others left behind may be closed meanwhile.
+    assert set(Path("/proc/self/fd").iterdir()) <= open_files
     holder.close()

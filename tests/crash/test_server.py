@@ -9,6 +9,7 @@ import time
 
 import checker
 import pytest
+from children import DEATH_SECONDS
 
 import agentmemo
 from agentmemo.testing.ports import ReservedPort
@@ -91,7 +92,7 @@ def test_a_server_killed_under_load(crashing, server, chance, point):
     for writer in writers:
         writer.done.set()
     for writer in writers:
-        writer.join(60)
+        writer.join(DEATH_SECONDS)
         assert not writer.is_alive()
     client.kill()
     server.child.kill()

@@ -62,7 +62,7 @@ def test_while_the_parent_lives_its_locks_hold(family):
 def test_the_locks_of_a_killed_parent_end_with_it(family):
     path, parent, child = family
     parent.kill()
-    parent.wait(10)
+    parent.wait(60)
     os.kill(child, 0)  # it lives
     lock = try_lock(path.with_name(path.name + "-lock"))
     assert lock is not None

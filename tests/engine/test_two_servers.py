@@ -147,7 +147,8 @@ def test_nothing_stays_open_in_the_database_while_a_step_works(postgres_url, one
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             rows = connection.execute(
                 "SELECT state, query FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid() AND (xact_start IS NOT NULL OR state LIKE 'idle in%')"
+                "AND backend_type = 'client backend' AND pid <> pg_backend_pid() "
+                "AND (xact_start IS NOT NULL OR state LIKE 'idle in%')"
             ).fetchall()
         return [list(row) for row in rows]
 

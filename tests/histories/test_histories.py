@@ -59,7 +59,7 @@ def test_two_planes_on_postgres(tmp_path, connects):
 
 def is_right(way, *, harm=False):
     try:
-        history = way.record(SEED, clients=8, actions=8, harm=harm)
+        history = way.record(SEED, clients=8, actions=16, harm=harm)
     finally:
         way.close()
     faults = check(history)

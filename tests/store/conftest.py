@@ -7,6 +7,7 @@ import random
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 # Its helpers are shared by the tests of this folder.
@@ -32,8 +33,8 @@ DATABASES = {
 if pooler.PROGRAM:
     # By default settings: what does not work there is found out.
     DATABASES["postgres pooled"] = {"durable", "concurrent_reads", "shared"}
-LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0)
-BARE = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0, postgres_prepare=False, postgres_notify=False)
+LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=60.0)
+BARE = msgspec.structs.replace(LOSSY, postgres_prepare=False, postgres_notify=False)
 
 SEED_VARIABLE = "AGENTMEMO_LINE_SEED"
 # Read before the suite's own fixture takes every AGENTMEMO_ variable out of the environment.

@@ -16,7 +16,7 @@ from agentmemo.settings import Settings
 from agentmemo.testing import ManualPlane
 from agentmemo.testing.models import ScriptedModels
 
-LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=5.0)
+LOSSY = Settings(postgres_allow_lossy=True, postgres_patience_seconds=60.0)
 WORDS = "Ёлка grün 🌍 naïve"
 BIG = ids.random_bytes(300_000).hex()  # 300 KB after compression: two chunks
 LARGE = ids.random_bytes(3000).hex()  # over the row's 4 KiB: a blob of one chunk

@@ -38,7 +38,7 @@ class Line:
         port = self._listener.getsockname()[1]
         # In clear, so that its messages can be told apart.
         self.url = url.replace(f":{self._port}/", f":{port}/") + "?sslmode=disable&gssencmode=disable"
-        self.cuts = 0
+        self.cuts = self.turned_away = 0
         self.closed = False
         self._lock = threading.Lock()
         self._matches: Callable[[Message], bool] | None = None
@@ -75,6 +75,7 @@ class Line:
             while True:
                 client, _ = self._listener.accept()
                 if self.closed:
+                    self.turned_away += 1
                     client.close()
                     continue
                 try:

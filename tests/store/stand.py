@@ -11,7 +11,7 @@ from agentmemo.settings import Settings
 
 WAIT_SECONDS = 60.0
 # How late a busy machine may be.
-MARGIN_SECONDS = 20.0
+MARGIN_SECONDS = 50.0
 SHORT = 0.5
 
 

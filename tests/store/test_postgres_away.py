@@ -94,10 +94,11 @@ def test_a_line_that_stays_away_after_its_commit(stand, line, again):
     agent.state.set("counters", "counter", 1)
     line.cut_at(POINTS["before COMMIT is answered"], shut=True)
     if again:
-        timer = threading.Timer(SHORT, line.shut, kwargs={"closed": False})
-        timer.start()
+        # Not after a time, which on a busy machine may be over before the line is cut.
+        opening = threading.Thread(target=lambda: (until(lambda: line.turned_away), line.shut(closed=False)))
+        opening.start()
         assert agent.state.set("counters", "counter", 2, if_version=1).version == 2
-        timer.join()
+        opening.join()
     else:
         begun = time.monotonic()
         with pytest.raises(Unavailable) as caught:
@@ -186,8 +187,9 @@ def test_a_server_that_comes_back_within_patience_is_not_noticed(own, own_server
 def test_a_server_that_hangs_hangs_nobody(own, own_server):
     """Its kernel still takes what is sent, so only waiting no longer tells that nothing will come."""
     agent = own.agent(postgres_patience_seconds=SHORT, postgres_statement_seconds=2 * SHORT)
-    agent.state.set("counters", "counter", 1)
-    agent.state.get("counters", "counter")
+    # So impatient, it is refused by a server that is merely slow, too.
+    until(lambda: answers(lambda: agent.state.set("counters", "counter", 1)))
+    until(lambda: answers(lambda: agent.state.get("counters", "counter")))
     own_server.freeze()
     try:
         for call in (lambda: agent.state.set("counters", "counter", 2), lambda: agent.state.get("counters", "counter")):
@@ -197,8 +199,22 @@ def test_a_server_that_hangs_hangs_nobody(own, own_server):
             assert time.monotonic() - begun < WAIT_SECONDS
     finally:
         own_server.thaw()
-    assert agent.state.set("counters", "counter", "after").version in (2, 3)
-    assert agent.audit.verify().intact
+    until(lambda: answers(lambda: agent.state.set("counters", "counter", "after")))
+    trusted = own.trusted()
+    # What was set while it hung is there once or not; what was refused on the way there may be, and was made again.
+    values = [value for _, value in versions(trusted)]
+    assert values.count(2) <= 1
+    assert list(dict.fromkeys(values)) in ([1, "after"], [1, 2, "after"])
+    assert trusted.audit.verify().intact
+
+
+def answers(call):
+    """Whether it is not refused."""
+    try:
+        call()
+    except Unavailable:
+        return False
+    return True
 
 
 def test_a_connection_closes_at_once_while_its_server_is_away(own, own_server):

@@ -35,7 +35,7 @@ def test_no_other_process_gets_the_store_for_itself(database, tmp_path):
     # Were the log deleted under this process, it would go on writing to nothing, and a crash would lose it all.
     done = subprocess.run(
         [sys.executable, "-c", TAKE_ALONE, str(tmp_path / "store.db")],
-        check=True, timeout=60, capture_output=True, text=True,
+        check=True, timeout=180, capture_output=True, text=True,
     )  # fmt: skip
     assert done.stdout.strip() in {"busy", "wal"}
     assert (tmp_path / "store.db-wal").exists()

@@ -344,7 +344,7 @@ def test_several_processes_write_one_file(path, opened):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(180)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     found = names(opened())
     assert len(set(found)) == len(found) == 120

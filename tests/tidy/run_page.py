@@ -19,7 +19,7 @@ from pathlib import Path
 
 PRINTED = re.compile(r"^\s*print\(.*\)  # (?P<text>.+)$", re.MULTILINE)
 KILLED = re.compile(r"(?P<program>.+) & sleep \d+; kill -9 \$!")
-SECONDS = 60
+SECONDS = 300
 
 
 def main(steps, page):

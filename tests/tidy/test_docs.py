@@ -32,8 +32,9 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 MARKS = ("<!-- run -->", "<!-- run with a plane -->", "<!-- run with a database -->")
 DOCUMENTED_ADDRESS = "127.0.0.1:7707"
 DOCUMENTED_DATABASE = "postgresql://agentmemo@127.0.0.1:5432/agentmemo"
-SECONDS = 120
-START_SECONDS = 60
+# Only so that what hangs ends: on a busy machine a page of many commands takes its time.
+SECONDS = 600
+START_SECONDS = 180
 
 
 def blocks(page):

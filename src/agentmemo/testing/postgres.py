@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SYSTEM_USERS = ("postgres", "nobody")
 OWNER = "agentmemo"
-START_SECONDS = 60.0
-STOP_SECONDS = 60.0
+START_SECONDS = 180.0
+STOP_SECONDS = 180.0
 # Durable but small. A test that wants a server that is killed and comes back sees what production would.
 SETTINGS = {
     "shared_buffers": "64MB",

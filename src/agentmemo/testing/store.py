@@ -20,7 +20,7 @@ from agentmemo.store import access, blobs
 from agentmemo.store.database import Database, Head, Transaction, wait_for
 
 needs = pytest.mark.needs
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 class Refused(Exception):
