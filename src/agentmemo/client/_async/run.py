@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from contextvars import Token
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from agentmemo.client._async.stored_steps import AsyncStoredSteps
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
 from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy, summary_of
+from agentmemo.client.transport import at_once
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
@@ -267,7 +269,9 @@ class AsyncRun(AsyncQuestions):
             if error is None:
                 await self.complete()
             else:
-                self._record = await self._call(release)
+                # Who is told to end does not wait for a plane that is away.
+                with nullcontext() if isinstance(error, Exception) else at_once():
+                    self._record = await self._call(release)
         except Error as failure:
             self._plane.heart().owe(release, self._hold().claim(), failure)
             # The user's exception is the news; failing to give the run back only delays the next attempt.
