@@ -17,6 +17,7 @@ class AsyncFlow:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
+        self.first_use = asyncio.Lock()
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep_async(seconds)
