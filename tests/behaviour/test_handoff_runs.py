@@ -159,3 +159,16 @@ def test_no_task_and_no_fork_takes_the_place_of_its_run(surface, sender, receive
     assert forked.state == "pending"
     with pytest.raises(InvalidTransition):
         stranger.runs.fork(forked.id, key=forked.key)
+
+
+@promise("handoff.run", "run.cancel")
+def test_a_run_that_waits_for_its_child_is_cancelled_and_not_woken(surface, sender, receiver):
+    """Its children end with it: that is no news to it, and the attempt counts."""
+    task = sender.handoff.create(to_agent="receiver")
+    receiver.handoff.work(lambda _task, run: run.join(run.start_child("nobody")), until_idle=True)
+    run = sender.handoff.get(task.id).run
+    sender.runs.cancel(run, "not so")
+    back = sender.handoff.get(task.id)
+    assert (back.state, back.attempt, back.attempts[0].outcome) == ("pending", 2, "released")
+    assert [event.operation for event in sender.audit.events(run=run)][-2:] == ["run.park", "run.cancel"]
+    assert len(sender.runs.list(state="unfinished")) == 0

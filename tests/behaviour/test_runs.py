@@ -13,8 +13,12 @@ from agentmemo import (
     NotFound,
     RunHeld,
     Unavailable,
+    ids,
 )
+from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import monotonic
+from agentmemo.model.access import EVERYTHING, Caller
+from agentmemo.model.runs import StartRun
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
@@ -388,6 +392,25 @@ def test_three_takeovers_without_a_step_ask_a_person(surface, agent):
     asked = agent.audit.events(type="run.ask")[0]
     assert asked.subject["question"] == "takeovers"
     assert "without finishing a step" in asked.reason
+
+
+@promise("run.overdue")
+def test_a_question_that_an_overdue_run_comes_to_is_overdue_by_itself(surface, agent):
+    for _ in range(4):
+        with pytest.raises(Crashed), surface.connect().run("r", key="1"):
+            crash(surface)
+    agent = surface.connect()
+    surface.plane.upkeep()
+    surface.plane.advance(25 * 3600)
+    assert surface.plane.engine.call(*_opening("r", "1")).outcome == "waiting"
+    assert agent.status().overdue == []
+    surface.plane.advance(25 * 3600)
+    assert [event.subject["wake"] for event in agent.audit.events(type="run.overdue")] == ["caller", "person"]
+
+
+def _opening(name, key):
+    caller = Caller(kind="agent", name="agent", grants=(EVERYTHING,))
+    return BY_NAME["run.start"], caller, StartRun(name=name, key=key, worker=ids.mint("wrk", 0))
 
 
 @promise("run.takeovers")

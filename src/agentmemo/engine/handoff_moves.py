@@ -152,14 +152,15 @@ def outcome_of(tx: Transaction, row: rows.HandoffRow, state: str, reason: str) -
 
 
 def await_end(tx: Transaction, call: Call, handle: str, run: str) -> blobs.Packed | None:
-    """The outcome of a handoff that has ended; else its end is told to this run from now on."""
+    """The outcome of a handoff that has ended; else its end is told to this run too from now on."""
     row = rows.get(tx, call.workspace, handle)
     if row is None:
         return None
     if row.state in model.ENDED:
         return outcome_of(tx, row, row.state, row.reason)
-    if row.sender_run != run:
-        tx.write("handoff_set_sender_run", id=row.id, run=run)
+    told = (row.sender_run or "").split()
+    if run not in told:
+        tx.write("handoff_set_sender_run", id=row.id, run=" ".join([*told, run]))
     return None
 
 

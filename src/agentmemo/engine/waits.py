@@ -46,6 +46,9 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
         content = blobs.unpack(tx, call.workspace, step.codec, step.value, step.blob)
         timed_out = step.state == model.FAILED
         return model.Parked(done=True, timed_out=timed_out, value=decode(content) if content else None, epoch=run.epoch)
+    if request.child and not ids.is_handle(request.child, "run"):
+        # By its whole handle: the run is woken by it.
+        request = msgspec.structs.replace(request, child=existing(tx, call, request.child).handle)
     started_at = step.started_at if step else tx.now
     wake_at = _wake_at(request, started_at)
     packed = _already(tx, call, run, request, wake_at)
@@ -173,9 +176,9 @@ def deliver(tx: Transaction, call: Call, run: rows.RunRow, name: str, packed: Pa
         end_wait(tx, call, run, _take_signal(tx, run.id, name) or NOTHING, f"signal {name} came")
 
 
-def child_ended(tx: Transaction, call: Call, parent: str, child: str) -> None:
-    """Wake a parent that waits for this child."""
-    run = existing(tx, call, parent)
+def child_ended(tx: Transaction, call: Call, waiting: str, child: str) -> None:
+    """Wake a run that waits for this one, its child or not."""
+    run = existing(tx, call, waiting)
     if run.state == model.WAITING and run.wake == "child" and run.waiting_for == child:
         end_wait(tx, call, run, _outcome(tx, call, child), f"child {child} ended")
 
