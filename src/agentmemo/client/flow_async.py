@@ -10,7 +10,6 @@ from typing import Any
 
 from agentmemo.client.flow import timed_out
 from agentmemo.clock import Clock
-from agentmemo.errors import TimedOut
 
 
 class AsyncFlow:
@@ -26,16 +25,19 @@ class AsyncFlow:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], seconds: float | None
     ) -> Any:
         """Call a sync or async function. A sync one with a timeout runs in a thread, which cannot be stopped."""
+        if seconds is None:
+            result = function(*arguments, **keywords)
+            return await result if inspect.isawaitable(result) else result
+        limit = asyncio.timeout(seconds)
         try:
-            if seconds is None:
-                result = function(*arguments, **keywords)
-                return await result if inspect.isawaitable(result) else result
-            async with asyncio.timeout(seconds):
+            async with limit:
                 if inspect.iscoroutinefunction(inspect.unwrap(function)):
                     return await function(*arguments, **keywords)
-                return await asyncio.to_thread(function, *arguments, **keywords)
+                result = await asyncio.to_thread(function, *arguments, **keywords)
+                return await result if inspect.isawaitable(result) else result
         except TimeoutError as error:
-            if seconds is None or isinstance(error, TimedOut):
+            # The function's own says that it failed, and not that it was late.
+            if not limit.expired():
                 raise
             raise timed_out(function, seconds) from error
 

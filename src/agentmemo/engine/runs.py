@@ -176,7 +176,6 @@ def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claim
     if run.state == model.WAITING:
         return claimed(tx, call, run, outcome="waiting", lease_seconds=lease)
     check_handoff(tx, call, run.name, run.key)
-    check_execution(run.name)
     return claim(tx, call, run, request.worker, lease)
 
 
