@@ -69,6 +69,8 @@ def reopen(tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_sec
             details={"run": run.handle, "state": run.state},
         )
     if run.wake == "person":
+        # Who claimed its handoff since, when it had been given back, finds it waiting.
+        waits.park_handoff(tx, call, run, f"its run asks a person: {run.waiting_for}")
         return claimed(tx, call, run, outcome="waiting", lease_seconds=lease_seconds)
     taken_over = run.state == model.RUNNING
     if taken_over and liveness.is_alive(tx, call.engine, call.workspace, run.worker):

@@ -109,7 +109,7 @@ def wait_for(
         epoch=run.epoch,
         step=f"{step[0]}/{step[1]}",
     )
-    _park_handoff(tx, call, run, f"its run {what}")
+    park_handoff(tx, call, run, f"its run {what}")
     reach("wait.after_park")
 
 
@@ -146,7 +146,7 @@ def ask(
         step=f"{step[0]}/{step[1]}" if step else None,
         reason=detail,
     )
-    _park_handoff(tx, call, run, f"its run asks a person: {question}")
+    park_handoff(tx, call, run, f"its run asks a person: {question}")
 
 
 def signal(tx: Transaction, call: Call, request: model.SendSignal) -> model.Run:
@@ -257,7 +257,7 @@ def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str, *, answer_o
         handoff_moves.wake(tx, call, handoff, run.handle, reason)
 
 
-def _park_handoff(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
+def park_handoff(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
     """A handoff that is worked on by a run waits with it."""
     if handoff := handoff_of_run(run.name, run.key):
         handoff_moves.park(tx, call, handoff, run.handle, reason)
