@@ -65,7 +65,9 @@ def reopen(tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_sec
         raise InvalidTransition(
             f"Run {run.handle} ({run.name}/{run.key}) is {what}; its key cannot be opened again.",
             why=run.error or run.reason or "Its steps were removed by retention; the tombstone keeps the key.",
-            next_call=f"Use another key, or runs.fork('{run.handle}', from_step=...) to go on from its steps.",
+            next_call="Use another key."
+            if run.pruned
+            else f"Use another key, or runs.fork('{run.handle}', from_step=...) to go on from its steps.",
             details={"run": run.handle, "state": run.state},
         )
     if run.wake == "person":

@@ -15,7 +15,16 @@ from agentmemo.client._async.step import AsyncStepContext, current
 from agentmemo.client._async.stored_steps import AsyncStoredSteps
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
-from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy, summary_of
+from agentmemo.client.step_call import (
+    IN_DOUBT,
+    EffectUnclear,
+    Probe,
+    StepCall,
+    checked_timeout,
+    leaves_doubt,
+    retry_policy,
+    summary_of,
+)
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
@@ -150,7 +159,7 @@ class AsyncRun(AsyncQuestions):
                 fingerprint=fingerprint(given, self._version),
                 effect=model.check_choice(effect, model.EFFECTS, "effect"),
                 retry=retry_policy(retry),
-                timeout_seconds=timeout_seconds,
+                timeout_seconds=checked_timeout(timeout_seconds),
                 on_mismatch=on_mismatch and model.check_choice(on_mismatch, model.ON_MISMATCH, "on_mismatch"),
                 in_doubt=in_doubt if callable(in_doubt) else model.check_choice(in_doubt, IN_DOUBT, "in_doubt"),
                 returns=kind,
