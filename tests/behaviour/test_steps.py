@@ -489,6 +489,23 @@ def test_concurrent_steps_of_a_name_need_keys(surface, plane):
     asyncio.run(scenario())
 
 
+@promise("step.concurrent")
+def test_a_step_with_a_key_is_done_by_one_at_a_time(agent):
+    """Both would do its effect, under one idempotency key."""
+    ran = []
+
+    with agent.run("r", key="1") as run:
+
+        def pay():
+            ran.append(1)
+            with pytest.raises(InvalidInput, match="run at once with the key 'k'"):
+                run.step("pay", pay, key="k", effect="write")
+            return "paid"
+
+        assert run.step("pay", pay, key="k", effect="write") == "paid"
+    assert ran == [1]
+
+
 @promise("run.budget")
 def test_a_spent_budget_pauses_until_a_person_raises_it(surface, agent):
     dana = surface.plane.person().will("budget", "continue", budget=Budget(tokens=1000), comment="go on")

@@ -11,12 +11,14 @@ from typing import Any
 from agentmemo.client.flow import timed_out
 from agentmemo.clock import Clock
 
+LOOK_AGAIN_SECONDS = 0.005
+
 
 class AsyncFlow:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
-        self.first_use = asyncio.Lock()
+        self.first_use = OneAtATime()
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep_async(seconds)
@@ -56,3 +58,17 @@ class AsyncFlow:
     @property
     def stopping(self) -> bool:
         return self._stopping.is_set()
+
+
+class OneAtATime:
+    """Lets one in at a time, of the tasks of any event loop: a lock of asyncio's is for those of one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        while not self._lock.acquire(blocking=False):  # noqa: ASYNC110 - whoever lets it go may be on another loop
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()

@@ -59,12 +59,12 @@ def start(tx: Transaction, call: Call, request: model.StartTask) -> model.Starte
 
 def claim(tx: Transaction, call: Call, request: model.ClaimTask) -> model.ClaimedTask:
     """The next ready run by priority and age, or none."""
-    row = _next(tx, call, request)
-    if row is None:
-        return model.ClaimedTask()
-    run = existing(tx, call, row[0])
-    claimed = runs.claim(tx, call, run, request.worker, call.engine.settings.lease_seconds)
-    return model.ClaimedTask(claimed=claimed if claimed.outcome == "claimed" else None)
+    while (row := _next(tx, call, request)) is not None:
+        claimed = runs.claim(tx, call, existing(tx, call, row[0]), request.worker, call.engine.settings.lease_seconds)
+        # One that was taken over too often asks a person, and is not ready any more.
+        if claimed.outcome == "claimed":
+            return model.ClaimedTask(claimed=claimed)
+    return model.ClaimedTask()
 
 
 def would_claim(tx: Transaction, call: Call, request: model.ClaimTask) -> bool:
