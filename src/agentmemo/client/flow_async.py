@@ -18,7 +18,7 @@ class AsyncFlow:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
-        self.first_use = OneAtATime()
+        self.first_use = OneAtATime(clock)
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep_async(seconds)
@@ -63,12 +63,13 @@ class AsyncFlow:
 class OneAtATime:
     """Lets one in at a time, of the tasks of any event loop: a lock of asyncio's is for those of one."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
 
     async def __aenter__(self) -> None:
-        while not self._lock.acquire(blocking=False):  # noqa: ASYNC110 - whoever lets it go may be on another loop
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        while not self._lock.acquire(blocking=False):
+            await self._clock.sleep_async(LOOK_AGAIN_SECONDS)
 
     async def __aexit__(self, *_: object) -> None:
         self._lock.release()
