@@ -226,7 +226,7 @@ def test_a_connection_closes_at_once_while_its_server_is_away(own, own_server):
     threads = [threading.Thread(target=hopeless, args=(agent,)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    until(lambda: any(lane.busy for lane in database._lanes._lanes.values()))
+    until(lambda: any(lane.busy.locked() for lane in database._lanes._lanes.values()))
     begun = time.monotonic()
     database.close()
     for thread in threads:

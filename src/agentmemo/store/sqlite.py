@@ -186,8 +186,9 @@ class SqliteDatabase:
         self._statements = {name: statement(query.sql) for name, query in queries.load("sqlite").items()}
         self._readers: deque[SqliteTransaction] = deque()
         self._listeners = Listeners()
-        self._listen_lock = threading.Lock()
-        self._pump: threading.Thread | None = None
+        # A signal handler that listens may interrupt who does: then each starts a thread, which does no harm.
+        self._starting = threading.RLock()
+        self._pumps: list[threading.Thread] = []
         self._closed = threading.Event()
         self._forked = False
         self._target = str(path) if path else f"file:/agentmemo-{id(self)}?vfs=memdb"
@@ -256,17 +257,18 @@ class SqliteDatabase:
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         stop = self._listeners.add(callback)
-        with self._listen_lock:
-            if self._pump is None and self._path:
+        with self._starting:
+            if self._path and not self._pumps:
                 # Looked at here, not in the thread: a commit between this call and the thread's first look counts.
                 connection = self._open_reader()
-                self._pump = threading.Thread(
+                pump = threading.Thread(
                     target=self._watch_others,
                     args=(connection, connection.pragma("data_version")),
                     name="agentmemo-watch",
                     daemon=True,
                 )
-                self._pump.start()
+                pump.start()
+                self._pumps.append(pump)
         return stop
 
     def backup(self, path: Path) -> int:
@@ -331,8 +333,8 @@ class SqliteDatabase:
             return
         self._closed.set()
         self._writer.close()
-        if self._pump is not None:
-            self._pump.join()
+        for pump in self._pumps:
+            pump.join()
         if self._hints is not None:
             self._hints.close()
         # The log holds what was acknowledged. What cannot be moved into the file now is moved when it is opened again.
