@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -13,6 +14,7 @@ from agentmemo.store.jobs import Answered, Listeners
 from agentmemo.store.postgres_hints import Hints
 from agentmemo.store.postgres_lanes import Lanes
 from agentmemo.store.postgres_sessions import Permits
+from agentmemo.testing.store import add, add_workspace
 
 SECONDS = 60
 
@@ -91,6 +93,26 @@ def test_the_first_listener_inside_the_first_listener(step, opened):
     again()
     everywhere(listen, listen, again, step)
     made[-1].close()
+
+
+def test_who_is_interrupted_while_it_reads_leaves_no_reader_in_the_past(opened):
+    """As by Ctrl-C: a reader that stays in its transaction would show others what was there then, for ever."""
+    database, written = opened(), []
+    workspace = add_workspace(database)
+
+    def look(tx):
+        return len(tx.all("actor_names", workspace=workspace, after=0))
+
+    def stop():
+        raise KeyboardInterrupt
+
+    met = True
+    while met:
+        with suppress(KeyboardInterrupt):
+            met = interrupted(len(written) + 1, lambda: database.read(look), stop)
+        written.append(database.write(lambda tx: add(tx, f"agent-{len(written)}")))
+        for snapshot in (True, False):
+            assert database.read(look, snapshot=snapshot) == len(written)
 
 
 class Away:

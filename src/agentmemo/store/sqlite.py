@@ -234,13 +234,20 @@ class SqliteDatabase:
         except IndexError:
             transaction = SqliteTransaction(self._open_reader(), self._statements, self.clock.now_us())
         try:
-            return transaction.on_snapshot(work) if snapshot else work(transaction)
-        except apsw.Error as error:
-            raise map_error(error, self._target) from error
-        finally:
-            self._readers.append(transaction)
-            if self._closed.is_set():
-                self._close_readers()
+            found = transaction.on_snapshot(work) if snapshot else work(transaction)
+        except Error:
+            # A refusal of ours, such as NotFound: the reader is as good as before.
+            self._keep(transaction)
+            raise
+        except BaseException as error:
+            # Who was interrupted, as by Ctrl-C, may have left it in a transaction: others would read the past in it.
+            with contextlib.suppress(apsw.Error):
+                transaction.close()
+            if isinstance(error, apsw.Error):
+                raise map_error(error, self._target) from error
+            raise
+        self._keep(transaction)
+        return found
 
     def write(self, work: Callable[[Any], T], *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> T:
         # One file has one writer, and a read costs no round trip: lanes and announced reads change nothing.
@@ -344,6 +351,11 @@ class SqliteDatabase:
         with contextlib.suppress(apsw.Error):
             self._writer_connection.close()
         self._lock.close()
+
+    def _keep(self, reader: SqliteTransaction) -> None:
+        self._readers.append(reader)
+        if self._closed.is_set():
+            self._close_readers()
 
     def _close_readers(self) -> None:
         """Those that nobody reads with. One that is in use meanwhile is closed by whoever reads."""
