@@ -235,7 +235,8 @@ class _Writer:
         except BaseException as error:  # noqa: BLE001 - a lost answer would hang its caller for ever
             self._drop(lane)
             for job in batch:
-                job.error = job.error or error
+                # A refusal too: what it was for may never have happened.
+                job.result, job.error = None, error
         reach("writer.before_answer")
         answered = answer(batch)
         reach("writer.after_answer")
@@ -342,7 +343,7 @@ class _Writer:
         for job in batch:
             try:
                 changed = self._persist(lane, [job], careful=True) or changed
-            except Exception as error:  # noqa: BLE001 - it is this request's answer, whatever it is
+            except BaseException as error:  # noqa: BLE001 - it is this request's answer, whatever it is
                 job.result, job.error = None, error
         return changed
 
