@@ -30,6 +30,8 @@ DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
 }
+# What is sent and read is UTF-8, whatever PGCLIENTENCODING, the role or the database have for others.
+OURS = {"client_encoding": "UTF8"}
 # "prepared statement ... does not exist" and "... already exists": somebody else's session, behind a pooler.
 OTHERS_SESSION = frozenset({"26000", "42P05"})
 NOT_YET = "25006"
@@ -125,19 +127,26 @@ class Sessions:
         given = conninfo_to_dict(self.url)
         try:
             return psycopg.connect(
-                make_conninfo(self.url, **{**DEFAULTS, **given}), autocommit=True, prepare_threshold=None
+                make_conninfo(self.url, **{**DEFAULTS, **given, **OURS}), autocommit=True, prepare_threshold=None
             )
         except psycopg.Error as error:
             raise self._unreachable(error) from error
 
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection[Any]]:
-        """A plain connection for as long as the block lasts. Raises Unavailable, also where the line breaks in it."""
+        """A plain connection for as long as the block lasts. Raises Unavailable, also for what goes wrong in it."""
         try:
             with self.connect() as connection:
                 yield connection
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from error
+        except psycopg.Error as error:
+            raise Unavailable(
+                f"The database at {self.shown} refused: {_first_line(error)}.",
+                why="The user lacks a right there, or what lies there is not AgentMemo's.",
+                next_call="Grant it, or name another database, or another schema: ?options=-csearch_path%3DNAME.",
+                retry_safe=False,
+            ) from error
 
     def open(self) -> Wire:
         return Wire(self.connect(), prepares=self._prepares, answer_seconds=self._answer)
