@@ -7,6 +7,8 @@ import contextlib
 import pytest
 
 from agentmemo.errors import Unavailable
+from agentmemo.store import access
+from agentmemo.testing.store import add, add_workspace, names
 
 EURO = "k\N{EURO SIGN}"
 
@@ -53,3 +55,14 @@ def test_what_is_not_ours_or_may_not_be_read_is_told(postgres, opened_postgres):
                 opened_postgres(url=url.replace("//agentmemo@", "//poor@"))
         finally:
             postgres.execute("DROP ROLE poor")
+
+
+def test_a_text_that_cannot_be_sent_whole_is_not_sent_in_part(opened_postgres):
+    """libpq would send what stands before the U+0000, which is another name."""
+    database = opened_postgres()
+    workspace = add_workspace(database)
+    database.write(lambda tx: add(tx, "known"))
+    for work in (lambda tx: access.find_actor(tx, workspace, "agent", "known\0 not"), lambda tx: add(tx, "new\0")):
+        with pytest.raises(Unavailable, match=r"U\+0000"):
+            database.write(work)
+    assert names(database, workspace) == ["known"]
