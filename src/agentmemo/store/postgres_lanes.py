@@ -41,10 +41,12 @@ AGAIN = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "25006", "25P03"
 class _Lane:
     """What waits for one workspace, and what this process remembers of it while no other one writes there."""
 
-    __slots__ = ("busy", "heads", "last", "number", "waiting")
+    __slots__ = ("busy", "heads", "last", "number", "since", "waiting")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        # The newest connection of the process when it began to remember.
+        self.since: Wire | None = None
         self.waiting: deque[Job] = deque()
         # Held by the writer that works here.
         self.busy = threading.Lock()
@@ -95,6 +97,8 @@ class Lanes:
     ) -> None:
         self.notify = notify
         self.closing = False
+        # A new one may lead to another server, which has not all of what the former one acknowledged.
+        self.newest: Wire | None = None
         self._lanes: dict[int, _Lane] = {}
         # A lane may stand here more than once, and while a writer works in it.
         self._ready: deque[_Lane] = deque()
@@ -297,6 +301,9 @@ class _Writer:
         return self._lanes.closing and isinstance(problem, Lost | Unavailable)
 
     def _begin(self, wire: Wire, lane: _Lane, batch: list[Job], *, careful: bool) -> WriteTransaction:
+        if lane.since is not self._lanes.newest:
+            lane.forget()
+            lane.since = self._lanes.newest
         # The common lane stands for no workspace, so nothing tells whether others have written what it remembers.
         heads = lane.heads if lane.number != COMMON_LANE else {}
         made = WriteTransaction(wire, self._statements, self._now_us(), heads, careful=careful)
@@ -358,7 +365,7 @@ class _Writer:
 
     def _connected(self) -> Wire:
         if self._wire is None:
-            self._wire = self._sessions.open()
+            self._wire = self._lanes.newest = self._sessions.open()
         return self._wire
 
     def _roll_back(self, lane: _Lane) -> None:
