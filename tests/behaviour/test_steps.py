@@ -9,7 +9,11 @@ import msgspec
 import pytest
 
 import agentmemo
-from agentmemo import Budget, InvalidInput, LeaseLost, Retry, StepContext, StepFailed, TimedOut
+from agentmemo import Budget, InvalidInput, InvalidTransition, LeaseLost, Retry, StepContext, StepFailed, TimedOut
+from agentmemo.api.lookup import operation_of
+from agentmemo.embedded import local_caller
+from agentmemo.model import runs
+from agentmemo.model.access import Claim
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
@@ -57,6 +61,44 @@ def test_steps_of_a_name_are_told_apart_by_occurrence_or_key(surface, agent):
     assert ran == ["first", "second", "named", "third"]
     with pytest.raises(InvalidInput), surface.connect().run("r", key="2") as run:
         run.step("s", work, 1, key="")
+
+
+@promise("step.once")
+def test_a_result_is_never_replaced(plane):
+    with plane.connect("agent").run("r", key="1") as run:
+        claim = Claim(run=run.id, epoch=run.epoch)
+        caller = msgspec.structs.replace(local_caller("agent", None, "default"), claim=claim)
+
+        def call(kind, name="pay", **fields):
+            request = kind(run=run.id, name=name, key="1", **fields)
+            return plane.engine.call(operation_of(kind), caller, request)
+
+        call(runs.StartStep, effect="irreversible")
+        call(runs.CompleteStep, effect="irreversible", result="receipt")
+        for kind, fields in (
+            (runs.CompleteStep, {"effect": "irreversible", "result": "another"}),
+            (runs.CompleteStep, {"result": "another", "fingerprint": "of other inputs"}),
+            (runs.StartStep, {"effect": "irreversible"}),
+            (runs.FailStep, {"error": "boom"}),
+        ):
+            with pytest.raises(InvalidTransition, match="its result stands"):
+                call(kind, **fields)
+        call(runs.StartStep, "mail", effect="write")
+        call(runs.FailStep, "mail", error="no such host")
+        paid, mailed = plane.connect().runs.steps(run.id)
+        assert (paid.state, paid.effect, paid.result) == ("completed", "irreversible", "receipt")
+        assert (mailed.state, mailed.effect) == ("failed", "write")
+        assert plane.connect().runs.get(run.id).steps == 1
+
+
+@promise("step.mismatch")
+def test_a_key_that_is_used_twice_loses_no_result(agent):
+    with agent.run("r", key="1") as run:
+        assert run.step("s", lambda given: given, 1, key="k") == 1
+        with pytest.raises(InvalidInput, match="other arguments"):
+            run.step("s", lambda given: given, 2, key="k")
+        assert run.step("s", lambda given: given, 1, key="k") == 1
+        assert run.step("s", lambda given: given, 2, key="k", on_mismatch="rerun") == 2
 
 
 @promise("step.decorator")

@@ -319,6 +319,12 @@ class AsyncRun(AsyncQuestions):
         self._steps.made(call.pair)
         if stored.fingerprint in ("", call.fingerprint) or self._replaying:
             return (stored.result,)
+        if stored.epoch == self.epoch and call.on_mismatch is None:
+            raise InvalidInput(
+                f"Step {call.name}/{call.key} was made in this run a moment ago, with other arguments.",
+                why="Its result would be lost: steps of one name are told apart by their keys alone.",
+                next_call="Give each its own key, or leave the key out; on_mismatch='rerun' replaces the result.",
+            )
         usual = "rerun" if stored.effect not in model.ANNOUNCED_EFFECTS else "ask"
         policy = stored.decision or call.on_mismatch or usual
         if policy == "ask":
