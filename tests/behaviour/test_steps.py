@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 
 import msgspec
@@ -414,6 +415,24 @@ def test_a_step_has_its_time(agent):
         assert run.step("s", lambda: 5, timeout_seconds=60) == 5
 
 
+@promise("step.timeout", "step.retry")
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"timeout_seconds": seconds} for seconds in (0, -1, math.inf, math.nan)),
+        *({"retry": Retry(factor=factor)} for factor in (-2.0, math.inf, math.nan)),
+        {"retry": Retry(first_delay_seconds=-1)},
+        {"retry": Retry(max_delay_seconds=math.inf)},
+    ],
+)
+def test_a_time_that_cannot_be_counted_is_refused_before_the_step_runs(agent, options):
+    ran = []
+    with agent.run("r", key="1") as run, pytest.raises(InvalidInput):
+        run.step("s", lambda: ran.append(1), effect="write", **options)
+    assert ran == []
+    assert len(agent.runs.steps(run.id)) == 0
+
+
 @promise("step.buffer")
 def test_writes_inside_a_step_commit_with_its_result(surface, agent):
     other = surface.connect("other")
@@ -512,6 +531,23 @@ def test_concurrent_steps_of_a_name_need_keys(surface, plane):
     asyncio.run(scenario())
 
 
+@promise("step.concurrent")
+def test_a_step_with_a_key_is_done_by_one_at_a_time(agent):
+    """Both would do its effect, under one idempotency key."""
+    ran = []
+
+    with agent.run("r", key="1") as run:
+
+        def pay():
+            ran.append(1)
+            with pytest.raises(InvalidInput, match="run at once with the key 'k'"):
+                run.step("pay", pay, key="k", effect="write")
+            return "paid"
+
+        assert run.step("pay", pay, key="k", effect="write") == "paid"
+    assert ran == [1]
+
+
 @promise("run.budget")
 def test_a_spent_budget_pauses_until_a_person_raises_it(surface, agent):
     dana = surface.plane.person().will("budget", "continue", budget=Budget(tokens=1000), comment="go on")
@@ -536,6 +572,16 @@ def test_a_spent_budget_pauses_until_a_person_raises_it(surface, agent):
     asked = agent.audit.events(type="run.ask")[0]
     assert asked.reason == "The budget is spent: tokens 120 of 100."
     assert asked.subject["question"] == "budget"
+
+
+@promise("run.budget")
+@pytest.mark.parametrize("seconds", [math.nan, math.inf])
+def test_what_is_no_number_is_refused_and_not_taken_for_no_bound(agent, seconds):
+    with pytest.raises(InvalidInput, match="finite"):
+        agent.start("job", budget={"seconds": seconds})
+    with agent.run("r", key="1") as run, pytest.raises(InvalidInput, match="finite"):
+        run.wait("go", timeout_seconds=seconds)
+    assert len(agent.runs.list()) == 1
 
 
 @promise("run.budget")

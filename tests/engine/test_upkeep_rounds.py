@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentmemo import ids
+from agentmemo import InvalidTransition, ids
+from agentmemo.engine import handoff_time, workers
 from agentmemo.engine.upkeep import duties, loop
 from agentmemo.store import blobs
 
@@ -81,3 +82,33 @@ def test_every_blob_that_a_round_met_goes_in_it(plane, monkeypatch):
         blobs.pack(database, workspace, b"k" * 32, ids.random_bytes(2 * blobs.INLINE_BYTES_MAX), None)
     plane.clock.advance(25 * 3600)
     assert duties.sweep_blobs(plane.engine) == 5
+
+
+def refusing(patch, module, name, handle):
+    """A duty that cannot be done for one thing, for a reason that the store has no part in."""
+    do = getattr(module, name)
+
+    def refuse(tx, call, what, *rest, **options):
+        if what == handle:
+            raise InvalidTransition("It cannot be done.")
+        return do(tx, call, what, *rest, **options)
+
+    patch.setattr(module, name, refuse)
+
+
+def test_what_is_refused_keeps_no_other_duty_from_being_done(plane, monkeypatch):
+    sender = plane.connect("sender")
+    made = [sender.handoff.create(to_agent="nobody", pickup_by=plane.clock.now_us()).id for _ in range(2)]
+    refusing(monkeypatch, handoff_time, "time_came", made[0])
+    plane.advance(1)
+    assert [sender.handoff.get(handle).rung for handle in made] == [0, 1]
+
+
+def test_a_dead_worker_that_cannot_be_retired_keeps_no_other(plane, monkeypatch):
+    runs = [agent.run("job", key=agent.actor).__enter__() for agent in map(plane.connect, ("one", "two"))]
+    refusing(monkeypatch, workers, "retire", runs[0].record.worker)
+    for link in plane._links:
+        link.beats = False
+    plane.advance(plane.settings.lease_seconds + 1)
+    looking = plane.connect("looking")
+    assert [looking.runs.get(run.id).state for run in runs] == ["running", "pending"]

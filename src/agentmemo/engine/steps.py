@@ -161,14 +161,19 @@ def _check(name: str, key: str, effect: str) -> None:
 
 def _held(tx: Transaction, call: Call, handle: str, *, of_document: bool = False) -> rows.HeldRun:
     """The run under the caller's claim, read as little as a step needs of it. Raises LeaseLost."""
-    claim = call.claim_on(handle)
-    row = tx.one("run_held", handle=handle, workspace=call.workspace, epoch=claim.epoch, holder=call.actor)
-    if row is None:
-        raise lost(existing(tx, call, handle), claim.epoch)
-    run = rows.HeldRun(*row)
+    run = _find_held(tx, call, handle)
+    if run is None:
+        raise lost(existing(tx, call, handle), call.claim_on(handle).epoch)
     if not of_document:
         check_own_course(run, handle)
     return run
+
+
+def _find_held(tx: Transaction, call: Call, handle: str) -> rows.HeldRun | None:
+    """As `_held`, or None."""
+    epoch = call.claim_on(handle).epoch
+    row = tx.one("run_held", handle=handle, workspace=call.workspace, epoch=epoch, holder=call.actor)
+    return rows.HeldRun(*row) if row is not None else None
 
 
 def _set_current(tx: Transaction, call: Call, step: str | None) -> None:
@@ -260,8 +265,10 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     """A step may overshoot a bound once; then the run waits for a person."""
     if run.budget == UNBOUNDED:
         return None
-    # What the buffered calls recorded of model calls is charged to the run by now.
-    now = _held(tx, call, request.run) if request.calls else _charged(run, request)
+    # What the buffered calls recorded of model calls is charged to the run by now; with its handoff they may end it.
+    now = _find_held(tx, call, request.run) if request.calls else _charged(run, request)
+    if now is None:
+        return None
     spent = model.Spent(
         steps=now.steps,
         seconds=(now.worked_us + max(0, call.engine.clock.boot_us() - now.claimed_at)) / SECOND,

@@ -15,7 +15,16 @@ from agentmemo.client._async.step import AsyncStepContext, current
 from agentmemo.client._async.stored_steps import AsyncStoredSteps
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
-from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy, summary_of
+from agentmemo.client.step_call import (
+    IN_DOUBT,
+    EffectUnclear,
+    Probe,
+    StepCall,
+    checked_timeout,
+    leaves_doubt,
+    retry_policy,
+    summary_of,
+)
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
@@ -51,7 +60,7 @@ class AsyncRun(AsyncQuestions):
         self._holding: Holding | None = None
         self._token: Token[Holding | None] | None = None
         self._occurrences: dict[str, int] = {}
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str | tuple[str, str], StepCall] = {}
         self._steps = AsyncStoredSteps(plane, "", 0)
         self._replaying = False
         self._finished = False
@@ -150,7 +159,7 @@ class AsyncRun(AsyncQuestions):
                 fingerprint=fingerprint(given, self._version),
                 effect=model.check_choice(effect, model.EFFECTS, "effect"),
                 retry=retry_policy(retry),
-                timeout_seconds=timeout_seconds,
+                timeout_seconds=checked_timeout(timeout_seconds),
                 on_mismatch=on_mismatch and model.check_choice(on_mismatch, model.ON_MISMATCH, "on_mismatch"),
                 in_doubt=in_doubt if callable(in_doubt) else model.check_choice(in_doubt, IN_DOUBT, "in_doubt"),
                 returns=kind,
@@ -277,14 +286,15 @@ class AsyncRun(AsyncQuestions):
     async def _perform(self, call: StepCall, *, keyed: bool) -> Any:
         """The life of one step: from the store if it is there, else run, retried and recorded."""
         self._check_open()
-        if not keyed and call.name in self._in_flight:
+        # Of one name without a key, or of one name and key; this one where no other is there.
+        place = call.pair if keyed else call.name
+        if self._in_flight.setdefault(place, call) is not call:
+            which = f"with the key {call.key!r}" if keyed else "without a key"
             raise InvalidInput(
-                f"Two steps named {call.name!r} run at once without a key.",
-                why="Their occurrence would depend on who comes first.",
-                next_call="Give each a key: run.step(name, function, key=...).",
+                f"Two steps named {call.name!r} run at once {which}.",
+                why="Each would do the work." if keyed else "Their occurrence would depend on who comes first.",
+                next_call="Give each a key of its own: run.step(name, function, key=...).",
             )
-        if not keyed:
-            self._in_flight.add(call.name)
         try:
             stored = await self._steps.look(call.pair, always=self._replaying)
             decided = await self._from_store(call, stored) if stored else None
@@ -293,8 +303,7 @@ class AsyncRun(AsyncQuestions):
                 return call.returned(decided[0])
             return await self._watched(call, stored)
         finally:
-            if not keyed:
-                self._in_flight.discard(call.name)
+            del self._in_flight[place]
 
     async def _from_store(self, call: StepCall, stored: model.Step) -> tuple[Any] | None:
         """(result,) when the store decides, None when the function must run."""
