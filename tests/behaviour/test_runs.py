@@ -532,6 +532,8 @@ def test_a_text_that_not_every_database_can_hold_is_refused(agent):
             run.finding("a\0b")
         with pytest.raises(InvalidInput):
             run.progress(5, "\ud800")
+        with pytest.raises(InvalidInput, match=r"U\+0000 at position 1"), agent.transaction() as tx:
+            tx.runs.note(run.id, "finding", "a\0b")
         assert list(agent.runs.notes(run.id)) == []
         assert agent.state.set("n", "k", "a\0b").value == agent.state.get("n", "k")
     with pytest.raises(InvalidInput):

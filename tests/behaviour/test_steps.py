@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 
 import msgspec
@@ -414,6 +415,24 @@ def test_a_step_has_its_time(agent):
         assert run.step("s", lambda: 5, timeout_seconds=60) == 5
 
 
+@promise("step.timeout", "step.retry")
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"timeout_seconds": seconds} for seconds in (0, -1, math.inf, math.nan)),
+        *({"retry": Retry(factor=factor)} for factor in (-2.0, math.inf, math.nan)),
+        {"retry": Retry(first_delay_seconds=-1)},
+        {"retry": Retry(max_delay_seconds=math.inf)},
+    ],
+)
+def test_a_time_that_cannot_be_counted_is_refused_before_the_step_runs(agent, options):
+    ran = []
+    with agent.run("r", key="1") as run, pytest.raises(InvalidInput):
+        run.step("s", lambda: ran.append(1), effect="write", **options)
+    assert ran == []
+    assert len(agent.runs.steps(run.id)) == 0
+
+
 @promise("step.buffer")
 def test_writes_inside_a_step_commit_with_its_result(surface, agent):
     other = surface.connect("other")
@@ -512,38 +531,21 @@ def test_concurrent_steps_of_a_name_need_keys(surface, plane):
     asyncio.run(scenario())
 
 
-@promise("run.budget")
-def test_waiting_costs_no_working_time(surface, agent):
-    with agent.run("r", key="1", budget={"seconds": 5.0}) as run:
-        run.sleep(3600)
-        run.step("s", lambda: surface.plane.clock.advance(4))
-    assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
+@promise("step.concurrent")
+def test_a_step_with_a_key_is_done_by_one_at_a_time(agent):
+    """Both would do its effect, under one idempotency key."""
+    ran = []
 
-
-@promise("run.budget")
-@pytest.mark.parametrize("jump", [-86_400, 86_400], ids=["back", "ahead"])
-def test_setting_the_wall_clock_is_no_work(surface, agent, jump):
     with agent.run("r", key="1") as run:
-        run.step("s", lambda: surface.plane.clock.advance(3))
-        surface.plane.clock.step(jump)
-        run.step("s", lambda: surface.plane.clock.advance(1))
-        assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
-    assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
 
+        def pay():
+            ran.append(1)
+            with pytest.raises(InvalidInput, match="run at once with the key 'k'"):
+                run.step("pay", pay, key="k", effect="write")
+            return "paid"
 
-@promise("run.budget")
-@pytest.mark.parametrize("noticed", [True, False], ids=["by upkeep", "by its heir"])
-def test_the_dead_worked_no_longer_than_their_lease(surface, agent, noticed):
-    with pytest.raises(Crashed), agent.run("r", key="1") as run:
-        run.step("s", lambda: surface.plane.clock.advance(5))
-        surface.plane.kill(surface.raw(agent))
-        raise Crashed
-    surface.plane.clock.advance(10 * 86_400)
-    if noticed:
-        surface.plane.upkeep()
-    with surface.connect().run("r", key="1") as heir:
-        heir.step("t", lambda: surface.plane.clock.advance(5))
-    assert 10 <= heir.record.spent.seconds <= 20
+        assert run.step("pay", pay, key="k", effect="write") == "paid"
+    assert ran == [1]
 
 
 @promise("input.refused")
