@@ -38,10 +38,11 @@ class Away:
     def __init__(self, inner):
         self._inner = inner
         self.away = False
+        self.told = Unavailable("Nobody is there.")
 
     def call(self, operation, request, *, claim=None, worker=None):
         if self.away:
-            raise Unavailable("Nobody is there.")
+            raise self.told
         return self._inner.call(operation, request, claim=claim, worker=worker)
 
     def __getattr__(self, name):
@@ -84,6 +85,36 @@ def test_a_worker_outlives_the_absence_of_its_plane(plane):
     assert wait_for(plane.engine.database, lambda: agent.runs.get(run.id).state == "completed" or None, 60)
     agent.stop()
     worker.join()
+
+
+def _with_a_worker(plane):
+    agent = plane.connect()
+    away = agent._plane.transport = Away(agent._plane.transport)
+    agent._plane.worker()
+    return agent, away
+
+
+def test_leaving_while_the_plane_is_away_raises_nothing_of_its_own(plane, caplog):
+    agent, away = _with_a_worker(plane)
+    with agent:
+        away.away = True
+    assert "when its lease ends: Nobody is there." in caplog.text
+    agent.close()
+
+
+@pytest.mark.parametrize("told", [Unavailable("Nobody is there."), Unavailable("It is damaged.", retry_safe=False)])
+def test_the_exception_of_the_block_is_the_news(plane, caplog, told):
+    agent, away = _with_a_worker(plane)
+    with pytest.raises(ValueError, match="mine"), agent, agent.run("job", "1"):
+        away.away, away.told = True, told
+        raise ValueError("mine")
+    assert told.message in caplog.text
+
+
+def test_what_the_plane_itself_says_at_the_end_is_told(plane):
+    agent, away = _with_a_worker(plane)
+    with pytest.raises(Unavailable, match="damaged"), agent:
+        away.away, away.told = True, Unavailable("It is damaged.", retry_safe=False)
 
 
 @pytest.mark.parametrize("retry", [None, 3])

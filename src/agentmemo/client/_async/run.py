@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from contextvars import Token
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ from agentmemo.client.step_call import (
     retry_policy,
     summary_of,
 )
+from agentmemo.client.transport import at_once
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
@@ -276,7 +278,9 @@ class AsyncRun(AsyncQuestions):
             if error is None:
                 await self.complete()
             else:
-                self._record = await self._call(release)
+                # Who is told to end does not wait for a plane that is away.
+                with nullcontext() if isinstance(error, Exception) else at_once():
+                    self._record = await self._call(release)
         except Error as failure:
             self._plane.heart().owe(release, self._hold().claim(), failure)
             # The user's exception is the news; failing to give the run back only delays the next attempt.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -16,10 +17,10 @@ from agentmemo.api.lookup import operation_of
 from agentmemo.client._sync.pages import Page
 from agentmemo.client.flow import Flow
 from agentmemo.client.heart import Heart
-from agentmemo.client.transport import Transport
+from agentmemo.client.transport import Transport, at_once, is_away
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
-from agentmemo.errors import NotFound
+from agentmemo.errors import NotFound, Unavailable
 from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
@@ -27,6 +28,8 @@ from agentmemo.model.wire import Request, fitting
 
 if TYPE_CHECKING:
     from agentmemo.client.driving import Equipment
+
+_log = logging.getLogger("agentmemo.client")
 
 
 class Holding:
@@ -133,17 +136,27 @@ class Plane:
         """Give everything back at once, from any thread, whatever the others are doing with it."""
         self.flow.stop()
         if self._worker is not None:
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(NotFound), at_once():
                 self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
 
     def close(self) -> None:
         self.flow.stop()
         if self._heart:
             self._heart.stop()
+        worker, self._worker = self._worker, None
         try:
-            if self._worker:
-                # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
-                with contextlib.suppress(NotFound):
-                    self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
+            if worker:
+                self._take_leave(worker)
         finally:
             self.transport.close()
+
+    def _take_leave(self, worker: str) -> None:
+        """Give back what is held now. A courtesy: when the lease ends it is given back without it."""
+        try:
+            # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
+            with contextlib.suppress(NotFound), at_once():
+                self.transport.call(operation_of(StopWorker), StopWorker(worker=worker))
+        except Unavailable as error:
+            if not is_away(error):
+                raise
+            _log.warning("others take over what %s held when its lease ends: %s", worker, error.message)
