@@ -106,7 +106,7 @@ def test_a_waiting_run_is_woken_by_its_signal(surface, agent):
     assert (run.wake, run.waiting_for) == ("signal", "go")
     told = sender.runs.explain(run.id)
     assert "waits for the signal 'go'" in told.text
-    assert told.next_call == f"runs.signal('{run.id}', 'go', value)"
+    assert told.next_call == f"agent.runs.signal('{run.id}', 'go', value)"
     sender.runs.signal(run.id, "unheard", 1)
     assert sender.runs.get(run.id).state == "waiting"
     sender.runs.signal(run.id, "go", 7)

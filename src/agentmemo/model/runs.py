@@ -535,7 +535,7 @@ def next_run_state(state: str, act: str, run: str) -> str:
     except KeyError:
         raise InvalidTransition(
             f"Run {run} is {state}; it cannot {act}.",
-            next_call=f"See runs.explain('{run}').",
+            next_call=f"See agent.runs.explain('{run}').",
             details={"run": run, "state": state, "act": act},
         ) from None
 
@@ -545,7 +545,7 @@ def next_step_state(state: str, act: str, step: str) -> str:
         return STEP_TRANSITIONS[state, act]
     except KeyError:
         raise InvalidTransition(
-            f"Step {step} is {state}; it cannot {act}.", next_call="Read the step again with step.find."
+            f"Step {step} is {state}; it cannot {act}.", next_call="Look at it again: agent.runs.steps(run)."
         ) from None
 
 
