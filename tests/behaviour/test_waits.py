@@ -364,6 +364,9 @@ def test_only_a_person_decides(surface, agent):
         dana.runs.resolve(run.id, "continue")
     with pytest.raises(InvalidInput):
         dana.runs.resolve(run.id, "perhaps")
+    assert f"{run.id} happened --result JSON" in told.next_call
+    with pytest.raises(InvalidInput, match="comes with its result"):
+        dana.runs.resolve(run.id, "happened")
     dana.runs.resolve(run.id, "happened", result=5)
     thread.join(60)
     assert answers == [5]

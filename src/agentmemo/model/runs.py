@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.state import check_name
@@ -309,12 +310,13 @@ class ResolveRun(Request, kw_only=True):
     """A person's decision on the question a run waits for.
 
     `asked` is the run's `updated_at` as the person saw it: a decision never lands on a later question.
+    `happened` comes with the `result` that the step returned, also where that was null.
     """
 
     run: str
     decision: str
     asked: int | None = None
-    result: Any = None
+    result: Any = UNSET
     budget: Budget | None = None
     comment: str = ""
 
@@ -513,8 +515,14 @@ class Briefing(Response, kw_only=True):
 def how_to_decide(run: str, waiting_for: str | None) -> str:
     """The command with which a person answers what a run waits for: an escalation, or a question of its own."""
     if waiting_for is not None and waiting_for.startswith("esc_"):
-        return f"agentmemo inbox answer {waiting_for} DECISION"
-    return f"agentmemo runs resolve {run} DECISION"
+        return f"agentmemo inbox show {waiting_for}, then agentmemo inbox answer {waiting_for} DECISION"
+    if waiting_for == "in_doubt":
+        return f"agentmemo runs resolve {run} happened --result JSON, or: agentmemo runs resolve {run} retry"
+    if waiting_for == "mismatch":
+        return f"agentmemo runs resolve {run} reuse, or: agentmemo runs resolve {run} rerun"
+    if waiting_for == "budget":
+        return f"agentmemo runs resolve {run} continue --steps N, or --seconds, --tokens, --nanousd"
+    return f"agentmemo runs resolve {run} continue"
 
 
 def check_step_name(name: str) -> None:

@@ -503,7 +503,7 @@ class AsyncRun(AsyncQuestions):
         if question:
             print(  # noqa: T201 - the person at this terminal may be the one who answers
                 f"agentmemo: run {self.id} waits for a person: {question}\n"
-                f"agentmemo: see `agentmemo runs explain {self.id}`, which says how to decide.",
+                f"agentmemo: see `agentmemo runs explain {self.id}`, which names the decisions.",
                 file=sys.stderr,
                 flush=True,
             )
