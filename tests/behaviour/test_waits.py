@@ -114,7 +114,7 @@ def test_a_waiting_run_is_woken_by_its_signal(surface, agent):
     assert (run.wake, run.waiting_for) == ("signal", "go")
     told = sender.runs.explain(run.id)
     assert "waits for the signal 'go'" in told.text
-    assert told.next_call == f"runs.signal('{run.id}', 'go', value)"
+    assert told.next_call == f"agent.runs.signal('{run.id}', 'go', value)"
     sender.runs.signal(run.id, "unheard", 1)
     assert sender.runs.get(run.id).state == "waiting"
     sender.runs.signal(run.id, "go", 7)
@@ -411,6 +411,9 @@ def test_only_a_person_decides(surface, agent):
         dana.runs.resolve(run.id, "continue")
     with pytest.raises(InvalidInput):
         dana.runs.resolve(run.id, "perhaps")
+    assert f"{run.id} happened --result JSON" in told.next_call
+    with pytest.raises(InvalidInput, match="comes with its result"):
+        dana.runs.resolve(run.id, "happened")
     dana.runs.resolve(run.id, "happened", result=5)
     thread.join(60)
     assert answers == [5]

@@ -63,11 +63,18 @@ def lost(tx: Transaction, call: Call, row: rows.HandoffRow, epoch: int) -> Lease
             next_call="Stop this work.",
             details=details,
         )
+    if row.state in model.ENDED:
+        return LeaseLost(
+            f"The claim on handoff {row.handle} with epoch {epoch} is over: it is {row.state}.",
+            why="What has ended takes no more results.",
+            next_call=f"See what came of it: agent.handoff.result('{row.handle}').",
+            details=details,
+        )
     taken = f"{name_of(tx, call, row.holder)} holds it now" if row.state == model.CLAIMED else f"it is {row.state}"
     return LeaseLost(
         f"The claim on handoff {row.handle} with epoch {epoch} is not valid any more: {taken}.",
         why="Only the newest claim counts, and only while it lasts.",
-        next_call="Stop this work; claim again if it is offered to you: handoff.claim().",
+        next_call="Stop this work; claim again if it is offered to you: agent.handoff.claim().",
         details=details,
     )
 
@@ -78,7 +85,7 @@ def held_by_another(tx: Transaction, call: Call, row: rows.HandoffRow) -> Handof
         f"Handoff {row.handle} is held by {holder}, worker {row.worker or 'none'}, since epoch {row.epoch}.",
         why="One holds it at a time; this call carried no valid claim.",
         next_call="If it is yours, send the epoch that its claim was answered with; else claim what is offered: "
-        "handoff.claim().",
+        "agent.handoff.claim().",
         details={"handoff": row.handle, "holder": holder, "worker": row.worker, "epoch": row.epoch, "run": row.run},
     )
 
@@ -92,7 +99,7 @@ def check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
         f"{call.caller.actor} did not hand {row.handle} over.",
         why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
         next_call=f"Ask {name_of(tx, call, row.sender)}; "
-        f"as its receiver, decline it instead: handoff.decline('{row.handle}', reason).",
+        f"as its receiver, decline it instead: agent.handoff.decline('{row.handle}', reason).",
         details={"handoff": row.handle, "on_behalf_of": behalf},
     )
 

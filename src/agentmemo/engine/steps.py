@@ -113,7 +113,7 @@ def fail(tx: Transaction, call: Call, request: model.FailStep, *, of_document: b
 def find(tx: Transaction, call: Call, request: model.FindStep) -> model.Step:
     row = tx.one("step_find", handle=request.run, workspace=call.workspace, name=request.name, key=request.key)
     if row is None:
-        raise not_found("step", f"{request.name}/{request.key}")
+        raise not_found("step", f"{request.name}/{request.key}", f"agent.runs.steps({request.run!r})")
     return step_view(tx, call, request.run, rows.StepRow(*row))
 
 

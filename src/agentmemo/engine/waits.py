@@ -198,20 +198,21 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
     run = existing(tx, call, request.run)
     if run.state != model.WAITING or run.wake != "person":
         raise InvalidTransition(
-            f"Run {run.handle} asks nothing now; it is {run.state}.", next_call=f"See runs.explain('{run.handle}')."
+            f"Run {run.handle} asks nothing now; it is {run.state}.",
+            next_call=f"See agent.runs.explain('{run.handle}').",
         )
     if request.asked is not None and request.asked != run.updated_at:
         raise InvalidTransition(
             f"Run {run.handle} asks something else by now.",
             why="The decision was for the question as it was seen; it was not saved.",
-            next_call=f"See runs.explain('{run.handle}'), then decide again.",
+            next_call=f"See agent.runs.explain('{run.handle}'), then decide again.",
             details={"asked": request.asked, "current": run.updated_at},
         )
     question = run.waiting_for or ""
     if question not in FITTING:
         raise InvalidTransition(
             f"Run {run.handle} waits for the answer to {question}.",
-            next_call=f"Answer it: inbox.answer('{question}', decision).",
+            next_call=f"Answer it: agent.inbox.answer('{question}', decision).",
             details={"run": run.handle, "escalation": question},
         )
     model.check_choice(request.decision, FITTING[question], f"decision for the question {question!r}:")

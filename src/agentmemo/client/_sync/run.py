@@ -225,12 +225,12 @@ class Run(Questions):
         if parked.timed_out:
             raise TimedOut(
                 f"The child {child} did not end within {timeout_seconds} s.",
-                next_call=f"See runs.explain('{child}'), or wait longer.",
+                next_call=f"See agent.runs.explain('{child}'), or wait longer.",
             )
         if parked.value["state"] != model.COMPLETED:
             raise StepFailed(
                 f"The child {child} is {parked.value['state']}: {parked.value['error']}.",
-                next_call=f"See runs.explain('{child}').",
+                next_call=f"See agent.runs.explain('{child}').",
                 details=parked.value,
             )
         return parked.value["result"]
@@ -374,7 +374,7 @@ class Run(Questions):
             raise InvalidTransition(
                 f"Run {self.id} is completed and holds no step {call.name}/{call.key}.",
                 why="A completed run only replays what it stored.",
-                next_call=f"Open another key, or runs.fork('{self.id}', from_step=...).",
+                next_call=f"Open another key, or agent.runs.fork('{self.id}', from_step=...).",
             )
         same_attempt = stored is not None and stored.run_attempt == self.record.attempt
         attempt = stored.attempt + 1 if stored and same_attempt and stored.state != model.COMPLETED else 1
@@ -523,7 +523,7 @@ class Run(Questions):
         if question:
             print(  # noqa: T201 - the person at this terminal may be the one who answers
                 f"agentmemo: run {self.id} waits for a person: {question}\n"
-                f"agentmemo: see `agentmemo runs explain {self.id}`, which says how to decide.",
+                f"agentmemo: see `agentmemo runs explain {self.id}`, which names the decisions.",
                 file=sys.stderr,
                 flush=True,
             )
