@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentmemo import InvalidTransition, ids
+from agentmemo.embedded import LocalPlane, connection_for, local_caller
 from agentmemo.engine import handoff_time, workers
 from agentmemo.engine.upkeep import duties, loop
 from agentmemo.store import blobs
@@ -112,3 +113,14 @@ def test_a_dead_worker_that_cannot_be_retired_keeps_no_other(plane, monkeypatch)
     plane.advance(plane.settings.lease_seconds + 1)
     looking = plane.connect("looking")
     assert [looking.runs.get(run.id).state for run in runs] == ["running", "pending"]
+
+
+def test_what_a_dead_process_held_is_to_be_had_by_whoever_opens_the_store(plane, monkeypatch):
+    monkeypatch.setattr(loop.Upkeep, "_loop", lambda _upkeep: None)  # its first round might come in time
+    sent = plane.connect("a").handoff.create(to_agent="b")
+    assert plane.connect("b").handoff.claim(sent.id)
+    plane.restart()
+    local = LocalPlane(str(plane.path), plane.clock, plane.settings)
+    heir = connection_for(local, local_caller("b", None, "default"))
+    assert heir.handoff.claim(sent.id).attempt == 2
+    heir.close()
