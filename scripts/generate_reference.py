@@ -83,6 +83,8 @@ def default_words(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return NO_DEFAULT
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()  # type: ignore[misc]
+    if value is msgspec.UNSET:
+        return "not given"
     plain = msgspec.to_builtins(value)
     return f"`{msgspec.json.encode(plain).decode()}`"
 

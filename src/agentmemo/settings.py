@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 from pathlib import Path
@@ -132,7 +133,11 @@ def os_user() -> str:
     for variable in ("USER", "LOGNAME", "USERNAME"):
         if name := os.environ.get(variable):
             return name
-    return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "user"
+    try:
+        # From the system's users: the same under cron and in a container, which set none of these.
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "user"
 
 
 def from_environment() -> Settings:

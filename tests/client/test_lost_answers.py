@@ -139,7 +139,7 @@ def test_a_step_whose_answer_was_lost_is_finished_once(plane, retry):
 def test_the_attempt_that_made_the_result_cannot_fail_afterwards(plane):
     agent = plane.connect()
     with agent.run("job", "1") as run:
-        run.step("work", lambda: 1)
+        run.step("work", lambda given: given, 1)
         done = agent.runs.steps(run.id)[0]
         late = FailStep(run=run.id, name="work", key="1", error="lost", fingerprint=done.fingerprint, attempt=1)
         with pytest.raises(InvalidTransition, match="its result stands"):

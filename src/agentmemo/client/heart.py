@@ -89,11 +89,14 @@ class Heart:
     def _beat(self) -> None:
         with at_once():  # the next beat is the next try
             while not self._stop.wait(self._interval):
-                self._give_back()
-                with self._lock:
-                    steps = dict(self._steps)
-                if steps:
-                    self._beat_for(steps)
+                try:
+                    self._give_back()
+                    with self._lock:
+                        steps = dict(self._steps)
+                    if steps:
+                        self._beat_for(steps)
+                except Exception:  # noqa: BLE001 - nobody else beats, now or for what is held later
+                    _log.exception("a heartbeat failed; the next one follows")
 
     def _beat_for(self, steps: dict[tuple[str, int], str]) -> None:
         now = {handle: step for (handle, _), step in sorted(steps.items())}

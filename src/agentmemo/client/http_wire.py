@@ -164,7 +164,8 @@ class Wire:
         except NOT_JSON:
             problem = None
         if isinstance(problem, dict) and isinstance(problem.get("code"), str):
-            return rebuild(problem)
+            # The plane words the next call for its other callers.
+            return rebuild(problem | {"next_call": problem.get("in_python") or problem.get("next_call", "")})
         if status in AWAY:
             return Unavailable(
                 f"Something in front of {self.address} answered {status}.",

@@ -7,7 +7,7 @@ from typing import Any
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import InvalidInput, RevisionGone, VersionConflict
+from agentmemo.errors import InvalidInput, NotFound, RevisionGone, VersionConflict
 from agentmemo.model import state as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode, encode_sorted
@@ -70,18 +70,24 @@ def set_(tx: Transaction, call: Call, request: model.SetEntry) -> model.Entry:
 
 
 def get(tx: Transaction, call: Call, request: model.GetEntry) -> model.Entry:
+    if request.version is not None and request.as_of is not None:
+        raise InvalidInput(
+            "An entry is read by `version` or `as_of` a revision, not both.",
+            next_call="Leave one out: `as_of` finds the version of its moment.",
+        )
+    position = audit.position_of(tx, call, request.as_of) if request.as_of is not None else None
     namespace = call.namespace(tx, request.namespace)
     row: rows.VersionRow | None = None
     if namespace is None:
         pass
     elif request.version is not None:
         row = rows.get_version(tx, namespace, request.key, request.version)
-    elif request.as_of is not None:
-        row = _as_of(tx, namespace, request.key, audit.start_after(tx, call, request.as_of))
+    elif position is not None:
+        row = _as_of(tx, namespace, request.key, position)
     else:
         row = rows.get(tx, namespace, request.key)
     if row is None or row.kind != "set":
-        raise not_found("entry", f"{request.namespace}/{request.key}")
+        raise _absent(tx, namespace, request)
     return entry_view(tx, call, request.namespace, row)
 
 
@@ -90,7 +96,7 @@ def delete(tx: Transaction, call: Call, request: model.DeleteEntry) -> model.Ent
     found = rows.head(tx, namespace, request.key)
     _check_version(tx, found, request.if_version, request.namespace, request.key)
     if found is None or not _is_live(tx, found):
-        raise not_found("entry", f"{request.namespace}/{request.key}")
+        raise _no_entry(request.namespace, request.key)
     position = remove(
         tx, call, found, namespace=namespace, namespace_name=request.namespace, key=request.key, kind="delete"
     )
@@ -191,15 +197,20 @@ def history(tx: Transaction, call: Call, request: model.ListVersions) -> Page:
     namespace = call.namespace(tx, request.namespace)
     found = rows.list_history(tx, namespace, request.key, before, limit + 1) if namespace is not None else []
     if not found and request.cursor is None:
-        raise not_found("entry", f"{request.namespace}/{request.key}")
+        raise _no_entry(request.namespace, request.key)
     items = [entry_view(tx, call, request.namespace, row) for row in found[:limit]]
     cursor = make_cursor("state.history", bound, found[limit - 1].version) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
 
 
 def diff(tx: Transaction, call: Call, request: model.DiffNamespace) -> Page:
-    low = audit.start_after(tx, call, request.since)
-    high = audit.start_after(tx, call, request.until)
+    low = audit.position_of(tx, call, request.since)
+    high = audit.position_of(tx, call, request.until)
+    if high < low:
+        raise InvalidInput(
+            f"`until` ({request.until}) is before `since` ({request.since}).",
+            next_call="Send the earlier one as `since`.",
+        )
     namespace = call.namespace(tx, request.namespace)
     if namespace is None:
         return Page(items=[])
@@ -215,8 +226,7 @@ def diff(tx: Transaction, call: Call, request: model.DiffNamespace) -> Page:
 
 def watch(tx: Transaction, call: Call, request: model.WatchNamespace) -> model.Changes:
     limit = check_limit(request.limit)
-    low = audit.start_after(tx, call, request.after)
-    high = audit.last_position(tx, call.workspace)
+    low, high = audit.span_after(tx, call, request.after)
     namespace = call.namespace(tx, request.namespace)
     found = rows.list_changes(tx, namespace, request.prefix, low, high, limit) if namespace is not None else []
     changes = [
@@ -231,7 +241,7 @@ def watch(tx: Transaction, call: Call, request: model.WatchNamespace) -> model.C
         for row in found
     ]
     # A full page may have more behind it; else everything up to `high` has been looked at.
-    following = changes[-1].revision if len(changes) == limit else audit.revision(max(high, low))
+    following = changes[-1].revision if len(changes) == limit else audit.revision(high)
     return model.Changes(changes=changes, next=following)
 
 
@@ -246,6 +256,22 @@ def _interned(tx: Transaction, call: Call, name: str) -> int:
     if namespace is None:
         raise not_found("namespace", name)
     return namespace
+
+
+def _absent(tx: Transaction, namespace: int | None, request: model.GetEntry) -> NotFound:
+    found = rows.head(tx, namespace, request.key) if namespace is not None else None
+    if found is None or request.version is None:
+        return _no_entry(request.namespace, request.key)
+    deleted = request.version <= found.version
+    return NotFound(
+        f"{request.namespace}/{request.key} has no value as version {request.version}.",
+        why="That version ended the key, or was compacted away." if deleted else f"Its last one is {found.version}.",
+        next_call=f"See its versions: agent.state.history({request.namespace!r}, {request.key!r}).",
+    )
+
+
+def _no_entry(namespace: str, key: str) -> NotFound:
+    return not_found("entry", f"{namespace}/{key}", f"agent.state.list({namespace!r})")
 
 
 def _is_live(tx: Transaction, found: rows.EntryHead) -> bool:
@@ -263,10 +289,22 @@ def _check_version(
             f"{namespace}/{key} has version {current}, not {expected}."
             if current
             else f"{namespace}/{key} is absent; version {expected} was expected.",
-            why="Somebody wrote it meanwhile." if expected else "if_version=0 means that the key must be absent.",
-            next_call=f"Read state.entry('{namespace}', '{key}'), decide again, and set with if_version={current}.",
+            why=_why_other(found, expected, current),
+            next_call=f"Read agent.state.entry({namespace!r}, {key!r}), decide again, and send if_version={current}."
+            if current
+            else f"See what there is, agent.state.list({namespace!r}); if_version=0 writes a key that is absent.",
             details={"expected": expected, "current": current},
         )
+
+
+def _why_other(found: rows.EntryHead | None, expected: int, current: int) -> str:
+    if expected == 0:
+        return "if_version=0 means that the key must be absent."
+    if found is None:
+        return "It was never written."
+    if expected > found.version:
+        return f"It has never come to that version; its last one is {found.version}."
+    return "Somebody wrote it meanwhile." if current else "It was deleted meanwhile, or its time ended."
 
 
 def _expiry(tx: Transaction, ttl_seconds: float | None) -> int | None:

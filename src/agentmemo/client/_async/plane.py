@@ -103,20 +103,25 @@ class AsyncPlane:
         return AsyncPage(items, page.cursor, following)
 
     async def worker(self) -> str:
-        """This connection's worker incarnation, registered on first use."""
+        """This connection's worker incarnation, registered on first use, whoever come first at once."""
         if self._worker is None:
-            answer = await self.call(
-                RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
-            )
-            reach("worker.before_hold")
-            self.transport.hold(answer.id)
-            self._worker = answer.id
+            async with self.flow.first_use:
+                if self._worker is None:
+                    self._worker = await self._register()
         return self._worker
 
+    async def _register(self) -> str:
+        answer = await self.call(
+            RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
+        )
+        reach("worker.before_hold")
+        self.transport.hold(answer.id)
+        # It beats for this worker: one of another would hear that nothing here is held.
+        self._heart = Heart(self.transport.blocking(), answer.id, self.lease_seconds)
+        return str(answer.id)
+
     def heart(self) -> Heart:
-        if self._heart is None:
-            assert self._worker is not None  # noqa: S101 - a run is held only by a registered worker
-            self._heart = Heart(self.transport.blocking(), self._worker, self.lease_seconds)
+        assert self._heart is not None  # noqa: S101 - a run is held only by a registered worker
         return self._heart
 
     def let_go(self, handle: str, epoch: int) -> None:

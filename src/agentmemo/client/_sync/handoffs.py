@@ -362,6 +362,10 @@ class Handoffs:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is the story of this attempt
             _log.warning("handoff %s failed in attempt %d: %s", handoff.id, handoff.attempt, summary_of(error))
             self._give_back(handoff, summary_of(error))
+        except BaseException:
+            # Cancelled or interrupted, which says nothing of the work: another has it at once.
+            self._give_back(handoff, STOPPING, attempted=False)
+            raise
         finally:
             holding.live = False
             ambient.reset(token)
