@@ -69,10 +69,8 @@ def type_words(kind: Any, link: str = "") -> str:
     if kind in WORDS:
         return WORDS[kind]
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Literal, typing.Annotated) and (words := words_of(kind)):
-        return " or ".join(f"`{word}`" for word in words)
-    if origin is typing.Annotated:
-        return type_words(inner[0], link)
+    if origin in (typing.Literal, typing.Annotated):
+        return " or ".join(f"`{word}`" for word in words_of(kind)) or type_words(inner[0], link)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(type_words(part, link) for part in inner)
     if origin in (list, tuple, collections.abc.Sequence):
