@@ -19,7 +19,7 @@ from agentmemo.client.transport import Transport
 from agentmemo.embedded import EmbeddedTransport, LocalPlane, local_caller, release_plane, shared_plane, under
 from agentmemo.engine.call import Call
 from agentmemo.engine.dispatch import Engine
-from agentmemo.engine.handlers import DIRECT, PEEKS, is_ready
+from agentmemo.engine.handlers import DIRECT, PEEKS, TELLING, is_ready
 from agentmemo.engine.prepare import VALUE_FIELDS
 from agentmemo.engine.waiting import place_of
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, allows
@@ -122,7 +122,7 @@ async def perform(
         async with in_line(engine, operation, caller, request, end):
             return await _wait(engine, operation, caller, request, end - asyncio.get_running_loop().time())
     except TimeoutError:
-        return answer
+        return await _once(engine, operation, caller, request) if operation.name in TELLING else answer
 
 
 @contextlib.asynccontextmanager
@@ -156,10 +156,8 @@ async def _wait(engine: Engine, operation: Operation, caller: Caller, request: A
             left = end - loop.time()
             if is_ready(operation, request, answer) or left <= 0:
                 return answer
-            try:
+            with contextlib.suppress(TimeoutError):  # then it is as old as the wait: once more
                 await _until_worth_asking(engine, operation, caller, request, wake, end)
-            except TimeoutError:
-                return answer
     finally:
         stop()
 

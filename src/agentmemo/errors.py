@@ -12,7 +12,7 @@ Error
 │   ├── HandoffHeld         another holds the handoff
 │   ├── LeaseLost           the claim is stale: somebody else took over
 │   ├── IdempotencyMismatch the same key came with other content
-│   └── RevisionGone        the revision was compacted away
+│   └── RevisionGone        the revision was compacted away, or lost by a restore
 ├── StepFailed              a recorded failure, met again on replay
 ├── TimedOut                a wait or a step passed its time
 ├── LimitExceeded           too large, too deep, too many

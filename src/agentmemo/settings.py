@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 20_000
     watchers_max: int = 10_000
     watchers_per_actor_max: int = 5_000
+    patience_seconds: float = 30.0
     lease_seconds: float = 10.0
     unattended_lease_seconds: float = 600.0
     wait_seconds_max: float = 60.0

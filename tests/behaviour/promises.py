@@ -37,7 +37,7 @@ PROMISES = {
     "state.cursor": Promise("Cursors are versioned and bound to their filter.", STATE),
     "state.search": Promise("Full-text search follows writes, over keys and values.", STATE),
     "state.watch": Promise("Watches have no gaps.", STATE),
-    "state.gone": Promise("A compacted revision is answered with RevisionGone.", STATE),
+    "state.gone": Promise("A revision that is not there any more, or not yet, is answered with RevisionGone.", STATE),
     "state.transaction": Promise("A transaction is one commit or none; results come afterwards.", STATE),
     "state.large": Promise("No small ceiling: 64 MiB by default, then LimitExceeded.", STATE),
     "state.origin": Promise("Trust follows from origin, and an agent cannot write as a human.", STATE),

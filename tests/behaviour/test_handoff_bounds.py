@@ -7,9 +7,10 @@ import pytest
 from agentmemo import PermissionDenied
 from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
+from agentmemo.engine import handlers
 from agentmemo.engine.waiting import Lines, place_of
 from agentmemo.model.access import AGENT_DEFAULT, Caller
-from agentmemo.model.handoffs import ReceiveResult
+from agentmemo.model.handoffs import ClaimHandoffs, ReceiveResult
 
 promise = pytest.mark.promise
 DAY = 86_400
@@ -163,6 +164,28 @@ def test_whoever_waits_for_a_result_leaves_the_writer_alone(surface, sender, rec
     receiver.handoff.complete(task.id, "done")
     assert is_worth_asking()
     assert sender.handoff.result(task.id, wait_seconds=5).result == "done"
+
+
+@promise("handoff.notice")
+def test_a_wait_that_is_over_tells_what_is_true_then(surface, sender, receiver, monkeypatch):
+    task = sender.handoff.create(to_agent="receiver")
+    receiver.handoff.announce(queues=["any"])  # who is known by then needs no write of their own
+    engine, receive = surface.plane.engine, handlers.HANDLERS["handoff.result"]
+    caller, claimed = Caller(name="receiver", grants=(AGENT_DEFAULT,)), []
+
+    def receive_and_let_claim(tx, call, request):
+        """As soon as it was looked at, somebody takes it: no news to wait for."""
+        if not claimed:
+            claimed.append(engine.submit(BY_NAME["handoff.claim"], caller, ClaimHandoffs(handoff=task.id), _ignored))
+        return receive(tx, call, request)
+
+    monkeypatch.setitem(handlers.HANDLERS, "handoff.result", receive_and_let_claim)
+    found = sender.handoff.result(task.id, wait_seconds=0.2)
+    assert (found.state, found.epoch) == ("claimed", 1)
+
+
+def _ignored(_result, _error):
+    return None
 
 
 @promise("handoff.notice")

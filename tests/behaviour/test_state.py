@@ -157,6 +157,34 @@ def test_the_past_can_be_read(agent):
     assert agent.state.get("n", "k", as_of=gone.revision) is None
 
 
+@promise("state.gone")
+def test_a_revision_that_has_not_happened_is_refused(agent):
+    newest = agent.state.set("n", "k", 1).revision
+    asked = [
+        lambda revision: agent.state.get("n", "k", as_of=revision),
+        lambda revision: agent.state.diff("n", since=revision),
+        lambda revision: agent.state.diff("n", since=0, until=revision),
+        lambda revision: next(agent.state.watch("n", after=revision)),
+        lambda revision: agent.audit.events(after=revision),
+    ]
+    for ask in asked:
+        with pytest.raises(RevisionGone) as caught:
+            ask(newest + 1)
+        assert caught.value.details == {"newest": newest}
+        with pytest.raises(InvalidInput):
+            ask(-1)
+    assert list(agent.state.diff("n", since=newest)) == []
+    with pytest.raises(InvalidInput):
+        agent.state.diff("n", since=newest, until=newest - 1)
+
+
+@promise("state.as_of")
+def test_a_version_and_a_moment_are_not_asked_for_at_once(agent):
+    newest = agent.state.set("n", "k", 1).revision
+    with pytest.raises(InvalidInput):
+        agent.state.get("n", "k", version=1, as_of=newest)
+
+
 @promise("state.as_of")
 def test_a_moment_long_past_is_found(agent, monkeypatch):
     monkeypatch.setattr(rows, "RECENT", 2)

@@ -7,7 +7,15 @@ import threading
 
 import pytest
 
-from agentmemo import InvalidInput, InvalidTransition, NotFound, PermissionDenied, StepFailed, TimedOut
+from agentmemo import (
+    IdempotencyMismatch,
+    InvalidInput,
+    InvalidTransition,
+    NotFound,
+    PermissionDenied,
+    StepFailed,
+    TimedOut,
+)
 from agentmemo.clock import SECOND, iso
 from agentmemo.testing import Crashed
 
@@ -215,6 +223,28 @@ def test_waiting_for_a_child_may_time_out(surface, agent):
         run.join(orphan)
 
 
+@promise("wait.child")
+def test_whoever_waits_for_a_run_is_woken_by_its_end(surface, agent):
+    """Not its parent alone, nor by its whole handle alone: a fork waits for what the first run had started."""
+
+    @working(agent, "child")
+    def child(run):
+        run.sleep(10)
+
+    @working(agent, "waits")
+    def waits(run, handle):
+        run.join(handle)
+
+    started = agent.start("child")
+    surface.plane.advance(1)  # so that what it begins with is its own
+    waiting = [agent.start("waits", {"handle": handle}) for handle in (started.id, started.id[:-1])]
+    agent.work(concurrency=1, until_idle=True)
+    assert [agent.runs.get(run.id).waiting_for for run in waiting] == [started.id, started.id]
+    surface.plane.advance(10)
+    agent.work(concurrency=1, until_idle=True)
+    assert [agent.runs.get(run.id).state for run in waiting] == ["completed", "completed"]
+
+
 @promise("task.claim")
 def test_registered_code_is_claimed_by_priority_then_age(surface, agent):
     ran = []
@@ -330,6 +360,23 @@ def test_a_schedule_makes_runs(surface, agent):
     assert len(ran) == 2
     with pytest.raises(NotFound):
         agent.runs.unschedule(schedule.id)
+
+
+@promise("task.cron")
+def test_a_schedule_is_idempotent_by_key_and_begins_at_a_time(surface, agent):
+    wanted = {"cron": "0 * * * *", "key": "hourly", "budget": {"steps": 7}}
+    now = surface.plane.clock.now_us()
+    made = agent.start("job", {"a": 1, "b": 2}, at=now + 7200 * SECOND, **wanted)
+    assert agent.start("job", {"b": 2, "a": 1}, **wanted) == made
+    assert [schedule.id for schedule in agent.runs.schedules()] == [made.id]
+    assert now + 7200 * SECOND < made.next_at <= now + 10800 * SECOND
+    for other in ({"cron": "1 * * * *"}, {"budget": None}, {"inputs": {"a": 2}}):
+        with pytest.raises(IdempotencyMismatch, match="stands for another"):
+            agent.start("job", **({"inputs": {"a": 1, "b": 2}} | wanted | other))
+    surface.plane.advance(10800)
+    assert [run.budget.steps for run in agent.runs.list(name="job")] == [7]
+    agent.runs.unschedule(made.id)
+    assert agent.start("job", cron="1 * * * *", key="hourly").id == made.id
 
 
 @promise("task.cron")

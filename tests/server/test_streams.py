@@ -223,6 +223,9 @@ def test_a_fault_in_a_stream_shows_a_number(http, monkeypatch):
     ("path", "headers", "status", "code"),
     [
         (CHANGES, {"last-event-id": "abc"}, 400, "invalid_input"),
+        (CHANGES, {"last-event-id": "99"}, 410, "revision_gone"),
+        ("/v1/events", {"last-event-id": "99"}, 410, "revision_gone"),
+        ("/v1/pending-handoffs", {"last-event-id": "99"}, 410, "revision_gone"),
         (f"{CHANGES}?limit=0", {}, 400, "invalid_input"),
         ("/v1/events?newest_first=true", {}, 400, "invalid_input"),
         ("/v1/runs/run_0000000000000000", {}, 404, "not_found"),
@@ -241,6 +244,27 @@ def test_a_compacted_revision_is_gone(http, plane):
         assert (answer.status, answer.code, answer.data["details"]) == (410, "revision_gone", {"oldest": 5})
 
 
+def test_who_waits_while_the_store_is_restored_behind_them_is_told(http, monkeypatch):
+    last_position = audit.last_position
+
+    async def scenario():
+        async with http.stream(f"{CHANGES}?after={await put(http, 'a', 1)}") as stream:
+            await stream.block()
+            newest = await put(http, "b", 2)
+            await stream.event()
+            await told(http, newest)
+            waiting = asyncio.create_task(http.send("GET", f"{CHANGES}?after={newest}&wait=60"))
+            await http.waiting(2)
+            monkeypatch.setattr(audit, "last_position", lambda tx, workspace: last_position(tx, workspace) - 1)
+            http.app.hub._committed()
+            answer = await asyncio.wait_for(waiting, SECONDS / 2)
+            told_last = await stream.event()
+        assert (answer.status, answer.code, answer.data["details"]) == (410, "revision_gone", {"newest": newest - 1})
+        assert (told_last["event"], told_last["data"]["code"]) == ("problem", "revision_gone")
+
+    http.runner.run(scenario())
+
+
 def test_a_long_poll_answers_at_the_commit(http):
     async def scenario():
         before = await put(http, "a", 1)
@@ -255,9 +279,22 @@ def test_a_long_poll_answers_at_the_commit(http):
 
 
 def test_a_long_poll_ends_empty_when_its_time_is_over(http):
-    http.put("/v1/state/ns/a", {"value": 1})
-    answer = http.get(f"{CHANGES}?after=100&wait_seconds=0.01")
+    revision = http.put("/v1/state/ns/a", {"value": 1}).data["revision"]
+    answer = http.get(f"{CHANGES}?after={revision}&wait_seconds=0.01")
     assert (answer.status, answer.data["changes"]) == (200, [])
+
+
+def test_a_long_poll_that_stood_in_line_tells_what_is_true_at_its_end(http, plane):
+    async def scenario():
+        task = (await http.send("POST", "/v1/handoffs", {"to_agent": "ben"})).data["id"]
+        receipt, wait = f"/v1/handoffs/{task}/receipt", {"wait_seconds": 0.3}
+        waiting = [asyncio.create_task(http.send("POST", receipt, wait)) for _ in range(2)]
+        await http.waiting(1)
+        ben = await asyncio.to_thread(plane.connect, "ben")
+        await asyncio.to_thread(ben.handoff.claim, task)
+        return [await each for each in waiting]
+
+    assert [answer.data["state"] for answer in http.runner.run(scenario())] == ["claimed"] * 2
 
 
 def test_a_claim_waits_for_work(http):

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from agentmemo.console.frame import Console, Visit, error_page
-from agentmemo.errors import Error, NotAuthenticated
+from agentmemo.errors import Error, NotAuthenticated, RevisionGone
 from agentmemo.model.audit import Event
 from agentmemo.model.escalations import Escalation
 from agentmemo.model.executions import RUN_PREFIX
@@ -77,7 +77,15 @@ class Live:
         try:
             yield b"retry: 1000\n\n"
             for _ in range(ROUNDS):
-                page = await connection.audit.events(run=handle, after=after, wait_seconds=WAIT_SECONDS, limit=BATCH)
+                try:
+                    page = await connection.audit.events(
+                        run=handle, after=after, wait_seconds=WAIT_SECONDS, limit=BATCH
+                    )
+                except RevisionGone as gone:
+                    # The store was restored behind the page: it fetches itself, and goes on from what there is.
+                    after = gone.details["newest"] if "newest" in gone.details else gone.details["oldest"]
+                    yield _change(after, 0)
+                    continue
                 if not page.items:
                     yield b": nothing new\n\n"
                     # Asked anew, so that a revoked key or an ended session ends the stream as well.
@@ -85,13 +93,16 @@ class Live:
                     continue
                 after = page.items[-1].revision
                 new = sum(concerns(event) for event in page.items)
-                data = msgspec.json.encode({"new": new, "revision": after}).decode()
-                change = f"event: change\ndata: {data}\n" if new else ""  # the browser keeps an id alone, and is still
-                yield f"id: {after}\n{change}\n".encode()
+                yield _change(after, new) if new else f"id: {after}\n\n".encode()  # an id alone is kept, and no more
         except Error:
             yield b"event: end\ndata: {}\n\n"
         finally:
             await connection.close()
+
+
+def _change(revision: int, new: int) -> bytes:
+    data = msgspec.json.encode({"new": new, "revision": revision}).decode()
+    return f"id: {revision}\nevent: change\ndata: {data}\n\n".encode()
 
 
 def _is_of_workflow(event: Event, name: str | None) -> bool:

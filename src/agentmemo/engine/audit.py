@@ -144,11 +144,19 @@ def last_position(tx: Transaction, workspace: int) -> int:
     return row[0] if row and row[0] else low
 
 
-def start_after(tx: Transaction, call: Call, after: int | None) -> int:
-    """The position to read on from; None means now. Raises RevisionGone below what retention kept."""
-    low, _ = position_range(call.workspace)
+def span_after(tx: Transaction, call: Call, after: int | None) -> tuple[int, int]:
+    """The positions of what happened after a revision, as (low, last]; None means now.
+
+    Raises RevisionGone below what retention kept, and above the newest: that was lost, so "nothing" would be a lie.
+    """
+    last = last_position(tx, call.workspace)
     if after is None:
-        return last_position(tx, call.workspace)
+        return last, last
+    if after < 0:
+        raise InvalidInput(
+            f"A revision is 0 or more, not {after}.",
+            next_call="Send the revision of an answer, or 0 for the beginning.",
+        )
     floor = revision(access_rows.floor(tx, call.caller.workspace))
     if after < floor:
         raise RevisionGone(
@@ -157,7 +165,25 @@ def start_after(tx: Transaction, call: Call, after: int | None) -> int:
             next_call=f"Read the current state, then watch with after={floor} or later.",
             details={"oldest": floor},
         )
-    return low + after
+    low, _ = position_range(call.workspace)
+    _check_happened(low + after, last)
+    return low + after, last
+
+
+def position_of(tx: Transaction, call: Call, after: int | None) -> int:
+    """The position of a revision; None means now. Raises as `span_after`."""
+    return span_after(tx, call, after)[0]
+
+
+def _check_happened(position: int, last: int) -> None:
+    if position > last:
+        newest = revision(last)
+        raise RevisionGone(
+            f"Revision {position - last + newest} has not happened; the newest is {newest}.",
+            why="If the store was restored from a backup, what came after that is lost, and it counts on from there.",
+            next_call=f"Read the current state, then go on after {newest}.",
+            details={"newest": newest},
+        )
 
 
 def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
@@ -188,9 +214,10 @@ def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
     if request.newest_first:
         high = min(high, position - 1) if position else high
     elif position:
+        _check_happened(position, last_position(tx, call.workspace))
         low = max(low, position)  # a cursor that was made up leads into no other workspace
     elif request.after is not None:
-        low = start_after(tx, call, request.after)
+        low = position_of(tx, call, request.after)
     query = EVENT_QUERIES[request.run is not None, request.newest_first]
     found = tx.all(query, low=low, high=high, **parameters)
     items = [rows.event_of(row) for row in found[: request.limit]]

@@ -16,7 +16,7 @@ from agentmemo.engine import access, handoff_moves, liveness, workers
 from agentmemo.engine.call import Call, Renewal
 from agentmemo.engine.claims import held
 from agentmemo.engine.foresight import foresee
-from agentmemo.engine.handlers import DIRECT, HANDLERS, PEEKS, is_ready
+from agentmemo.engine.handlers import DIRECT, HANDLERS, PEEKS, TELLING, is_ready
 from agentmemo.engine.judge import Judge
 from agentmemo.engine.names import Names
 from agentmemo.engine.prepare import Prepared, check_characters, check_numbers, prepare
@@ -302,6 +302,8 @@ class Engine:
                 wait_for(self.database, attempt, end - monotonic())
             finally:
                 line.release()
+        if operation.name in TELLING and not is_ready(operation, once, answer[0]):
+            return self.call(operation, caller, once)
         return answer[0]
 
 

@@ -213,6 +213,9 @@ PEEKS: dict[str, Handler] = {
     "task.claim": tasks.would_claim,
 }
 
+# Of these, what says something also where nothing came: it is looked at once more when the time is over.
+TELLING = frozenset({"handoff.result"})
+
 # These manage their transactions themselves: `(call, request) -> response`.
 DIRECT: dict[str, Handler] = {"system.backup": system.backup, "system.diagnose": system.diagnose}
 

@@ -8,7 +8,7 @@ from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import HandoffHeld, LeaseLost, PermissionDenied
+from agentmemo.errors import HandoffHeld, InvalidTransition, LeaseLost, PermissionDenied
 from agentmemo.model import handoffs as model
 from agentmemo.model.runs import Retry
 from agentmemo.model.values import decode, encode
@@ -159,14 +159,15 @@ def outcome_of(tx: Transaction, row: rows.HandoffRow, state: str, reason: str) -
 
 
 def await_end(tx: Transaction, call: Call, handle: str, run: str) -> blobs.Packed | None:
-    """The outcome of a handoff that has ended; else its end is told to this run from now on."""
+    """The outcome of a handoff that has ended; else its end is told to this run too from now on."""
     row = rows.get(tx, call.workspace, handle)
     if row is None:
         return None
     if row.state in model.ENDED:
         return outcome_of(tx, row, row.state, row.reason)
-    if row.sender_run != run:
-        tx.write("handoff_set_sender_run", id=row.id, run=run)
+    told = (row.sender_run or "").split()
+    if run not in told:
+        tx.write("handoff_set_sender_run", id=row.id, run=" ".join([*told, run]))
     return None
 
 
@@ -307,6 +308,13 @@ def wake(tx: Transaction, call: Call, handle: str, run: str, reason: str) -> Non
 def bind_run(tx: Transaction, call: Call, handle: str, run: str) -> None:
     """A run opened under the claim of a handoff works on it from now on."""
     row = rows.get(tx, call.workspace, handle)
+    if row is not None and row.wake == "run":
+        raise InvalidTransition(
+            f"Handoff {handle} waits with its run {row.run}, and is not worked on meanwhile.",
+            why="While its run waits nobody holds it; this claim is good for ending it, or giving it back.",
+            next_call=f"It is offered again when the run may go on: handoff.claim(); see runs.explain('{row.run}').",
+            details={"handoff": handle, "run": row.run},
+        )
     if row is not None and row.run != run:
         tx.write("handoff_set_run", expect=1, id=row.id, run=run, now=tx.now)
         record(tx, call, row, "work", about={"run": run})

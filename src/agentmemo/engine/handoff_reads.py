@@ -118,7 +118,7 @@ def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffR
     """The handoffs that something has happened to after a revision, told by the trail; None when that is too much."""
     if after is None:
         return None
-    low, last = audit.start_after(tx, call, after), audit.last_position(tx, call.workspace)
+    low, last = audit.span_after(tx, call, after)
     if last - low > LOOKED_AT:
         return None
     streams = tx.all("event_handoffs", after=low, last=last)

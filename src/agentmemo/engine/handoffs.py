@@ -189,7 +189,8 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
         return changed(tx, call, row)
     ladder = handoff_moves.ladder_of(row)
     for number, (_, address) in enumerate(ladder[row.rung :], row.rung):
-        if address != ESCALATE:
+        # Offered again it begins its ladder anew, and may stand at one of its receivers already.
+        if address not in (ESCALATE, row.address):
             handoff_moves.offer(tx, call, row, "readdress", reason=reason, address=address, rung=number + 1)
             _free_run(tx, call, row, reason)
             return changed(tx, call, row)

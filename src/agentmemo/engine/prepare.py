@@ -192,6 +192,8 @@ def _prepare_buffered(call: Call, number: int, buffered: runs.BufferedCall) -> P
         )
     try:
         request = as_request(buffered.request, operation.request)
+        check_numbers(request)
+        check_characters(request)
     except InvalidInput as error:
         # Else it would read as if the request around it did not fit.
         message = f"`calls[{number}]`, {operation.name}: {error.message}"

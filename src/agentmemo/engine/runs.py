@@ -65,10 +65,14 @@ def reopen(tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_sec
         raise InvalidTransition(
             f"Run {run.handle} ({run.name}/{run.key}) is {what}; its key cannot be opened again.",
             why=run.error or run.reason or "Its steps were removed by retention; the tombstone keeps the key.",
-            next_call=f"Use another key, or agent.runs.fork('{run.handle}', from_step=...) to go on from its steps.",
+            next_call="Use another key."
+            if run.pruned
+            else f"Use another key, or agent.runs.fork('{run.handle}', from_step=...) to go on from its steps.",
             details={"run": run.handle, "state": run.state},
         )
     if run.wake == "person":
+        # Who claimed its handoff since, when it had been given back, finds it waiting.
+        waits.park_handoff(tx, call, run, f"its run asks a person: {run.waiting_for}")
         return claimed(tx, call, run, outcome="waiting", lease_seconds=lease_seconds)
     taken_over = run.state == model.RUNNING
     if taken_over and liveness.is_alive(tx, call.engine, call.workspace, run.worker):
@@ -175,6 +179,7 @@ def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claim
         raise lost(run, request.epoch)
     if run.state == model.WAITING:
         return claimed(tx, call, run, outcome="waiting", lease_seconds=lease)
+    check_handoff(tx, call, run.name, run.key)
     return claim(tx, call, run, request.worker, lease)
 
 

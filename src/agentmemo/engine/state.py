@@ -70,14 +70,20 @@ def set_(tx: Transaction, call: Call, request: model.SetEntry) -> model.Entry:
 
 
 def get(tx: Transaction, call: Call, request: model.GetEntry) -> model.Entry:
+    if request.version is not None and request.as_of is not None:
+        raise InvalidInput(
+            "An entry is read by `version` or `as_of` a revision, not both.",
+            next_call="Leave one out: `as_of` finds the version of its moment.",
+        )
+    position = audit.position_of(tx, call, request.as_of) if request.as_of is not None else None
     namespace = call.namespace(tx, request.namespace)
     row: rows.VersionRow | None = None
     if namespace is None:
         pass
     elif request.version is not None:
         row = rows.get_version(tx, namespace, request.key, request.version)
-    elif request.as_of is not None:
-        row = _as_of(tx, namespace, request.key, audit.start_after(tx, call, request.as_of))
+    elif position is not None:
+        row = _as_of(tx, namespace, request.key, position)
     else:
         row = rows.get(tx, namespace, request.key)
     if row is None or row.kind != "set":
@@ -198,8 +204,13 @@ def history(tx: Transaction, call: Call, request: model.ListVersions) -> Page:
 
 
 def diff(tx: Transaction, call: Call, request: model.DiffNamespace) -> Page:
-    low = audit.start_after(tx, call, request.since)
-    high = audit.start_after(tx, call, request.until)
+    low = audit.position_of(tx, call, request.since)
+    high = audit.position_of(tx, call, request.until)
+    if high < low:
+        raise InvalidInput(
+            f"`until` ({request.until}) is before `since` ({request.since}).",
+            next_call="Send the earlier one as `since`.",
+        )
     namespace = call.namespace(tx, request.namespace)
     if namespace is None:
         return Page(items=[])
@@ -215,8 +226,7 @@ def diff(tx: Transaction, call: Call, request: model.DiffNamespace) -> Page:
 
 def watch(tx: Transaction, call: Call, request: model.WatchNamespace) -> model.Changes:
     limit = check_limit(request.limit)
-    low = audit.start_after(tx, call, request.after)
-    high = audit.last_position(tx, call.workspace)
+    low, high = audit.span_after(tx, call, request.after)
     namespace = call.namespace(tx, request.namespace)
     found = rows.list_changes(tx, namespace, request.prefix, low, high, limit) if namespace is not None else []
     changes = [
@@ -231,7 +241,7 @@ def watch(tx: Transaction, call: Call, request: model.WatchNamespace) -> model.C
         for row in found
     ]
     # A full page may have more behind it; else everything up to `high` has been looked at.
-    following = changes[-1].revision if len(changes) == limit else audit.revision(max(high, low))
+    following = changes[-1].revision if len(changes) == limit else audit.revision(high)
     return model.Changes(changes=changes, next=following)
 
 

@@ -14,6 +14,7 @@ refused. An unfinished run has exactly one `wake`, the thing that will move it n
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -86,6 +87,14 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float | None = None
     tokens: int | None = None
     nanousd: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not math.isfinite(self.seconds):
+            raise InvalidInput(
+                f"A budget's seconds are finite, not {self.seconds}.",
+                why="It would be kept as no bound at all.",
+                next_call="Send a number, or leave it out for no bound.",
+            )
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,7 +141,7 @@ class WatchNamespace(Request, kw_only=True):
 
 
 class Changes(Response, kw_only=True):
-    """Gap-free: ask again with `after=next`. A compacted `after` is answered with RevisionGone."""
+    """Gap-free: ask again with `after=next`. An `after` that was compacted away or never was is told: RevisionGone."""
 
     changes: list[Change]
     next: int

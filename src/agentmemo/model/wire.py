@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from functools import cache
 from types import NoneType, UnionType
@@ -115,6 +116,13 @@ def fitting(request: T) -> T:
     for field in _fields(kind):
         value = getattr(request, field.name)
         if type(value) in field.exact or (isinstance(value, str) and str in field.exact):
+            if type(value) is float and not math.isfinite(value):
+                raise InvalidInput(
+                    f"`{field.name}` of {kind.__name__} is {value}.",
+                    why="No wire can say it: it would come as no number at all.",
+                    next_call="Send a finite number, or leave it out.",
+                    details={"field": field.name},
+                )
             continue
         if value == field.empty and type(value) is list:
             continue

@@ -15,7 +15,7 @@ from agentmemo.clock import monotonic
 from agentmemo.embedded_async import in_line, is_worth_asking, perform
 from agentmemo.engine import audit
 from agentmemo.engine.dispatch import Engine
-from agentmemo.engine.handlers import ENDED, PEEKS, is_ready
+from agentmemo.engine.handlers import ENDED, PEEKS, TELLING, is_ready
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model.access import Caller
 from agentmemo.server import problems
@@ -84,7 +84,7 @@ async def long_poll(
         async with in_line(engine, route.operation, caller, once, in_time):
             return await _poll(hub, asked, end, gone)
     except TimeoutError:
-        return answer
+        return await asked.perform() if route.operation.name in TELLING else answer
 
 
 async def _poll(hub: Hub, asked: _Asked, end: float, gone: asyncio.Future[None] | None) -> Any:
@@ -239,7 +239,7 @@ class Stream:
         """A run, handoff or escalation as it is, each time it changed; its ids are the times. Ends with it."""
         answer = await self._perform(route, msgspec.structs.replace(request, wait_seconds=0.0))
         ended = answer.state in ENDED
-        if position is not None and answer.updated_at <= position:
+        if position is not None and answer.updated_at == position:
             return Batch([], position, ended=ended)
         return Batch([(answer.updated_at, route.operation.noun, answer)], answer.updated_at, ended=ended)
 

@@ -162,7 +162,8 @@ class Hub:
             return None
         low, high = self._read_up_to.get(workspace), audit.last_position(tx, found[0])
         self._read_up_to[workspace] = high
-        if low is None or high - low > READ_MAX:
+        # Fewer than before: the store was restored behind us, so everybody is at a revision that is no more.
+        if low is None or not 0 <= high - low <= READ_MAX:
             return None
         touched = audit_rows.touched(tx, low, high)
         # Who was shut out has to be told so, wherever they wait.

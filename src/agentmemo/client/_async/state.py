@@ -103,7 +103,7 @@ class AsyncState:
     async def watch(self, namespace: str, *, prefix: str = "", after: int | None = None) -> AsyncIterator[Change]:
         """Every change after a revision (from now on, without one), in order and without gaps; never ends.
 
-        Raises RevisionGone when `after` was compacted away.
+        Raises RevisionGone when `after` was compacted away, or has not happened: the store was restored meanwhile.
         """
         while True:
             answer = await self._plane.call(

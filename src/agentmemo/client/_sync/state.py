@@ -100,7 +100,7 @@ class State:
     def watch(self, namespace: str, *, prefix: str = "", after: int | None = None) -> Iterator[Change]:
         """Every change after a revision (from now on, without one), in order and without gaps; never ends.
 
-        Raises RevisionGone when `after` was compacted away.
+        Raises RevisionGone when `after` was compacted away, or has not happened: the store was restored meanwhile.
         """
         while True:
             answer = self._plane.call(
