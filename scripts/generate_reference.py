@@ -271,7 +271,18 @@ def python_page() -> str:
 PYTHON_INTRO = """\
 `import agentmemo` and `agentmemo.connect()`. The asynchronous twins have the same names with `await`:
 `agentmemo.connect_async()` returns an `AsyncConnection`, whose runs are `AsyncRun` and whose steps see an
-`AsyncStepContext`. Errors are in [errors](../errors.md); the fields of results are those of the
+`AsyncStepContext`. What answers a `Page` is awaited, and then gone through over all its pages; a watch is gone through
+at once:
+
+```text
+async with await agentmemo.connect_async() as agent:
+    async for entry in await agent.state.list("team/plan"):
+        ...
+    async for change in agent.state.watch("team/plan"):
+        ...
+```
+
+Errors are in [errors](../errors.md); the fields of results are those of the
 [HTTP types](http.md#types).
 """
 

@@ -169,7 +169,10 @@ class Claimed(Response, kw_only=True):
 
 
 class Step(Response, kw_only=True):
-    """One recorded unit of work. `result` is set when completed, `error` when failed."""
+    """One recorded unit of work. `result` is set when completed, `error` when failed.
+
+    The answer to its completion has no `result`: whoever sent it has it.
+    """
 
     run: str
     name: str
