@@ -84,6 +84,8 @@ def default_words(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return NO_DEFAULT
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()  # type: ignore[misc]
+    if value is msgspec.UNSET:
+        return "not given"
     plain = msgspec.to_builtins(value)
     return f"`{msgspec.json.encode(plain).decode()}`"
 
@@ -411,6 +413,7 @@ MEANINGS = {
     "connections_max": "Open connections of a server, and never more than it has file descriptors for; above it 503.",
     "watchers_max": "Streams and long-polls that wait at a server at the same time; above it 503 with Retry-After.",
     "watchers_per_actor_max": "The same of one agent, service or person, so that none takes every place.",
+    "patience_seconds": "How long a call over HTTP waits for a server that was reached before, as when it restarts.",
     "lease_seconds": "How long a worker of the library is believed alive after its last call or heartbeat.",
     "unattended_lease_seconds": "The same for callers that cannot heartbeat, such as models that call tools.",
     "wait_seconds_max": "The longest long-poll; a longer `wait_seconds` is cut to this.",

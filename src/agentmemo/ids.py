@@ -50,6 +50,12 @@ def mint(prefix: str, now_us: int) -> str:
     )
 
 
+def derived(prefix: str, content: bytes) -> str:
+    """The one handle that stands for this content: 80 bits of its hash."""
+    number = int.from_bytes(hashlib.sha256(content).digest()[:10], "big")
+    return f"{prefix}_" + "".join(_PAIRS[(number >> shift) & 1023] for shift in range(70, -1, -10))
+
+
 def is_handle(text: str, prefix: str | None = None) -> bool:
     return bool(HANDLE.match(text)) and (prefix is None or text.startswith(prefix + "_"))
 

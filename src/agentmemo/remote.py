@@ -13,5 +13,5 @@ from agentmemo.settings import from_environment, key_for_http
 def open_remote(address: str, key: str | None, name: str) -> Connection:
     """Nothing is sent before the first call. `name` is what the connection calls itself; the plane goes by the key."""
     settings = from_environment()
-    transport = HttpTransport(address, key_for_http(key), settings.request_bytes_max)
+    transport = HttpTransport(address, key_for_http(key), settings.request_bytes_max, settings.patience_seconds)
     return Connection(Plane(transport, SystemClock(), settings.lease_seconds, ConfiguredModels(None)), name)

@@ -13,6 +13,6 @@ from agentmemo.settings import from_environment, key_for_http
 def open_remote_async(address: str, key: str | None, name: str) -> AsyncConnection:
     """As `open_remote`."""
     settings = from_environment()
-    transport = AsyncHttpTransport(address, key_for_http(key), settings.request_bytes_max)
+    transport = AsyncHttpTransport(address, key_for_http(key), settings.request_bytes_max, settings.patience_seconds)
     plane = AsyncPlane(transport, SystemClock(), settings.lease_seconds, ConfiguredModels(None))
     return AsyncConnection(plane, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 20_000
     watchers_max: int = 10_000
     watchers_per_actor_max: int = 5_000
+    patience_seconds: float = 30.0
     lease_seconds: float = 10.0
     unattended_lease_seconds: float = 600.0
     wait_seconds_max: float = 60.0
@@ -112,7 +114,11 @@ def os_user() -> str:
     for variable in ("USER", "LOGNAME", "USERNAME"):
         if name := os.environ.get(variable):
             return name
-    return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "user"
+    try:
+        # From the system's users: the same under cron and in a container, which set none of these.
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "user"
 
 
 def from_environment() -> Settings:

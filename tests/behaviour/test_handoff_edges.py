@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agentmemo import InvalidInput, InvalidTransition, LeaseLost, NotFound, PermissionDenied
+from agentmemo import InvalidInput, InvalidTransition, LeaseLost, NotFound, PermissionDenied, ids
 from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
 from agentmemo.engine.audit import _filter
@@ -14,6 +14,7 @@ from agentmemo.model.access import EVERYTHING, Caller
 from agentmemo.model.audit import ListEvents
 from agentmemo.model.handoffs import CreateHandoff
 from agentmemo.model.pages import make_cursor
+from agentmemo.model.runs import ResumeRun
 
 promise = pytest.mark.promise
 
@@ -112,6 +113,54 @@ def test_only_its_holder_opens_the_run_of_a_handoff(surface, sender, receiver):
     with pytest.raises(PermissionDenied, match="under its claim only"), stranger.run("handoff", key=task.id):
         pass
     assert sender.handoff.get(task.id).wake == "run"
+
+
+@promise("handoff.run")
+def test_nobody_but_its_holder_resumes_the_run_of_a_handoff(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver")
+    receiver.handoff.work(lambda _task, run: run.wait("go"), until_idle=True)
+    run = sender.runs.get(sender.handoff.get(task.id).run)
+    sender.runs.signal(run.id, "go", "done")
+    stranger = Caller(kind="agent", name="stranger", grants=(EVERYTHING,))
+    request = ResumeRun(run=run.id, epoch=run.epoch, worker=ids.mint("wrk", surface.plane.clock.now_us()))
+    with pytest.raises(PermissionDenied, match="under its claim only"):
+        surface.plane.engine.call(BY_NAME["run.resume"], stranger, request)
+    receiver.handoff.work(lambda _task, run: run.wait("go"), until_idle=True)
+    assert sender.handoff.result(task.id).result == "done"
+
+
+@promise("handoff.sender_run")
+def test_several_runs_wait_for_one_handoff(sender, receiver):
+    sender.task("waits")(lambda run, handle: run.wait(handle))
+    task = sender.handoff.create(to_agent="receiver")
+    waiting = [sender.start("waits", {"handle": task.id}) for _ in range(2)]
+    sender.work(concurrency=1, until_idle=True)
+    receiver.handoff.complete(task.id, "done")
+    sender.work(concurrency=1, until_idle=True)
+    assert [sender.runs.get(run.id).result["result"] for run in waiting] == ["done", "done"]
+
+
+@promise("handoff.run")
+def test_a_step_that_ends_its_handoff_is_kept_where_there_is_a_budget(surface, sender, receiver):
+    task = sender.handoff.create(to_agent="receiver", budget={"steps": 5})
+
+    def work(handoff, run):
+        run.step("end", lambda: surface.current_step().handoff.complete(handoff.id, "in the step"))
+
+    receiver.handoff.work(work, until_idle=True)
+    done = sender.handoff.result(task.id)
+    assert (done.state, done.result) == ("completed", "in the step")
+    assert [step.state for step in sender.runs.steps(done.run)] == ["completed"]
+
+
+@promise("handoff.pickup")
+def test_who_declines_after_releasing_is_not_asked_again(surface, sender, receiver):
+    ladder = [{"after_seconds": 10, "to_agent": "receiver"}, {"after_seconds": 20, "to_agent": "third"}]
+    task = sender.handoff.create(to_agent="nobody", ladder=ladder)
+    surface.plane.advance(10)
+    receiver.handoff.claim(task.id)
+    receiver.handoff.release(task.id, "later", attempted=False)
+    assert receiver.handoff.decline(task.id, "not mine").to_agent == "third"
 
 
 @promise("handoff.sender_run")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agentmemo import InvalidTransition, PermissionDenied
+from agentmemo import InvalidTransition, PermissionDenied, ids
+from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
-from agentmemo.model.access import AGENT_DEFAULT
+from agentmemo.model.access import AGENT_DEFAULT, EVERYTHING, Caller, Claim
+from agentmemo.model.runs import StartRun
 
 promise = pytest.mark.promise
 
@@ -159,3 +161,48 @@ def test_no_task_and_no_fork_takes_the_place_of_its_run(surface, sender, receive
     assert forked.state == "pending"
     with pytest.raises(InvalidTransition):
         stranger.runs.fork(forked.id, key=forked.key)
+
+
+@promise("handoff.run", "run.cancel")
+def test_a_run_that_waits_for_its_child_is_cancelled_and_not_woken(surface, sender, receiver):
+    """Its children end with it: that is no news to it, and the attempt counts."""
+    task = sender.handoff.create(to_agent="receiver")
+    receiver.handoff.work(lambda _task, run: run.join(run.start_child("nobody")), until_idle=True)
+    run = sender.handoff.get(task.id).run
+    sender.runs.cancel(run, "not so")
+    back = sender.handoff.get(task.id)
+    assert (back.state, back.attempt, back.attempts[0].outcome) == ("pending", 2, "released")
+    assert [event.operation for event in sender.audit.events(run=run)][-2:] == ["run.park", "run.cancel"]
+    assert len(sender.runs.list(state="unfinished")) == 0
+
+
+@promise("handoff.run")
+def test_a_parked_handoff_is_not_worked_on_by_who_held_it(surface, sender, receiver):
+    """Its run would go on, and nothing would offer the handoff again if its worker died."""
+    task = parked(sender, receiver)
+    claim = Claim(run=task.id, epoch=task.epoch)
+    caller = Caller(kind="agent", name="receiver", grants=(EVERYTHING,), claim=claim)
+    for key in (task.id, f"{task.id}/again"):
+        request = StartRun(name="handoff", key=key, worker=ids.mint("wrk", 0))
+        with pytest.raises(InvalidTransition, match="waits with its run"):
+            surface.plane.engine.call(BY_NAME["run.start"], caller, request)
+    sender.runs.signal(task.run, "answer", "done")
+    receiver.handoff.work(step_and_wait, until_idle=True)
+    assert sender.handoff.result(task.id).result == "done"
+
+
+@promise("handoff.run")
+def test_a_handoff_waits_with_a_run_that_asks_a_person_whoever_claims_it(surface, sender, receiver):
+    def work(_task, run):
+        return [run.step(str(number), lambda: "done") for number in range(2)]
+
+    task = sender.handoff.create(to_agent="receiver", budget={"steps": 1})
+    receiver.handoff.work(work, until_idle=True)
+    assert sender.handoff.get(task.id).wake == "run"
+    receiver.handoff.release(task.id, "by hand", attempted=False, epoch=1)
+    receiver.handoff.work(work, until_idle=True)
+    again = sender.handoff.get(task.id)
+    assert (again.state, again.wake, again.worker, again.epoch) == ("claimed", "run", None, 2)
+    surface.connect(person="dana").runs.resolve(again.run, "continue", budget={"steps": 9})
+    receiver.handoff.work(work, until_idle=True)
+    assert sender.handoff.result(task.id).result == ["done", "done"]

@@ -13,8 +13,12 @@ from agentmemo import (
     NotFound,
     RunHeld,
     Unavailable,
+    ids,
 )
+from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import monotonic
+from agentmemo.model.access import EVERYTHING, Caller
+from agentmemo.model.runs import ClaimTask, StartRun
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
@@ -391,6 +395,41 @@ def test_three_takeovers_without_a_step_ask_a_person(surface, agent):
 
 
 @promise("run.takeovers")
+def test_a_run_that_asks_a_person_does_not_keep_the_next_one_from_being_claimed(surface, agent):
+    plane, first = surface.plane, agent.start("job", key="first", priority=1)
+    caller = Caller(kind="agent", name="agent", grants=(EVERYTHING,))
+    for _ in range(4):
+        lost = ids.mint("wrk", plane.clock.now_us())
+        taken = plane.engine.call(BY_NAME["task.claim"], caller, ClaimTask(worker=lost, tasks=["job"]))
+        assert taken.claimed.run.id == first.id
+        plane.advance(plane.settings.lease_seconds + 1)
+    second = agent.start("job", key="second")
+    agent.task("job")(lambda _run: "done")
+    agent.work(concurrency=1, until_idle=True)
+    assert agent.runs.get(first.id).waiting_for == "takeovers"
+    assert agent.runs.get(second.id).result == "done"
+
+
+@promise("run.overdue")
+def test_a_question_that_an_overdue_run_comes_to_is_overdue_by_itself(surface, agent):
+    for _ in range(4):
+        with pytest.raises(Crashed), surface.connect().run("r", key="1"):
+            crash(surface)
+    agent = surface.connect()
+    surface.plane.upkeep()
+    surface.plane.advance(25 * 3600)
+    assert surface.plane.engine.call(*_opening("r", "1")).outcome == "waiting"
+    assert agent.status().overdue == []
+    surface.plane.advance(25 * 3600)
+    assert [event.subject["wake"] for event in agent.audit.events(type="run.overdue")] == ["caller", "person"]
+
+
+def _opening(name, key):
+    caller = Caller(kind="agent", name="agent", grants=(EVERYTHING,))
+    return BY_NAME["run.start"], caller, StartRun(name=name, key=key, worker=ids.mint("wrk", 0))
+
+
+@promise("run.takeovers")
 def test_a_finished_step_forgives_takeovers(surface, agent):
     for number in range(6):
         with pytest.raises(Crashed), surface.connect().run("r", key="1") as run:
@@ -493,6 +532,8 @@ def test_a_text_that_not_every_database_can_hold_is_refused(agent):
             run.finding("a\0b")
         with pytest.raises(InvalidInput):
             run.progress(5, "\ud800")
+        with pytest.raises(InvalidInput, match=r"U\+0000 at position 1"), agent.transaction() as tx:
+            tx.runs.note(run.id, "finding", "a\0b")
         assert list(agent.runs.notes(run.id)) == []
         assert agent.state.set("n", "k", "a\0b").value == agent.state.get("n", "k")
     with pytest.raises(InvalidInput):

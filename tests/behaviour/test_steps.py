@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 
 import msgspec
 import pytest
 
 import agentmemo
-from agentmemo import Budget, InvalidInput, LeaseLost, Retry, StepContext, StepFailed, TimedOut
+from agentmemo import InvalidInput, InvalidTransition, LeaseLost, Retry, StepContext, StepFailed, TimedOut
+from agentmemo.api.lookup import operation_of
+from agentmemo.embedded import local_caller
+from agentmemo.model import runs
+from agentmemo.model.access import Claim
 from agentmemo.testing import Crashed
 
 promise = pytest.mark.promise
@@ -57,6 +62,44 @@ def test_steps_of_a_name_are_told_apart_by_occurrence_or_key(surface, agent):
     assert ran == ["first", "second", "named", "third"]
     with pytest.raises(InvalidInput), surface.connect().run("r", key="2") as run:
         run.step("s", work, 1, key="")
+
+
+@promise("step.once")
+def test_a_result_is_never_replaced(plane):
+    with plane.connect("agent").run("r", key="1") as run:
+        claim = Claim(run=run.id, epoch=run.epoch)
+        caller = msgspec.structs.replace(local_caller("agent", None, "default"), claim=claim)
+
+        def call(kind, name="pay", **fields):
+            request = kind(run=run.id, name=name, key="1", **fields)
+            return plane.engine.call(operation_of(kind), caller, request)
+
+        call(runs.StartStep, effect="irreversible")
+        call(runs.CompleteStep, effect="irreversible", result="receipt")
+        for kind, fields in (
+            (runs.CompleteStep, {"effect": "irreversible", "result": "another"}),
+            (runs.CompleteStep, {"result": "another", "fingerprint": "of other inputs"}),
+            (runs.StartStep, {"effect": "irreversible"}),
+            (runs.FailStep, {"error": "boom"}),
+        ):
+            with pytest.raises(InvalidTransition, match="its result stands"):
+                call(kind, **fields)
+        call(runs.StartStep, "mail", effect="write")
+        call(runs.FailStep, "mail", error="no such host")
+        paid, mailed = plane.connect().runs.steps(run.id)
+        assert (paid.state, paid.effect, paid.result) == ("completed", "irreversible", "receipt")
+        assert (mailed.state, mailed.effect) == ("failed", "write")
+        assert plane.connect().runs.get(run.id).steps == 1
+
+
+@promise("step.mismatch")
+def test_a_key_that_is_used_twice_loses_no_result(agent):
+    with agent.run("r", key="1") as run:
+        assert run.step("s", lambda given: given, 1, key="k") == 1
+        with pytest.raises(InvalidInput, match="other arguments"):
+            run.step("s", lambda given: given, 2, key="k")
+        assert run.step("s", lambda given: given, 1, key="k") == 1
+        assert run.step("s", lambda given: given, 2, key="k", on_mismatch="rerun") == 2
 
 
 @promise("step.decorator")
@@ -372,6 +415,24 @@ def test_a_step_has_its_time(agent):
         assert run.step("s", lambda: 5, timeout_seconds=60) == 5
 
 
+@promise("step.timeout", "step.retry")
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"timeout_seconds": seconds} for seconds in (0, -1, math.inf, math.nan)),
+        *({"retry": Retry(factor=factor)} for factor in (-2.0, math.inf, math.nan)),
+        {"retry": Retry(first_delay_seconds=-1)},
+        {"retry": Retry(max_delay_seconds=math.inf)},
+    ],
+)
+def test_a_time_that_cannot_be_counted_is_refused_before_the_step_runs(agent, options):
+    ran = []
+    with agent.run("r", key="1") as run, pytest.raises(InvalidInput):
+        run.step("s", lambda: ran.append(1), effect="write", **options)
+    assert ran == []
+    assert len(agent.runs.steps(run.id)) == 0
+
+
 @promise("step.buffer")
 def test_writes_inside_a_step_commit_with_its_result(surface, agent):
     other = surface.connect("other")
@@ -470,79 +531,21 @@ def test_concurrent_steps_of_a_name_need_keys(surface, plane):
     asyncio.run(scenario())
 
 
-@promise("run.budget")
-def test_a_spent_budget_pauses_until_a_person_raises_it(surface, agent):
-    dana = surface.plane.person().will("budget", "continue", budget=Budget(tokens=1000), comment="go on")
+@promise("step.concurrent")
+def test_a_step_with_a_key_is_done_by_one_at_a_time(agent):
+    """Both would do its effect, under one idempotency key."""
+    ran = []
 
-    def think(tokens):
-        surface.current_step().charge(tokens=tokens)
-        return tokens
-
-    with agent.run("r", key="1", budget={"tokens": 100, "steps": 10}) as run:
-        run.step("a", think, 60)
-        assert dana.decided == []
-        run.step("b", think, 60)
-        assert len(dana.decided) == 1
-        run.step("c", think, 60)
-    record = agent.runs.get(run.id)
-    assert (record.state, record.spent.tokens, record.budget.tokens, record.budget.steps) == (
-        "completed",
-        180,
-        1000,
-        10,
-    )
-    asked = agent.audit.events(type="run.ask")[0]
-    assert asked.reason == "The budget is spent: tokens 120 of 100."
-    assert asked.subject["question"] == "budget"
-
-
-@promise("run.budget")
-@pytest.mark.parametrize("budget", [{"steps": 1}, {"seconds": 5.0}, {"nanousd": 10}], ids=str)
-def test_every_bound_pauses(surface, agent, budget):
-    dana = surface.plane.person().will("budget", "continue", budget=Budget(**{k: v * 100 for k, v in budget.items()}))
-
-    def work():
-        surface.current_step().charge(nanousd=8)
-        surface.plane.clock.advance(4)
-
-    with agent.run("r", key="1", budget=budget) as run:
-        for _ in range(3):
-            run.step("s", work)
-    assert len(dana.decided) == 1
-
-
-@promise("run.budget")
-def test_waiting_costs_no_working_time(surface, agent):
-    with agent.run("r", key="1", budget={"seconds": 5.0}) as run:
-        run.sleep(3600)
-        run.step("s", lambda: surface.plane.clock.advance(4))
-    assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
-
-
-@promise("run.budget")
-@pytest.mark.parametrize("jump", [-86_400, 86_400], ids=["back", "ahead"])
-def test_setting_the_wall_clock_is_no_work(surface, agent, jump):
     with agent.run("r", key="1") as run:
-        run.step("s", lambda: surface.plane.clock.advance(3))
-        surface.plane.clock.step(jump)
-        run.step("s", lambda: surface.plane.clock.advance(1))
-        assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
-    assert agent.runs.get(run.id).spent.seconds == pytest.approx(4)
 
+        def pay():
+            ran.append(1)
+            with pytest.raises(InvalidInput, match="run at once with the key 'k'"):
+                run.step("pay", pay, key="k", effect="write")
+            return "paid"
 
-@promise("run.budget")
-@pytest.mark.parametrize("noticed", [True, False], ids=["by upkeep", "by its heir"])
-def test_the_dead_worked_no_longer_than_their_lease(surface, agent, noticed):
-    with pytest.raises(Crashed), agent.run("r", key="1") as run:
-        run.step("s", lambda: surface.plane.clock.advance(5))
-        surface.plane.kill(surface.raw(agent))
-        raise Crashed
-    surface.plane.clock.advance(10 * 86_400)
-    if noticed:
-        surface.plane.upkeep()
-    with surface.connect().run("r", key="1") as heir:
-        heir.step("t", lambda: surface.plane.clock.advance(5))
-    assert 10 <= heir.record.spent.seconds <= 20
+        assert run.step("pay", pay, key="k", effect="write") == "paid"
+    assert ran == [1]
 
 
 @promise("input.refused")

@@ -7,7 +7,15 @@ import threading
 
 import pytest
 
-from agentmemo import InvalidInput, InvalidTransition, NotFound, PermissionDenied, StepFailed, TimedOut
+from agentmemo import (
+    IdempotencyMismatch,
+    InvalidInput,
+    InvalidTransition,
+    NotFound,
+    PermissionDenied,
+    StepFailed,
+    TimedOut,
+)
 from agentmemo.clock import SECOND, iso
 from agentmemo.testing import Crashed
 
@@ -106,7 +114,7 @@ def test_a_waiting_run_is_woken_by_its_signal(surface, agent):
     assert (run.wake, run.waiting_for) == ("signal", "go")
     told = sender.runs.explain(run.id)
     assert "waits for the signal 'go'" in told.text
-    assert told.next_call == f"runs.signal('{run.id}', 'go', value)"
+    assert told.next_call == f"agent.runs.signal('{run.id}', 'go', value)"
     sender.runs.signal(run.id, "unheard", 1)
     assert sender.runs.get(run.id).state == "waiting"
     sender.runs.signal(run.id, "go", 7)
@@ -213,6 +221,28 @@ def test_waiting_for_a_child_may_time_out(surface, agent):
         orphan = run.start_child("nobody")
         agent.runs.cancel(orphan, "not needed")
         run.join(orphan)
+
+
+@promise("wait.child")
+def test_whoever_waits_for_a_run_is_woken_by_its_end(surface, agent):
+    """Not its parent alone, nor by its whole handle alone: a fork waits for what the first run had started."""
+
+    @working(agent, "child")
+    def child(run):
+        run.sleep(10)
+
+    @working(agent, "waits")
+    def waits(run, handle):
+        run.join(handle)
+
+    started = agent.start("child")
+    surface.plane.advance(1)  # so that what it begins with is its own
+    waiting = [agent.start("waits", {"handle": handle}) for handle in (started.id, started.id[:-1])]
+    agent.work(concurrency=1, until_idle=True)
+    assert [agent.runs.get(run.id).waiting_for for run in waiting] == [started.id, started.id]
+    surface.plane.advance(10)
+    agent.work(concurrency=1, until_idle=True)
+    assert [agent.runs.get(run.id).state for run in waiting] == ["completed", "completed"]
 
 
 @promise("task.claim")
@@ -333,6 +363,23 @@ def test_a_schedule_makes_runs(surface, agent):
 
 
 @promise("task.cron")
+def test_a_schedule_is_idempotent_by_key_and_begins_at_a_time(surface, agent):
+    wanted = {"cron": "0 * * * *", "key": "hourly", "budget": {"steps": 7}}
+    now = surface.plane.clock.now_us()
+    made = agent.start("job", {"a": 1, "b": 2}, at=now + 7200 * SECOND, **wanted)
+    assert agent.start("job", {"b": 2, "a": 1}, **wanted) == made
+    assert [schedule.id for schedule in agent.runs.schedules()] == [made.id]
+    assert now + 7200 * SECOND < made.next_at <= now + 10800 * SECOND
+    for other in ({"cron": "1 * * * *"}, {"budget": None}, {"inputs": {"a": 2}}):
+        with pytest.raises(IdempotencyMismatch, match="stands for another"):
+            agent.start("job", **({"inputs": {"a": 1, "b": 2}} | wanted | other))
+    surface.plane.advance(10800)
+    assert [run.budget.steps for run in agent.runs.list(name="job")] == [7]
+    agent.runs.unschedule(made.id)
+    assert agent.start("job", cron="1 * * * *", key="hourly").id == made.id
+
+
+@promise("task.cron")
 @pytest.mark.parametrize("cron", ["", "every day", "61 * * * *", "* * * *", "\x00", "0 0 31 2 *"])
 def test_a_bad_cron_expression_is_refused(agent, cron):
     with pytest.raises(InvalidInput):
@@ -364,6 +411,9 @@ def test_only_a_person_decides(surface, agent):
         dana.runs.resolve(run.id, "continue")
     with pytest.raises(InvalidInput):
         dana.runs.resolve(run.id, "perhaps")
+    assert f"{run.id} happened --result JSON" in told.next_call
+    with pytest.raises(InvalidInput, match="comes with its result"):
+        dana.runs.resolve(run.id, "happened")
     dana.runs.resolve(run.id, "happened", result=5)
     thread.join(60)
     assert answers == [5]

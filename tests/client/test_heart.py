@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import threading
 
 import pytest
 
@@ -99,3 +101,42 @@ def test_what_a_beat_was_told_is_lost_is_named_no_more_unless_it_was_claimed_sin
     heart._beat_for(dict.fromkeys(heart.holds(), ""))
     assert heart.holds() == [("hof_1", 2)]
     heart.stop()
+
+
+def test_a_heart_goes_on_after_a_beat_that_failed_in_an_unknown_way():
+    beaten, again = [], threading.Event()
+
+    class Transport:
+        def call(self, *_, **__):
+            beaten.append(1)
+            if len(beaten) == 1:
+                raise RuntimeError("as no plane answers")
+            again.set()
+            return HeartbeatAnswer()
+
+    heart = Heart(Transport(), "wrk_0000000000000000", 0.003)
+    heart.hold("run_0000000000000000", 1)
+    assert again.wait(60)
+    heart.stop()
+
+
+def test_a_handoff_whose_worker_is_cancelled_comes_back_and_counts_no_attempt(plane):
+    async def main():
+        agent = await plane.connect_async("agent")
+        task = await agent.handoff.create(to_agent="agent")
+        begun = asyncio.Event()
+
+        async def work(_task):
+            begun.set()
+            await asyncio.Event().wait()
+
+        working = asyncio.create_task(agent.handoff.work(work, until_idle=True))
+        await begun.wait()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        back = await agent.handoff.get(task.id)
+        assert (back.state, back.attempt, agent._plane.heart().holds()) == ("pending", 1, [])
+        await agent.close()
+
+    asyncio.run(main())

@@ -38,10 +38,11 @@ class Away:
     def __init__(self, inner):
         self._inner = inner
         self.away = False
+        self.told = Unavailable("Nobody is there.")
 
     def call(self, operation, request, *, claim=None, worker=None):
         if self.away:
-            raise Unavailable("Nobody is there.")
+            raise self.told
         return self._inner.call(operation, request, claim=claim, worker=worker)
 
     def __getattr__(self, name):
@@ -86,6 +87,36 @@ def test_a_worker_outlives_the_absence_of_its_plane(plane):
     worker.join()
 
 
+def _with_a_worker(plane):
+    agent = plane.connect()
+    away = agent._plane.transport = Away(agent._plane.transport)
+    agent._plane.worker()
+    return agent, away
+
+
+def test_leaving_while_the_plane_is_away_raises_nothing_of_its_own(plane, caplog):
+    agent, away = _with_a_worker(plane)
+    with agent:
+        away.away = True
+    assert "when its lease ends: Nobody is there." in caplog.text
+    agent.close()
+
+
+@pytest.mark.parametrize("told", [Unavailable("Nobody is there."), Unavailable("It is damaged.", retry_safe=False)])
+def test_the_exception_of_the_block_is_the_news(plane, caplog, told):
+    agent, away = _with_a_worker(plane)
+    with pytest.raises(ValueError, match="mine"), agent, agent.run("job", "1"):
+        away.away, away.told = True, told
+        raise ValueError("mine")
+    assert told.message in caplog.text
+
+
+def test_what_the_plane_itself_says_at_the_end_is_told(plane):
+    agent, away = _with_a_worker(plane)
+    with pytest.raises(Unavailable, match="damaged"), agent:
+        away.away, away.told = True, Unavailable("It is damaged.", retry_safe=False)
+
+
 @pytest.mark.parametrize("retry", [None, 3])
 def test_a_step_whose_answer_was_lost_is_finished_once(plane, retry):
     ran = []
@@ -108,7 +139,7 @@ def test_a_step_whose_answer_was_lost_is_finished_once(plane, retry):
 def test_the_attempt_that_made_the_result_cannot_fail_afterwards(plane):
     agent = plane.connect()
     with agent.run("job", "1") as run:
-        run.step("work", lambda: 1)
+        run.step("work", lambda given: given, 1)
         done = agent.runs.steps(run.id)[0]
         late = FailStep(run=run.id, name="work", key="1", error="lost", fingerprint=done.fingerprint, attempt=1)
         with pytest.raises(InvalidTransition, match="its result stands"):

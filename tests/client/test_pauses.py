@@ -10,7 +10,7 @@ import pytest
 from agentmemo.api.operations import BY_NAME
 from agentmemo.client.http_async import AsyncHttpTransport
 from agentmemo.client.http_sync import HttpTransport
-from agentmemo.client.http_wire import PAUSES_MAX
+from agentmemo.client.http_tries import PAUSES_MAX
 from agentmemo.errors import Unavailable
 
 ADDRESS = ("http://127.0.0.1:1", "am_agent_x", 1 << 20)

@@ -22,6 +22,7 @@ def test_a_persons_key_opens_the_console(world, open_tab):
 def test_a_wrong_key_is_refused_with_the_reason(world, open_tab):
     tab = open_tab().sign_in("am_person_nonsense")
     assert "The key is malformed." in tab.text("[role=alert]")
+    assert "Bearer" not in tab.text("[role=alert]")
     secret = world.person_key.secret
     other = world.admin.keys.create("person", "bob")
     world.admin.keys.revoke(other.id)

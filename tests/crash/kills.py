@@ -173,7 +173,7 @@ class Kills:
         noted, totals = self.ground.acknowledged, self.ground.follower.trail.totals
         seconds, kills = time.monotonic() - self._begun, self.ground.kills
         return (
-            f"kills: {kills} of {self.wanted} in {seconds:.0f} s ({60 * kills / seconds:.0f}/min),"
+            f"kills: {kills}, at least {self.wanted} wanted, in {seconds:.0f} s ({60 * kills / seconds:.0f}/min),"
             f" {self.cycle} cycles {dict(self.counts)}; {noted.total()} acknowledged, {noted['refused']} refused,"
             f" {totals['run.takeover']} takeovers, {totals['worker.stop']} dead workers found, {totals.total()} events,"
             f" 0 violations; seed {self.seed}"

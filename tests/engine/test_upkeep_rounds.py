@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentmemo import ids
+from agentmemo import InvalidTransition, ids
+from agentmemo.embedded import LocalPlane, connection_for, local_caller
+from agentmemo.engine import handoff_time, workers
 from agentmemo.engine.upkeep import duties, loop
 from agentmemo.store import blobs
 
@@ -81,3 +83,44 @@ def test_every_blob_that_a_round_met_goes_in_it(plane, monkeypatch):
         blobs.pack(database, workspace, b"k" * 32, ids.random_bytes(2 * blobs.INLINE_BYTES_MAX), None)
     plane.clock.advance(25 * 3600)
     assert duties.sweep_blobs(plane.engine) == 5
+
+
+def refusing(patch, module, name, handle):
+    """A duty that cannot be done for one thing, for a reason that the store has no part in."""
+    do = getattr(module, name)
+
+    def refuse(tx, call, what, *rest, **options):
+        if what == handle:
+            raise InvalidTransition("It cannot be done.")
+        return do(tx, call, what, *rest, **options)
+
+    patch.setattr(module, name, refuse)
+
+
+def test_what_is_refused_keeps_no_other_duty_from_being_done(plane, monkeypatch):
+    sender = plane.connect("sender")
+    made = [sender.handoff.create(to_agent="nobody", pickup_by=plane.clock.now_us()).id for _ in range(2)]
+    refusing(monkeypatch, handoff_time, "time_came", made[0])
+    plane.advance(1)
+    assert [sender.handoff.get(handle).rung for handle in made] == [0, 1]
+
+
+def test_a_dead_worker_that_cannot_be_retired_keeps_no_other(plane, monkeypatch):
+    runs = [agent.run("job", key=agent.actor).__enter__() for agent in map(plane.connect, ("one", "two"))]
+    refusing(monkeypatch, workers, "retire", runs[0].record.worker)
+    for link in plane._links:
+        link.beats = False
+    plane.advance(plane.settings.lease_seconds + 1)
+    looking = plane.connect("looking")
+    assert [looking.runs.get(run.id).state for run in runs] == ["running", "pending"]
+
+
+def test_what_a_dead_process_held_is_to_be_had_by_whoever_opens_the_store(plane, monkeypatch):
+    monkeypatch.setattr(loop.Upkeep, "_loop", lambda _upkeep: None)  # its first round might come in time
+    sent = plane.connect("a").handoff.create(to_agent="b")
+    assert plane.connect("b").handoff.claim(sent.id)
+    plane.restart()
+    local = LocalPlane(str(plane.path), plane.clock, plane.settings)
+    heir = connection_for(local, local_caller("b", None, "default"))
+    assert heir.handoff.claim(sent.id).attempt == 2
+    heir.close()

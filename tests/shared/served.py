@@ -18,18 +18,18 @@ from agentmemo.server import serve
 def announce(started):
     print(msgspec.json.encode(started, enc_hook=str).decode(), flush=True)
 
-serve(data=sys.argv[1], port=0, announce=announce)
+serve(data=sys.argv[1], port=int(sys.argv[2]), announce=announce)
 """
 
 
 class Server:
     """Started with the environment of the test, without its settings and with those given."""
 
-    def __init__(self, path, **environment):
+    def __init__(self, path, port=0, **environment):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENTMEMO_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=kept | environment,
+            [sys.executable, "-c", SCRIPT, str(path), str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, env=kept | environment,
         )  # fmt: skip
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read()

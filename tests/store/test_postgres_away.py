@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from line import POINTS
-from stand import MARGIN_SECONDS, SHORT, WAIT_SECONDS, Stand, until, versions
+from stand import MARGIN_SECONDS, SHORT, WAIT_SECONDS, Stand, in_order, until, versions
 
-from agentmemo.errors import LeaseLost, NotFound, RunHeld, Unavailable, VersionConflict
+from agentmemo.errors import Error, LeaseLost, NotFound, RunHeld, Unavailable, VersionConflict
 from agentmemo.testing.postgres import PostgresServer
 
 ZOMBIE = Path(__file__).with_name("zombie.py")
@@ -109,6 +109,34 @@ def test_a_line_that_stays_away_after_its_commit(stand, line, again):
     assert versions(stand.trusted()) == [(1, 1), (2, 2)]
     with pytest.raises(VersionConflict):
         agent.state.set("counters", "counter", 2, if_version=1)
+
+
+def test_what_was_refused_in_a_batch_that_was_not_committed_is_not_known_either(stand, line):
+    """A refusal for what another request of the batch did would be of something that never happened."""
+    agent = stand.agent(line.url, postgres_patience_seconds=SHORT)
+    agent.state.set("counters", "counter", 1)
+    engine = agent._plane.transport.plane.engine
+    begun, go, errors = threading.Event(), threading.Event(), []
+
+    def busy(_tx):
+        begun.set()
+        go.wait(WAIT_SECONDS)
+
+    def set_it():
+        with pytest.raises(Error) as caught:
+            agent.state.set("counters", "counter", 2, if_version=1)
+        errors.append(caught.value)
+
+    engine.database.submit(busy, lambda *_: None, lane=engine.names.workspace("default")[0])
+    assert begun.wait(WAIT_SECONDS)
+    threads = in_order(engine, [set_it, set_it])
+    line.cut_at(POINTS["before COMMIT arrives"], shut=True)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert [type(error) for error in errors] == [Unavailable, Unavailable]
+    line.shut(closed=False)
+    assert versions(stand.trusted()) == [(1, 1)]
 
 
 @pytest.mark.parametrize("point", list(POINTS)[:2])
@@ -226,7 +254,7 @@ def test_a_connection_closes_at_once_while_its_server_is_away(own, own_server):
     threads = [threading.Thread(target=hopeless, args=(agent,)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    until(lambda: any(lane.busy for lane in database._lanes._lanes.values()))
+    until(lambda: any(lane.busy.locked() for lane in database._lanes._lanes.values()))
     begun = time.monotonic()
     database.close()
     for thread in threads:

@@ -303,6 +303,31 @@ def test_another_process_in_between_is_seen(stand):
     assert trusted.runs.get(run.id).epoch == 6
 
 
+def test_what_a_failover_lost_is_not_built_upon(stand, postgres):
+    """The standby had not got our last commit, and as much was written there before we are back."""
+    plane = stand.plane(postgres_writers=1)
+    victim, first = (connection_for(plane, local_caller("a", None, name)) for name in ("default", "other"))
+    other = stand.agent(name="b")
+    other.state.set("counters", "counter", 0)
+    first.state.set("counters", "counter", 0)
+    victim.state.set("counters", "counter", 1)
+    victim.state.set("counters", "lost", 1)
+    postgres.execute(
+        "UPDATE turn SET position = position - 1 WHERE position = (SELECT position FROM entry WHERE key = 'lost')",
+        "DELETE FROM event WHERE position = (SELECT position FROM entry WHERE key = 'lost')",
+        "DELETE FROM entry_version WHERE position = (SELECT position FROM entry WHERE key = 'lost')",
+        "DELETE FROM entry WHERE key = 'lost'",
+        database="tests",
+    )
+    other.state.set("counters", "counter", 2)
+    postgres.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'tests' AND pid <> pg_backend_pid()"
+    )
+    first.state.set("counters", "counter", 1)
+    victim.state.set("counters", "counter", 3)
+    assert victim.audit.verify().intact
+
+
 def test_a_forked_child_leaves_its_parents_connections_alone(postgres_url):
     done = subprocess.run([sys.executable, str(FORKING), postgres_url], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["the child is refused", "the parent goes on"], done.stderr

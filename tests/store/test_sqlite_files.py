@@ -6,15 +6,18 @@ import multiprocessing
 import os
 import shutil
 import threading
+from contextlib import closing
 
 import apsw
 import pytest
 
 from agentmemo.clock import ManualClock, SystemClock
-from agentmemo.errors import InvalidInput, Unavailable
+from agentmemo.errors import Conflict, InvalidInput, Unavailable
 from agentmemo.store import migrate, sqlite, sqlite_files
+from agentmemo.store.migrate import APPLICATION_ID
 from agentmemo.store.open import database_path, open_database
 from agentmemo.store.sqlite import SqliteDatabase
+from agentmemo.store.sqlite_copies import copy_pages, named_when_whole
 from agentmemo.testing.store import add, add_workspace, names, queued_together
 
 
@@ -286,6 +289,28 @@ def test_a_backup_taken_while_others_write_is_whole(tmp_path, opened):
     assert len(restored) >= 20
     assert len(restored) % 2 == 0  # each pair is one commit, there or not
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_backup_is_its_owners_alone(tmp_path, opened):
+    """It holds all that the store does."""
+    before = os.umask(0o022)
+    try:
+        opened().backup(tmp_path / "copy.db")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_backups_to_one_name_do_not_take_it_from_each_other(tmp_path, opened):
+    """Else what the second one has just begun would get the first one's name, empty."""
+    database, path = opened(), tmp_path / "copy.db"
+    with named_when_whole(path) as partial:
+        copy_pages(database._writer_connection, partial)
+        with pytest.raises(Conflict):
+            database.backup(path)
+    with closing(apsw.Connection(str(path))) as copy:
+        assert copy.pragma("application_id") == APPLICATION_ID
+    assert sorted(tmp_path.glob("copy.db*")) == [path]
 
 
 def test_a_backup_that_fails_leaves_nothing(tmp_path, opened):

@@ -27,6 +27,8 @@ HOMES = {
 
 # Imports inside functions: loaded when it is needed, and why not before (decision 24).
 LATE = {
+    "cli/main.py: agentmemo.api.next_calls": "only a refusal names calls",
+    "cli/main.py: agentmemo.cli.verbs": "the same",
     "cli/up.py: agentmemo.server.serve": "the server is an optional extra",
     "client/_async/connection.py: agentmemo.client._async.buffer": "as its parts, loaded when it is used first",
     "client/_async/connection.py: agentmemo.client._async.run": "the same",

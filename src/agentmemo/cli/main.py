@@ -66,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _perform(given)
         sys.stdout.flush()
     except Error as error:
+        from agentmemo.api.next_calls import worded
+        from agentmemo.cli.verbs import in_shell
+
+        error.next_call = worded(error.next_call, in_shell)
         report(error, json=json)
         return exits.status_of(error)
     except KeyboardInterrupt:

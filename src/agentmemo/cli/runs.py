@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from msgspec import UNSET
 
+from agentmemo.api.next_calls import worded
 from agentmemo.cli.options import (
     EVERYWHERE,
     Common,
@@ -22,6 +24,7 @@ from agentmemo.cli.options import (
 )
 from agentmemo.cli.output import brief, pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_time, read_value
+from agentmemo.cli.verbs import in_shell
 from agentmemo.clock import iso
 from agentmemo.errors import NotFound
 from agentmemo.model.runs import FINISHED, Run, Schedule
@@ -164,7 +167,7 @@ def explain(run: Id, /, *, common: Common = EVERYWHERE) -> None:
         ("since", stamp_ago(found.since)),
         ("held by", found.held_by or ""),
         ("wakes", stamp_ago(found.wake_at)),
-        ("next", found.next_call),
+        ("next", worded(found.next_call, in_shell)),
     )
     common.out.fields(pairs)
 
@@ -215,7 +218,10 @@ def resolve(
     decision: Annotated[str, Parameter(help="happened, retry (in doubt), reuse, rerun (mismatch) or continue.")],
     /,
     *,
-    result: Annotated[str | None, Parameter(help="With happened: what the step returned, as JSON, - or @FILE.")] = None,
+    result: Annotated[
+        str | None,
+        Parameter(help="With happened, always: what the step returned, as JSON, - or @FILE; null for nothing."),
+    ] = None,
     steps: Steps = None,
     seconds: Seconds = None,
     tokens: Tokens = None,
@@ -231,7 +237,7 @@ def resolve(
     In an opened store you act as the operating system's user, or as --person, and not where AGENTMEMO_AGENT says
     that you are an agent; over HTTP you need a person's key.
     """
-    value = None if result is None else read_value(result)
+    value = UNSET if result is None else read_value(result)
     with common.connect(deciding=True) as plane:
         found = plane.runs.resolve(
             run,

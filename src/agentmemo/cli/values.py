@@ -102,5 +102,5 @@ def read_file(name: str) -> bytes:
     except OSError as error:
         raise InvalidInput(
             f"The file {name!r} cannot be read: {error.strerror}.",
-            next_call="Name a readable file after the @, or use - and standard input.",
+            next_call="Name a file that you may read, or use - and standard input.",
         ) from None

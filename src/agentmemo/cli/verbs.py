@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
+from agentmemo.api.next_calls import UNKNOWN, Argument
+from agentmemo.api.operation import Operation
+
 VERBS: dict[str, str] = {
     "state.set": "state set",
     "state.get": "state get",
@@ -189,3 +194,14 @@ OF_THE_COMMAND_LINE = frozenset(
         "keys enable",
     }
 )
+
+
+def in_shell(operation: Operation, arguments: list[Argument]) -> str | None:
+    """The next call of an error as a command: `agentmemo state list team/plan`; in capitals what is not known."""
+    if operation.name not in VERBS:
+        return None
+    words = []
+    for each in arguments:
+        words += [f"--{each.name.replace('_', '-')}"] if each.by_name else []
+        words.append(each.name.upper() if each.value is UNKNOWN else shlex.quote(str(each.value)))
+    return " ".join(["agentmemo", VERBS[operation.name], *words])

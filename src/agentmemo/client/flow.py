@@ -24,6 +24,8 @@ class Flow:
         self._clock = clock
         self._stopping = threading.Event()
         self._failed = threading.Event()
+        # A signal's handler may come in between, in the same thread.
+        self.first_use = threading.RLock()
 
     def sleep(self, seconds: float) -> None:
         self._clock.sleep(seconds)

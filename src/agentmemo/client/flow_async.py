@@ -10,13 +10,15 @@ from typing import Any
 
 from agentmemo.client.flow import timed_out
 from agentmemo.clock import Clock
-from agentmemo.errors import TimedOut
+
+LOOK_AGAIN_SECONDS = 0.005
 
 
 class AsyncFlow:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
+        self.first_use = OneAtATime(clock)
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep_async(seconds)
@@ -25,16 +27,19 @@ class AsyncFlow:
         self, function: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any], seconds: float | None
     ) -> Any:
         """Call a sync or async function. A sync one with a timeout runs in a thread, which cannot be stopped."""
+        if seconds is None:
+            result = function(*arguments, **keywords)
+            return await result if inspect.isawaitable(result) else result
+        limit = asyncio.timeout(seconds)
         try:
-            if seconds is None:
-                result = function(*arguments, **keywords)
-                return await result if inspect.isawaitable(result) else result
-            async with asyncio.timeout(seconds):
+            async with limit:
                 if inspect.iscoroutinefunction(inspect.unwrap(function)):
                     return await function(*arguments, **keywords)
-                return await asyncio.to_thread(function, *arguments, **keywords)
+                result = await asyncio.to_thread(function, *arguments, **keywords)
+                return await result if inspect.isawaitable(result) else result
         except TimeoutError as error:
-            if seconds is None or isinstance(error, TimedOut):
+            # The function's own says that it failed, and not that it was late.
+            if not limit.expired():
                 raise
             raise timed_out(function, seconds) from error
 
@@ -53,3 +58,18 @@ class AsyncFlow:
     @property
     def stopping(self) -> bool:
         return self._stopping.is_set()
+
+
+class OneAtATime:
+    """Lets one in at a time, of the tasks of any event loop: a lock of asyncio's is for those of one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        while not self._lock.acquire(blocking=False):
+            await self._clock.sleep_async(LOOK_AGAIN_SECONDS)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()

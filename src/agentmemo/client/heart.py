@@ -6,7 +6,7 @@ import logging
 import threading
 
 from agentmemo.api.lookup import operation_of
-from agentmemo.client.transport import Transport
+from agentmemo.client.transport import Transport, at_once
 from agentmemo.errors import Error, Unavailable
 from agentmemo.model.access import Claim
 from agentmemo.model.runs import Heartbeat, ReleaseRun
@@ -87,12 +87,16 @@ class Heart:
                 self._owed.pop(run, None)
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._interval):
-            self._give_back()
-            with self._lock:
-                steps = dict(self._steps)
-            if steps:
-                self._beat_for(steps)
+        with at_once():  # the next beat is the next try
+            while not self._stop.wait(self._interval):
+                try:
+                    self._give_back()
+                    with self._lock:
+                        steps = dict(self._steps)
+                    if steps:
+                        self._beat_for(steps)
+                except Exception:  # noqa: BLE001 - nobody else beats, now or for what is held later
+                    _log.exception("a heartbeat failed; the next one follows")
 
     def _beat_for(self, steps: dict[tuple[str, int], str]) -> None:
         now = {handle: step for (handle, _), step in sorted(steps.items())}

@@ -10,9 +10,10 @@ from collections import deque
 from typing import Any
 
 from agentmemo.api.operation import Operation
-from agentmemo.client.http_answer import LOST
+from agentmemo.client.http_answer import NotHttp
 from agentmemo.client.http_connection import Connection
-from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, Sending, Wire
+from agentmemo.client.http_tries import Patience, Tries
+from agentmemo.client.http_wire import CONNECT_SECONDS, Sending, Wire
 from agentmemo.client.transport import Transport
 from agentmemo.clock import SystemClock
 from agentmemo.errors import Unavailable
@@ -54,8 +55,9 @@ class _Pool:
 class AsyncHttpTransport:
     """Calls a plane over HTTP, over as many connections as there are calls at once, each of one event loop."""
 
-    def __init__(self, address: str, key: str, limit: int) -> None:
+    def __init__(self, address: str, key: str, limit: int, patience_seconds: float = 0.0) -> None:
         self._wire = Wire(address, key, limit)
+        self._patience = Patience(patience_seconds)
         self._address = (address, key, limit)
         self._tls = ssl.create_default_context() if self._wire.tls else None
         self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
@@ -70,32 +72,30 @@ class AsyncHttpTransport:
                 "The connection is closed.", next_call="Call agentmemo.connect_async(...) again.", retry_safe=False
             )
         sending = self._wire.sending(operation, request, claim, worker)
-        status, body = await self._sent(operation, sending)
-        for _ in range(PAUSES_MAX):
-            seconds = self._wire.pause(status, body)
-            if seconds is None:
-                break
-            await self._clock.sleep_async(seconds)
-            status, body = await self._sent(operation, sending)
-        return self._wire.answer(operation, status, body)
-
-    async def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:
-        # Repeated once, as in the synchronous transport: the request is safe to repeat.
-        try:
-            return await self._exchange(sending)
-        except LOST:
-            self._pool().close_idle()
+        tries = Tries(self._wire, self._patience, operation)
+        while True:
             try:
-                return await self._exchange(sending)
-            except (*LOST, OSError) as error:
-                raise self._wire.interrupted(operation, error) from error
-        except OSError as error:
-            raise self._wire.interrupted(operation, error) from error
+                status, body = await self._exchange(sending)
+            except (Unavailable, NotHttp, OSError) as error:
+                self._pool().close_idle()
+                seconds = tries.missed(error)
+                if seconds is None or await self._is_closed_after(seconds):
+                    raise tries.given_up(error) from error
+            else:
+                seconds = tries.answered(status, body)
+                if seconds is None or await self._is_closed_after(seconds):
+                    return self._wire.answer(operation, status, body)
+
+    async def _is_closed_after(self, seconds: float) -> bool:
+        if seconds:
+            await self._clock.sleep_async(seconds)
+        return self._closed
 
     def hold(self, worker: str) -> None:
         """Nothing to do: a plane elsewhere knows of this process only what it hears."""
 
     def blocking(self) -> Transport:
+        # It serves the heart and who leaves at once, who never wait for a plane that is away.
         from agentmemo.client.http_sync import HttpTransport
 
         return HttpTransport(*self._address)

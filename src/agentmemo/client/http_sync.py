@@ -12,8 +12,9 @@ from collections import deque
 from typing import Any
 
 from agentmemo.api.operation import Operation
-from agentmemo.client.http_answer import LOST, Answer
-from agentmemo.client.http_wire import CONNECT_SECONDS, PAUSES_MAX, READ_BYTES, Sending, Wire
+from agentmemo.client.http_answer import Answer, NotHttp
+from agentmemo.client.http_tries import Patience, Tries
+from agentmemo.client.http_wire import CONNECT_SECONDS, READ_BYTES, Sending, Wire
 from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
 
@@ -21,8 +22,9 @@ from agentmemo.model.access import Claim
 class HttpTransport:
     """Calls a plane over HTTP. Thread-safe: each call takes a connection from the pool, or opens one."""
 
-    def __init__(self, address: str, key: str, limit: int) -> None:
+    def __init__(self, address: str, key: str, limit: int, patience_seconds: float = 0.0) -> None:
         self._wire = Wire(address, key, limit)
+        self._patience = Patience(patience_seconds)
         self._idle: deque[socket.socket] = deque()
         self._tls = ssl.create_default_context() if self._wire.tls else None
         self._closed = threading.Event()
@@ -34,27 +36,19 @@ class HttpTransport:
                 "The connection is closed.", next_call="Call agentmemo.connect(...) again.", retry_safe=False
             )
         sending = self._wire.sending(operation, request, claim, worker)
-        status, body = self._sent(operation, sending)
-        for _ in range(PAUSES_MAX):
-            seconds = self._wire.pause(status, body)
-            if seconds is None or self._closed.wait(seconds):
-                break
-            status, body = self._sent(operation, sending)
-        return self._wire.answer(operation, status, body)
-
-    def _sent(self, operation: Operation, sending: Sending) -> tuple[int, bytes]:
-        # Repeated once when the connection was lost: a read changes nothing, and a change that was already done
-        # is answered from its Idempotency-Key.
-        try:
-            return self._exchange(sending)
-        except LOST:
-            self._drop_idle()
+        tries = Tries(self._wire, self._patience, operation)
+        while True:
             try:
-                return self._exchange(sending)
-            except (*LOST, OSError) as error:
-                raise self._wire.interrupted(operation, error) from error
-        except OSError as error:
-            raise self._wire.interrupted(operation, error) from error
+                status, body = self._exchange(sending)
+            except (Unavailable, NotHttp, OSError) as error:
+                self._drop_idle()
+                seconds = tries.missed(error)
+                if seconds is None or self._closed.wait(seconds):
+                    raise tries.given_up(error) from error
+            else:
+                seconds = tries.answered(status, body)
+                if seconds is None or self._closed.wait(seconds):
+                    return self._wire.answer(operation, status, body)
 
     def hold(self, worker: str) -> None:
         """Nothing to do: a plane elsewhere knows of this process only what it hears."""

@@ -24,10 +24,11 @@ PREFIX = "/v1"
 CONNECT_SECONDS = 10.0
 # On top of what the request itself waits for: a large write on a slow disk is still an answer.
 ANSWER_SECONDS = 60.0
-# A caller that is too fast is told to wait, and its call waits: so often, and no longer each time.
-PAUSES_MAX = 10
+# Who is told to come again does, in no longer than this.
 PAUSE_SECONDS_MAX = 10.0
 TOO_MANY_REQUESTS = 429
+AWAY = frozenset({502, 503, 504})
+PROXY_SECONDS = 1.0
 READ_BYTES = 64 * 1024
 COPIED_BYTES = 64 * 1024
 # Of a large body: after each an event loop has its turn, and the other side is known to read.
@@ -139,8 +140,8 @@ class Wire:
         return lines
 
     def pause(self, status: int, body: bytes) -> float | None:
-        """How long to wait before the same request is sent again, because its key was too fast; else None."""
-        if status != TOO_MANY_REQUESTS:
+        """In how many seconds the same request should be sent again, where the answer says so; else None."""
+        if status != TOO_MANY_REQUESTS and status not in AWAY:
             return None
         error = self._error(status, body)
         seconds = error.details.get("retry_after_seconds")
@@ -163,12 +164,14 @@ class Wire:
         except NOT_JSON:
             problem = None
         if isinstance(problem, dict) and isinstance(problem.get("code"), str):
-            return rebuild(problem)
-        if status in {502, 503, 504}:
+            # The plane words the next call for its other callers.
+            return rebuild(problem | {"next_call": problem.get("in_python") or problem.get("next_call", "")})
+        if status in AWAY:
             return Unavailable(
                 f"Something in front of {self.address} answered {status}.",
                 why="A proxy could not reach the plane.",
                 next_call="Try again in a moment.",
+                details={"retry_after_seconds": PROXY_SECONDS},
             )
         return self.not_a_plane(f"status {status}")
 

@@ -15,6 +15,8 @@ from agentmemo.model.values import decode_as, encode_result
 Probe = Callable[[str], Any]
 IN_DOUBT = ("ask", "retry")
 ERROR_LINES = 3
+# Of a pause or a timeout: thirty years, which every clock can count.
+SECONDS_MAX = 10**9
 
 
 class StepCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +66,22 @@ def retry_policy(retry: model.Retry | int | None) -> model.Retry:
         raise InvalidInput(
             f"retry is at least one attempt, not {policy.max_attempts}.", next_call="Leave it out for one."
         )
+    for name in ("first_delay_seconds", "factor", "max_delay_seconds"):
+        if not 0 <= getattr(policy, name) <= SECONDS_MAX:
+            raise InvalidInput(
+                f"{name} of retry is 0 to {SECONDS_MAX}, not {getattr(policy, name)}.", next_call="Leave it out."
+            )
     return policy
+
+
+def checked_timeout(seconds: float | None) -> float | None:
+    """How long a step may take. Found out before its function runs: a wait that cannot be is no failure of it."""
+    if seconds is not None and not 0 < seconds <= SECONDS_MAX:
+        raise InvalidInput(
+            f"timeout_seconds is above 0 and at most {SECONDS_MAX}, not {seconds}.",
+            next_call="Leave it out for a step that may take as long as it takes.",
+        )
+    return seconds
 
 
 def summary_of(error: BaseException) -> str:

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from agentmemo.api.operation import Operation
+from agentmemo.errors import Unavailable
 from agentmemo.model.access import Claim
+
+is_patient: ContextVar[bool] = ContextVar("agentmemo_patient", default=True)
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Calls in the block do not wait for a plane that is away: whoever makes them comes again, or is about to leave."""
+    before = is_patient.set(False)
+    try:
+        yield
+    finally:
+        is_patient.reset(before)
+
+
+def is_away(error: Unavailable) -> bool:
+    """Whether nobody was there now, or the answer was lost; else the plane itself has something to say."""
+    return error.retry_safe or bool(error.details.get("in_doubt"))
 
 
 class Transport(Protocol):

@@ -162,7 +162,12 @@ class Console:
 
     async def identify(self, key: str) -> tuple[AsyncConnection, Identity]:
         """A connection of a person. Raises NotAuthenticated, also for the key of anybody else."""
-        connection = await asyncio.to_thread(self.authenticate, key)
+        try:
+            connection = await asyncio.to_thread(self.authenticate, key)
+        except NotAuthenticated as error:
+            # A person pastes a key and sends no headers.
+            pasted = "Paste the whole key: am_person_...; agentmemo keys create person NAME makes a new one."
+            raise NotAuthenticated(error.message, why=error.why, next_call=pasted) from None
         try:
             identity = await connection.keys.whoami()
         except Error:

@@ -106,15 +106,37 @@ class Call:
             raise InvalidInput(
                 f"This call needs the claim on run {run}.",
                 why="Writes of a run are accepted from its holder only; the claim carries the epoch.",
-                next_call="Open the run first (run.start), and send its claim with the call.",
+                next_call="Open the run first, agent.run(name, key), and send its claim with the call.",
             )
         return claim
 
 
-def not_found(what: str, name: str) -> NotFound:
-    """Missing and forbidden look the same."""
+# What lists each noun.
+_LISTS = {
+    "actor": "agent.keys.actors()",
+    "case": "agent.workflows.cases(name)",
+    "escalation": "agent.escalations.list()",
+    "event": "agent.audit.events()",
+    "execution": "agent.workflows.executions()",
+    "handoff": "agent.handoff.list()",
+    "key": "agent.keys.list()",
+    "namespace": "agent.state.namespaces()",
+    "policy": "agent.policies.list()",
+    "precedent": "agent.guards.precedents()",
+    "review": "agent.guards.reviews()",
+    "run": "agent.runs.list()",
+    "schedule": "agent.runs.schedules()",
+    "trial": "agent.workflows.trials(name)",
+    "usage": "agent.ledger.list()",
+    "webhook": "agent.webhooks.list()",
+    "workflow": "agent.workflows.list()",
+}
+
+
+def not_found(what: str, name: str, listed: str = "") -> NotFound:
+    """Missing and forbidden look the same. `listed` is the call that lists what there is, where the noun has none."""
     return NotFound(
         f"There is no {what} {name!r}, or you may not see it.",
         why="What is missing and what is forbidden look the same.",
-        next_call=f"List what there is: {what} list.",
+        next_call=f"List what there is: {listed or _LISTS[what]}.",
     )

@@ -150,7 +150,7 @@ def existing(tx: Transaction, call: Call, workflow: str, digits: str) -> rows.Ca
     """A case by its id or six digits of it, removed or not. Raises NotFound, or Conflict for too few digits."""
     found = rows.by_digest(tx, call.workspace, workflow, digits) if len(digits) >= model.DIGITS_MIN else []
     if not found:
-        raise not_found("case", f"{workflow} {digits[:64]}")
+        raise not_found("case", f"{workflow} {digits[:64]}", f"agent.workflows.cases({workflow!r})")
     if len(found) > 1:
         raise Conflict(
             f"{digits!r} is the beginning of several cases of {workflow}.",
@@ -206,7 +206,7 @@ def _from_execution(tx: Transaction, call: Call, request: model.KeepCase) -> Kep
     except Unclear as error:
         raise InvalidInput(
             f"Execution {request.execution} does not hold what a case needs: {error}.",
-            next_call="Write the case: workflows.add_cases(name, [...]).",
+            next_call="Write the case: agent.workflows.add_cases(name, cases).",
         ) from None
     model.check_case(case, past.course.documents[past.row.version], "$.case")
     return Kept(past.row.workflow, ready(call, case))
@@ -216,7 +216,7 @@ def _whole(past: Past, request: model.KeepCase) -> NewCase:
     if past.run.state != COMPLETED and request.expected is None:
         raise InvalidTransition(
             f"Execution {request.execution} is {past.run.state}; what came of it is not known to be right.",
-            next_call="Say what would have been: workflows.keep_case(execution, expected=...).",
+            next_call="Say what would have been: agent.workflows.keep_case(execution, expected=...).",
         )
     is_success = past.run.state == COMPLETED and request.expected is None
     return NewCase(

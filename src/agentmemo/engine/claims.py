@@ -49,10 +49,14 @@ def lost(run: rows.RunRow, epoch: int) -> LeaseLost:
             next_call="Stop this work.",
             details={"run": run.handle, "state": run.state, "epoch": epoch, "current": run.epoch},
         )
+    ended = run.state in model.FINISHED
     return LeaseLost(
         f"The claim on run {run.handle} with epoch {epoch} is not valid any more.",
-        why=f"The run is {run.state} at epoch {run.epoch}; somebody else may hold it.",
-        next_call="Stop this work; open the run again by its key to continue it.",
+        why=f"The run is {run.state} at epoch {run.epoch}"
+        + ("; what has ended takes no more writes." if ended else "; somebody else may hold it."),
+        next_call=f"See what came of it: agent.runs.get('{run.handle}')."
+        if ended
+        else "Stop this work; open the run again by its key to continue it.",
         details={"run": run.handle, "state": run.state, "epoch": epoch, "current": run.epoch},
     )
 
@@ -79,7 +83,7 @@ def check_own_course(run: rows.RunRow | rows.HeldRun, handle: str) -> None:
         raise InvalidTransition(
             f"Run {handle} is the execution of a workflow; its steps and its end are not written from outside.",
             why="Each is checked before it is kept, and what is a person's is answered by a person.",
-            next_call=f"Do its `next_step`: workflows.execution('{handle}'), then workflows.submit(...).",
+            next_call=f"Do its `next_step`: agent.workflows.execution('{handle}'), then agent.workflows.submit(...).",
         )
 
 

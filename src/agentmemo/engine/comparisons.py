@@ -163,13 +163,17 @@ def judge_step(tx: Transaction, call: Call, request: model.JudgeStep) -> model.C
     run = execution_rows.get(tx, call.workspace, request.execution)
     kept = _kept_attempt(tx, run.run, request.step) if run else None
     if run is None or kept is None:
-        raise not_found("step that a model did", f"{request.step} of {request.execution}")
+        raise not_found(
+            "step that a model did",
+            f"{request.step} of {request.execution}",
+            f"agent.workflows.attempts({request.execution!r})",
+        )
     known = rows.comparison(tx, run.run, request.step, model.PERSON)
     if known is not None:
         return _view(request.execution, known)
     about = evidence.current(tx, call, kept.step_hash).get(kept.model or "")
     if about is None:
-        raise not_found("evidence on the model", str(kept.model))
+        raise not_found("evidence on the model", str(kept.model), "agent.workflows.evidence(name)")
     verdict = model.SAME if request.right else model.DIFFERENT
     asked = _asked_of(tx, call, run, kept, about)
     tx.write(
@@ -204,7 +208,7 @@ def check_person(call: Call, what: str) -> None:
         raise PermissionDenied(
             f"Only a person may {what}.",
             why="An agent can claim anything.",
-            next_call="Ask one, or let runs and audits show it: workflows.evidence(name).",
+            next_call="Ask one, or let runs and audits show it: agent.workflows.evidence(name).",
         )
 
 

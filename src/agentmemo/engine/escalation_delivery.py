@@ -6,6 +6,8 @@ seen afterwards: its run carries the escalation's handle in `waiting_for` until 
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 
 from agentmemo.crashpoints import reach
@@ -19,7 +21,7 @@ from agentmemo.model.values import encode
 from agentmemo.store import escalations as rows
 from agentmemo.store import runs as run_rows
 from agentmemo.store.blobs import PLAIN, Packed
-from agentmemo.store.database import Transaction
+from agentmemo.store.database import Row, Transaction
 
 ACTS = {
     model.DECIDED: "decide",
@@ -89,11 +91,14 @@ def came_back(tx: Transaction, run: run_rows.RunRow, *, error: str | None) -> No
     _move(tx, run, "fail" if error else "lose", error or "")
 
 
-def run_ended(tx: Transaction, call: Call, run: run_rows.RunRow) -> None:
-    """Nobody waits in a run that is over; a question that nobody waits for any more is withdrawn."""
+def run_ended(tx: Transaction, call: Call, run: run_rows.RunRow, waiters: list[Row]) -> None:
+    """Nobody waits in a run that is over; a question that nobody waits for any more is withdrawn.
+
+    `waiters` are those of the run whose answers its code does not have.
+    """
     if run.wake == "person" and (own := rows.same(tx, call.workspace, f"{model.GIVEN}{model.RUN_KEY}{run.handle}")):
         end(tx, call, own, model.WITHDRAWN, reason=f"the run {run.handle} is over")
-    for waiter in rows.waiters_of_run(tx, run.handle):
+    for waiter in itertools.starmap(rows.WaiterRow, waiters):
         if not waiter.waits:
             continue
         _set(tx, waiter, "leave")

@@ -111,7 +111,7 @@ def _again(
         raise IdempotencyMismatch(
             f"The key {request.key!r} was used before for another question.",
             why="A key stands for one question.",
-            next_call=f"Ask with a new key; what was asked is escalations.get('{row.handle}').",
+            next_call=f"Ask with a new key; what was asked is agent.escalations.get('{row.handle}').",
             details={"escalation": row.handle},
         )
     if request.wait:
@@ -259,7 +259,7 @@ def withdraw(tx: Transaction, call: Call, request: model.WithdrawEscalation) -> 
         raise InvalidTransition(
             f"{row.handle} is what run {row.run} asks about itself.",
             why="The run would go on waiting, and nobody would see it.",
-            next_call=f"Answer it, or cancel the run: runs.cancel('{row.run}', reason).",
+            next_call=f"Answer it, or cancel the run: agent.runs.cancel('{row.run}', reason).",
             details={"run": row.run},
         )
     escalation_delivery.end(tx, call, row, model.WITHDRAWN, reason=request.reason)

@@ -232,7 +232,9 @@ def _candidate(tx: Transaction, call: Call, found: _Version, step: str, name: st
     wanted = next((each for each in walk(found.document.steps) if each.id == step and each.kind == LLM), None)
     row = evidence.current(tx, call, _hash(found.document, wanted)).get(name) if wanted else None
     if row is None:
-        raise not_found("evidence on", f"{name} at step {step} of {found.name}")
+        raise not_found(
+            "evidence on", f"{name} at step {step} of {found.name}", f"agent.workflows.evidence({found.name!r})"
+        )
     return row._replace(last_at=tx.now)
 
 

@@ -332,7 +332,7 @@ def current(course: Course, path: str) -> Moment:
         raise InvalidTransition(
             f"Execution {course.row.handle} is not at step {path!r}; it is at {now}.",
             why="Steps are done one at a time, in the order of the document.",
-            next_call=f"Do its `next_step`: workflows.execution('{course.row.handle}').",
+            next_call=f"Do its `next_step`: agent.workflows.execution('{course.row.handle}').",
             details={"step": path, "current": now},
         )
     return found

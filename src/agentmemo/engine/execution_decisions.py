@@ -93,7 +93,7 @@ def other_attempt(course: Course, attempt: int | None) -> Error:
     now = course.progress.attempt + 1
     return InvalidTransition(
         f"The next attempt at this step is number {now}, not {attempt}.",
-        next_call=f"Do the `next_step`: workflows.execution('{course.row.handle}').",
+        next_call=f"Do the `next_step`: agent.workflows.execution('{course.row.handle}').",
     )
 
 
@@ -114,7 +114,7 @@ def _look_at_start(tx: Transaction, call: Call, request: model.StartExecution) -
     if problems:
         raise InvalidInput(
             f"The inputs do not fit the workflow {request.name}: {'; '.join(problems).replace('result', 'inputs')}.",
-            next_call=f"See what it takes: workflows.get('{request.name}').document.inputs.",
+            next_call=f"See the `inputs` of its document: agent.workflows.get({request.name!r}).",
             details={"problems": problems},
         )
     progress = msgspec.json.encode(model.beginning(request.name, version.version)).decode()
@@ -219,7 +219,7 @@ def _check_submission(course: Course, found: Moment, request: model.SubmitStep) 
         raise InvalidTransition(
             f"Step {found.path} is a person's.",
             why="Only a person answers for a person.",
-            next_call=f"Ask its question; see workflows.execution('{request.execution}').next_step.",
+            next_call=f"Ask the question of its `next_step`: agent.workflows.execution('{request.execution}').",
         )
     if request.attempt not in (None, course.progress.attempt + 1):
         raise other_attempt(course, request.attempt)

@@ -37,8 +37,8 @@ def _check(tx: Transaction, call: Call, request: asked_model.CreateEscalation, e
         raise InvalidTransition(
             f"This is not what execution {execution} asks now; it asks {now}.",
             why="Its document says what people are asked, and no default stands for their answer.",
-            next_call=f"Ask the `question` of workflows.execution('{execution}').next_step as it is, as its step and "
-            "attempt; anything else outside the run.",
+            next_call=f"Ask the `question` in `next_step` of agent.workflows.execution('{execution}') as it is, "
+            "as its step and attempt; anything else outside the run.",
         )
 
 

@@ -210,7 +210,7 @@ def _write(tx: Transaction, call: Call, run: run_rows.RunRow, decision: Decision
         raise InvalidTransition(
             f"Execution {run.handle} was moved on by somebody else.",
             why="What was decided was for another step.",
-            next_call=f"Look again: workflows.execution('{run.handle}').",
+            next_call=f"Look again: agent.workflows.execution('{run.handle}').",
             retry_safe=True,
         )
     for made, packed in decision.made:
@@ -275,7 +275,7 @@ def _as_holder(tx: Transaction, call: Call, handle: str) -> Call:
         raise InvalidTransition(
             f"Execution {handle} is {claimed.run.state}; no step of it can be handed in.",
             why=claimed.run.reason,
-            next_call=f"See workflows.execution('{handle}').",
+            next_call=f"See agent.workflows.execution('{handle}').",
         )
     return _under(call, handle, claimed.run.epoch)
 

@@ -10,7 +10,7 @@ from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import held
 from agentmemo.engine.rules import standing
 from agentmemo.engine.state import check_limit
-from agentmemo.errors import InvalidInput, PermissionDenied
+from agentmemo.errors import InvalidInput, NotFound, PermissionDenied
 from agentmemo.model import guards as model
 from agentmemo.model import policies as policy_model
 from agentmemo.model.escalation_rules import action_digest
@@ -118,7 +118,7 @@ def bind(call: Call, request: CreateEscalation) -> CreateEscalation:
             raise PermissionDenied(
                 f"The decision {number} was on another call.",
                 why="What is asked is exactly what the rules were asked about.",
-                next_call="Check the call as it is now: guard.check.",
+                next_call="Check the call as it is now: agent.guards.check(tool, arguments).",
             )
         decision = _view(tx, call, row)
         said = {"rule": decision.rule, "precedents": precedents.similar(tx, call, row)}
@@ -206,7 +206,11 @@ def _approved_in_run(tx: Transaction, call: Call, request: model.CheckGuard, dig
 def _existing(tx: Transaction, call: Call, number: int) -> rows.GuardedRow:
     row = rows.get(tx, _position(call, number))
     if row is None:
-        raise not_found("guard", str(number))
+        raise NotFound(
+            f"There is no decision {number} on a call, or you may not see it.",
+            why="What is missing and what is forbidden look the same.",
+            next_call="Check the call: agent.guards.check(tool, arguments).",
+        )
     return row
 
 

@@ -182,7 +182,7 @@ def _pin(tx: Transaction, call: Call, row: rows.HandoffRow, reference: model.Ref
     elif namespace is not None:
         found = state_rows.get(tx, namespace, reference.key)
     if found is None or found.kind != "set":
-        raise not_found("entry", f"{reference.namespace}/{reference.key}")
+        raise not_found("entry", f"{reference.namespace}/{reference.key}", f"agent.state.list({reference.namespace!r})")
     content = blobs.unpack(tx, call.workspace, found.codec, found.value, found.blob)
     digest = hashlib.sha256(encode_sorted(msgspec.json.decode(content))).hexdigest()
     if reference.digest is not None and reference.digest != digest:

@@ -60,8 +60,8 @@ def end(
     )
     record(tx, call, row, act, reason=reason, contents=contents)
     _end_its_run(tx, call, row, state, reason)
-    if row.sender_run:
-        _signal_sender(tx, call, row, state, reason)
+    for run in (row.sender_run or "").split():
+        _signal_sender(tx, call, row, run, state, reason)
     if row.verifies:
         _verdict(tx, call, row, state, reason)
     return ended
@@ -116,9 +116,10 @@ def end_run(
     percent: float | None = None,
     contents: dict[str, audit.Content] | None = None,
 ) -> None:
-    """End a run, and wake the parent that waits for it; the handoff that it worked on comes back, or ends with it."""
+    """End a run, and wake whoever waits for it; the handoff that it worked on comes back, or ends with it."""
     act = {run_model.COMPLETED: "complete", run_model.FAILED: "fail", run_model.CANCELLED: "cancel"}[state]
     run_model.next_run_state(run.state, act, run.handle)
+    waiters, joining = tx.fetch(("waiter_of_run", {"run": run.handle}), ("run_joining", {"child": run.handle}))
     tx.write(
         "run_finish",
         expect=1,
@@ -143,20 +144,20 @@ def end_run(
         contents=contents,
         reason=error or reason,
     )
-    escalation_delivery.run_ended(tx, call, run)
+    escalation_delivery.run_ended(tx, call, run, waiters)
     if state == run_model.FAILED and error:
         observations.failed(tx, call, run, error)
-    if run.parent:
-        waits.child_ended(tx, call, run.parent, run.handle)
+    for (waiting,) in joining:
+        waits.child_ended(tx, call, waiting, run.handle)
     if handoff := model.handoff_of_run(run.name, run.key):
         _run_ended(tx, call, handoff, run.handle, state, error or reason)
 
 
 def cancel_run(tx: Transaction, call: Call, run: run_rows.RunRow, reason: str) -> None:
-    """Cancel a run and its unfinished children."""
+    """Cancel a run, and then its unfinished children, whose end wakes nobody any more."""
+    end_run(tx, call, run, run_model.CANCELLED, reason=reason)
     for (handle,) in tx.all("run_children", parent=run.handle, workspace=call.workspace):
         cancel_run(tx, call, claims.existing(tx, call, handle), f"its parent {run.handle} was cancelled: {reason}")
-    end_run(tx, call, run, run_model.CANCELLED, reason=reason)
 
 
 def _end_its_run(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
@@ -182,9 +183,9 @@ def _run_ended(tx: Transaction, call: Call, handle: str, run: str, state: str, r
         give_back(tx, call, row, "released", f"its run {run} was {state}: {reason}", counts=True, pause=True)
 
 
-def _signal_sender(tx: Transaction, call: Call, row: rows.HandoffRow, state: str, reason: str) -> None:
-    """The run that handed it over may wait for a signal with the handoff's handle as its name."""
-    run = run_rows.get(tx, call.workspace, row.sender_run or "")
+def _signal_sender(tx: Transaction, call: Call, row: rows.HandoffRow, handle: str, state: str, reason: str) -> None:
+    """A run that handed it over, or asked what comes of it, may wait for a signal with the handoff's handle as name."""
+    run = run_rows.get(tx, call.workspace, handle)
     if run is None or run.state in run_model.FINISHED:
         return
     waits.deliver(tx, call, run, row.handle, handoff_moves.outcome_of(tx, row, state, reason))

@@ -8,7 +8,7 @@ from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import HandoffHeld, LeaseLost, PermissionDenied
+from agentmemo.errors import HandoffHeld, InvalidTransition, LeaseLost, PermissionDenied
 from agentmemo.model import handoffs as model
 from agentmemo.model.runs import Retry
 from agentmemo.model.values import decode, encode
@@ -63,11 +63,18 @@ def lost(tx: Transaction, call: Call, row: rows.HandoffRow, epoch: int) -> Lease
             next_call="Stop this work.",
             details=details,
         )
+    if row.state in model.ENDED:
+        return LeaseLost(
+            f"The claim on handoff {row.handle} with epoch {epoch} is over: it is {row.state}.",
+            why="What has ended takes no more results.",
+            next_call=f"See what came of it: agent.handoff.result('{row.handle}').",
+            details=details,
+        )
     taken = f"{name_of(tx, call, row.holder)} holds it now" if row.state == model.CLAIMED else f"it is {row.state}"
     return LeaseLost(
         f"The claim on handoff {row.handle} with epoch {epoch} is not valid any more: {taken}.",
         why="Only the newest claim counts, and only while it lasts.",
-        next_call="Stop this work; claim again if it is offered to you: handoff.claim().",
+        next_call="Stop this work; claim again if it is offered to you: agent.handoff.claim().",
         details=details,
     )
 
@@ -78,7 +85,7 @@ def held_by_another(tx: Transaction, call: Call, row: rows.HandoffRow) -> Handof
         f"Handoff {row.handle} is held by {holder}, worker {row.worker or 'none'}, since epoch {row.epoch}.",
         why="One holds it at a time; this call carried no valid claim.",
         next_call="If it is yours, send the epoch that its claim was answered with; else claim what is offered: "
-        "handoff.claim().",
+        "agent.handoff.claim().",
         details={"handoff": row.handle, "holder": holder, "worker": row.worker, "epoch": row.epoch, "run": row.run},
     )
 
@@ -92,7 +99,7 @@ def check_concerned(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
         f"{call.caller.actor} did not hand {row.handle} over.",
         why="Only those it is done for, a person or an administrator may cancel it or offer it again.",
         next_call=f"Ask {name_of(tx, call, row.sender)}; "
-        f"as its receiver, decline it instead: handoff.decline('{row.handle}', reason).",
+        f"as its receiver, decline it instead: agent.handoff.decline('{row.handle}', reason).",
         details={"handoff": row.handle, "on_behalf_of": behalf},
     )
 
@@ -152,14 +159,15 @@ def outcome_of(tx: Transaction, row: rows.HandoffRow, state: str, reason: str) -
 
 
 def await_end(tx: Transaction, call: Call, handle: str, run: str) -> blobs.Packed | None:
-    """The outcome of a handoff that has ended; else its end is told to this run from now on."""
+    """The outcome of a handoff that has ended; else its end is told to this run too from now on."""
     row = rows.get(tx, call.workspace, handle)
     if row is None:
         return None
     if row.state in model.ENDED:
         return outcome_of(tx, row, row.state, row.reason)
-    if row.sender_run != run:
-        tx.write("handoff_set_sender_run", id=row.id, run=run)
+    told = (row.sender_run or "").split()
+    if run not in told:
+        tx.write("handoff_set_sender_run", id=row.id, run=" ".join([*told, run]))
     return None
 
 
@@ -300,6 +308,13 @@ def wake(tx: Transaction, call: Call, handle: str, run: str, reason: str) -> Non
 def bind_run(tx: Transaction, call: Call, handle: str, run: str) -> None:
     """A run opened under the claim of a handoff works on it from now on."""
     row = rows.get(tx, call.workspace, handle)
+    if row is not None and row.wake == "run":
+        raise InvalidTransition(
+            f"Handoff {handle} waits with its run {row.run}, and is not worked on meanwhile.",
+            why="While its run waits nobody holds it; this claim is good for ending it, or giving it back.",
+            next_call=f"It is offered again when the run may go on: handoff.claim(); see runs.explain('{row.run}').",
+            details={"handoff": handle, "run": row.run},
+        )
     if row is not None and row.run != run:
         tx.write("handoff_set_run", expect=1, id=row.id, run=run, now=tx.now)
         record(tx, call, row, "work", about={"run": run})

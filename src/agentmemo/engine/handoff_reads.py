@@ -99,7 +99,7 @@ def reference(tx: Transaction, call: Call, request: model.ReadReference) -> stat
         raise PermissionDenied(
             f"{call.caller.actor} does not hold handoff {row.handle}.",
             why="A claim grants its references, as long as it lasts.",
-            next_call=f"Claim it first: handoff.claim('{row.handle}').",
+            next_call=f"Claim it first: agent.handoff.claim('{row.handle}').",
             details={"handoff": row.handle},
         )
     for namespace, key, version, _ in tx.all("handoff_references", handoff=row.id):
@@ -108,7 +108,7 @@ def reference(tx: Transaction, call: Call, request: model.ReadReference) -> stat
             found = state_rows.get_version(tx, number, key, version) if number is not None else None
             if found is not None:
                 return entry_view(tx, call, namespace, found)
-    raise not_found("reference", f"{request.namespace}/{request.key}")
+    raise not_found("reference", f"{request.namespace}/{request.key}", f"agent.handoff.get({row.handle!r})")
 
 
 def _since(tx: Transaction, call: Call, after: int | None) -> list[rows.HandoffRow] | None:

@@ -189,7 +189,8 @@ def decline(tx: Transaction, call: Call, request: model.DeclineHandoff) -> model
         return changed(tx, call, row)
     ladder = handoff_moves.ladder_of(row)
     for number, (_, address) in enumerate(ladder[row.rung :], row.rung):
-        if address != ESCALATE:
+        # Offered again it begins its ladder anew, and may stand at one of its receivers already.
+        if address not in (ESCALATE, row.address):
             handoff_moves.offer(tx, call, row, "readdress", reason=reason, address=address, rung=number + 1)
             _free_run(tx, call, row, reason)
             return changed(tx, call, row)
@@ -241,11 +242,12 @@ def requeue(tx: Transaction, call: Call, request: model.RequeueHandoff) -> model
     if row.verifies:
         raise InvalidTransition(
             f"Handoff {row.handle} verified a result; that is not done again.",
-            next_call=f"Offer what it verified again: handoff.requeue('{row.verifies}').",
+            next_call=f"Offer what it verified again: agent.handoff.requeue('{row.verifies}').",
         )
     if row.pruned:
         raise InvalidTransition(
-            f"Handoff {row.handle} was pruned; its package is gone.", next_call="Create another: handoff.create(...)."
+            f"Handoff {row.handle} was pruned; its package is gone.",
+            next_call="Create another: agent.handoff.create(...).",
         )
     given = request.to_agent, request.to_capability, request.to_queue
     address = model.address_of(*given) if any(given) else row.address
@@ -375,7 +377,7 @@ def _claimable(tx: Transaction, call: Call, row: rows.HandoffRow, worker: str | 
         raise InvalidTransition(
             f"Handoff {row.handle} is {row.state} and not offered now.",
             why=row.reason or f"It waits for {row.wake}.",
-            next_call=f"See handoff.get('{row.handle}').",
+            next_call=f"See agent.handoff.get('{row.handle}').",
             details={"handoff": row.handle, "state": row.state, "available_at": row.available_at},
         )
     return row
@@ -409,7 +411,8 @@ def _check_addressed(tx: Transaction, call: Call, row: rows.HandoffRow) -> None:
     raise PermissionDenied(
         f"Handoff {row.handle} is addressed to {row.address}, not to {call.caller.actor}.",
         why="Only its receiver may claim, complete or decline it.",
-        next_call="Announce the capability or queue first (handoff.announce), or call as the agent it is for.",
+        next_call="Announce it first, agent.handoff.announce(capabilities=..., queues=...), "
+        "or call as the agent it is for.",
         details={"handoff": row.handle, "to": row.address},
     )
 
@@ -427,7 +430,7 @@ def _check_result(call: Call, row: rows.HandoffRow) -> None:
         raise InvalidInput(
             f"The result of {row.handle} is not what was asked for: {'; '.join(found)}",
             why="The handoff says what a result must be; nothing was kept and the claim goes on.",
-            next_call="Correct the result and complete again, or give it back: handoff.release(id, reason).",
+            next_call="Correct the result and complete again, or give it back: agent.handoff.release(id, reason).",
             details={"handoff": row.handle, "problems": found},
         )
 
@@ -455,7 +458,7 @@ def _check_may_override(call: Call, row: rows.HandoffRow, refused: str) -> None:
     raise PermissionDenied(
         f"Handoff {row.handle} was stopped, and {call.caller.actor} may not offer it again: {refused}",
         why="Offered again it would go round as before; only a person or an administrator may say otherwise.",
-        next_call=f"Do the work, or offer it to somebody who is not on the way: handoff.requeue('{row.handle}', "
+        next_call=f"Do the work, or offer it to somebody who is not on the way: agent.handoff.requeue('{row.handle}', "
         "to_agent=...); else ask a person.",
         details={"handoff": row.handle},
     )

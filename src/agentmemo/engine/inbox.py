@@ -133,7 +133,7 @@ def release(tx: Transaction, call: Call, request: model.ReleaseEscalation) -> mo
         raise PermissionDenied(
             f"{call.caller.actor} is not on {row.handle}.",
             why="A hold is given back by who has it.",
-            next_call=f"inbox.acknowledge('{row.handle}') takes it over.",
+            next_call=f"agent.inbox.acknowledge('{row.handle}') takes it over.",
         )
     escalation_time.release(tx, call, row, request.comment or f"{call.caller.actor} gave it back")
     return changed(tx, call, row)
@@ -226,7 +226,7 @@ def answer(tx: Transaction, call: Call, request: model.AnswerEscalation) -> mode
         raise InvalidTransition(
             f"{row.handle} is not what was shown.",
             why="The answer was for something else; it was not saved.",
-            next_call=f"See escalations.get('{row.handle}'), then answer again.",
+            next_call=f"See agent.escalations.get('{row.handle}'), then answer again.",
             details={"seen": request.seen, "current": row.action_digest or row.digest},
         )
     rules.check_answer(request, question)
@@ -340,7 +340,7 @@ def _check_undecided(tx: Transaction, call: Call, row: rows.EscalationRow) -> No
     raise InvalidTransition(
         f"Escalation {row.handle} is {row.state}{who}.",
         why="A decision is final; this one was not saved.",
-        next_call=f"See escalations.get('{row.handle}'). A correction is a new escalation.",
+        next_call=f"See agent.escalations.get('{row.handle}'). A correction is a new escalation.",
         details={"escalation": row.handle, "state": row.state}
         | ({"by": won.by, "at": won.at, "decision": won.decision, "choice": won.choice} if won else {}),
     )
@@ -352,7 +352,7 @@ def _check_person(call: Call, row: rows.EscalationRow, question: model.Question)
         raise PermissionDenied(
             f"{call.caller.actor} may not answer {row.handle}.",
             why="It needs the eyes of somebody else.",
-            next_call=f"Hand it on: inbox.delegate('{row.handle}', to=...).",
+            next_call=f"Hand it on: agent.inbox.delegate('{row.handle}', to=...).",
             details={"escalation": row.handle},
         )
 

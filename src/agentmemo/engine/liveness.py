@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agentmemo import ids
-from agentmemo.clock import SECOND
-from agentmemo.engine.call import Call, EngineContext, Renewal, not_found
-from agentmemo.errors import InvalidInput
+from agentmemo.clock import SECOND, iso
+from agentmemo.engine.call import Call, EngineContext, Renewal
+from agentmemo.errors import InvalidInput, NotFound
 from agentmemo.store import runs as rows
 from agentmemo.store.database import Transaction
 
@@ -81,16 +81,40 @@ def unattended(tx: Transaction, call: Call, lease_seconds: float | None) -> str:
     return worker
 
 
+def seen_as(row: rows.WorkerRow) -> str:
+    """Who it is, and where, as far as it said so."""
+    return f"{row.kind}:{row.name}" + (f", process {row.process} on {row.host}" if row.process else "")
+
+
+def why_alive(tx: Transaction, call: Call, row: rows.WorkerRow) -> str:
+    """What it is taken for alive by, and what would end that."""
+    engine = call.engine
+    if engine.presence.is_locked(row.id):
+        return "Its process on this machine holds its lock; when that process ends, the lock is free at once."
+    ends = tx.now + max(0, row.lease_until - engine.clock.boot_us())
+    return (
+        f"Its lease runs until {iso(ends)}, longer with each sign of life; that it has died shows when the lease ends."
+    )
+
+
+def unknown_worker(worker: str) -> NotFound:
+    return NotFound(
+        f"There is no worker {worker!r}, or it is another's.",
+        why="What is missing and what is forbidden look the same.",
+        next_call="Register one: POST /v1/workers answers its handle.",
+    )
+
+
 def own_worker(tx: Transaction, call: Call, worker: str) -> rows.WorkerRow | None:
     """The caller's worker, or None where it was never or is no longer known. Another's looks like a missing one."""
     # The handle names a lock file as well, so nothing but a handle may pass.
     if not ids.is_handle(worker, "wrk"):
         raise InvalidInput(
-            f"{worker[:64]!r} is not a worker's handle.", next_call="Register one: worker.register returns its handle."
+            f"{worker[:64]!r} is not a worker's handle.", next_call="Register one: POST /v1/workers answers its handle."
         )
     row = rows.get_worker(tx, call.workspace, worker)
     if row is not None and (row.kind, row.name) != (call.caller.kind, call.caller.name):
-        raise not_found("worker", worker)
+        raise unknown_worker(worker)
     return row
 
 

@@ -28,7 +28,7 @@ def settle_of_step(tx: Transaction, call: Call, request: SubmitStep | CompareSte
     if (row.run, row.step) != (request.execution, request.step):
         raise InvalidInput(
             f"{request.reservation} was reserved for something else than step {request.step} of {request.execution}.",
-            next_call="Send the `reservation` that workflow.begin answered for this step, or none.",
+            next_call="Send the `reservation` that the begin of this step answered, or none.",
         )
     return settle(tx, call, request.reservation, request)
 

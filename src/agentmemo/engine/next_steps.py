@@ -91,7 +91,7 @@ def for_driver(course: Standing, found: Moment, rung: Rung | None, *, resumed: b
         last=progress.last,
         timeout_seconds=step.timeout_seconds,
         untrusted=is_untrusted(course.tx, course.call, found.frame.workflow, found.frame.document),
-        next_call=f"Do it, then workflows.submit('{course.row.handle}', '{found.path}', output).",
+        next_call=f"Do it, then agent.workflows.submit('{course.row.handle}', '{found.path}', output).",
     )
 
 
@@ -107,7 +107,8 @@ def for_person(course: Standing, found: Moment) -> model.NextStep:
         title=step.title,
         question=asked,
         problems=progress.problems,
-        next_call=f"Ask it as step ({found.path!r}, '{attempt}') of run {handle}, then workflows.resume('{handle}').",
+        next_call=f"Ask it as step ({found.path!r}, '{attempt}') of run {handle}, "
+        f"then agent.workflows.resume('{handle}').",
     )
 
 

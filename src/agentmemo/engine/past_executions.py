@@ -106,5 +106,5 @@ class Past:
     def _nowhere(self, path: str) -> InvalidInput:
         return InvalidInput(
             f"Execution {self.row.handle} has no step {path[:200]!r}.",
-            next_call=f"See its steps: runs.steps('{self.row.handle}').",
+            next_call=f"See its steps: agent.runs.steps('{self.row.handle}').",
         )

@@ -295,11 +295,19 @@ def _check_version(before: rows.PolicyRow | None, request: model.SetPolicy | mod
         what = f"{request.kind}/{request.name}"
         raise VersionConflict(
             f"{what} has version {found}, not {request.if_version}." if found else f"{what} is absent.",
-            why="Somebody wrote it meanwhile." if request.if_version else "if_version=0 means that it must be absent.",
-            next_call=f"Read policies.get('{request.kind}', '{request.name}'), decide again, and set with "
+            why=_why_other(before, request.if_version),
+            next_call=f"Read agent.policies.get({request.kind!r}, {request.name!r}), decide again, and set with "
             f"if_version={found}.",
             details={"expected": request.if_version, "current": found},
         )
+
+
+def _why_other(before: rows.PolicyRow | None, expected: int) -> str:
+    if expected == 0:
+        return "if_version=0 means that it must be absent."
+    if before is None or expected > before.version:
+        return "It has never come to that version."
+    return "Somebody wrote it meanwhile."
 
 
 def _check_silence(tx: Transaction, call: Call, before: rows.PolicyRow | None, silence: model.Silence) -> None:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from agentmemo.api.operations import BY_NAME
 from agentmemo.engine import acceptance, cases, execution_decisions, guards, repairs, trials, workflows
@@ -50,12 +51,15 @@ def prepare(call: Call, request: Request) -> Request:
         if isinstance(request, state.SetEntry):
             call.engine.names.intern_namespace(call.workspace, request.namespace)
     _check_texts(request)
+    if isinstance(request, runs.ResolveRun):
+        _check_resolution(request)
     changed: dict[str, Any] = {}
     if (whole := _packed_whole(call, request)) is not None:
         return whole
     for field in _value_fields(type(request)):
         value = getattr(request, field)
-        changed[field] = blobs.NOTHING if value is None and field != ALWAYS_STORED else pack(call, value, field)
+        empty = (value is None or value is UNSET) and field != ALWAYS_STORED
+        changed[field] = blobs.NOTHING if empty else pack(call, value, field)
     if isinstance(request, runs.CompleteStep | system.RunTransaction) and request.calls:
         changed["calls"] = [_prepare_buffered(call, *numbered) for numbered in enumerate(request.calls)]
     if isinstance(request, handoffs.CompleteHandoff):
@@ -64,6 +68,16 @@ def prepare(call: Call, request: Request) -> Request:
     for consider in _considerations(type(request)):
         consider(call, request)
     return request
+
+
+def _check_resolution(request: runs.ResolveRun) -> None:
+    """Whoever waits for the step's result would get null, and nobody would have said so."""
+    if request.decision == "happened" and request.result is UNSET:
+        raise InvalidInput(
+            "What happened comes with its result.",
+            why="The step is not made again, so the run goes on with the result that you give.",
+            next_call="Send what the step returned as `result`; null where it returned nothing.",
+        )
 
 
 def _packed_whole(call: Call, request: Request) -> Request | None:
@@ -178,6 +192,8 @@ def _prepare_buffered(call: Call, number: int, buffered: runs.BufferedCall) -> P
         )
     try:
         request = as_request(buffered.request, operation.request)
+        check_numbers(request)
+        check_characters(request)
     except InvalidInput as error:
         # Else it would read as if the request around it did not fit.
         message = f"`calls[{number}]`, {operation.name}: {error.message}"

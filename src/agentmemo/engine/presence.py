@@ -44,6 +44,13 @@ class Presence:
             return False
         return _is_free(self._directory / incarnation)
 
+    def is_locked(self, incarnation: str) -> bool:
+        """Whether it is known to live by a lock on this machine, not by its lease alone."""
+        if incarnation in self._held or self._directory is None:
+            return incarnation in self._held
+        path = self._directory / incarnation
+        return path.exists() and not _is_free(path)
+
     def is_held(self, incarnation: str) -> bool:
         """False if nobody on this machine holds the lock of an incarnation that held one before it was named."""
         if self._directory is None or incarnation in self._held:

@@ -23,7 +23,7 @@ def check(tx: Transaction, call: Call, document: WorkflowDocument, to: str) -> N
         why=f"A run must succeed in more than {quality.run_bar:.4g} and a step in {quality.step_bar:.4g} of the cases, "
         f"with {quality.alpha:.4g} as the chance of being wrong about it.",
         next_call=f"Let it be tried: agent.workflows.trial({document.name!r}, cases), or execute it; then see "
-        f"workflows.explain({document.name!r}).",
+        f"agent.workflows.explain({document.name!r}).",
         details={"to": to, "version": version_of(document), "missing": missing},
     )
 

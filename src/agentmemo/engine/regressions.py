@@ -25,8 +25,8 @@ def check(tx: Transaction, call: Call, document: WorkflowDocument) -> None:
         raise Conflict(
             f"{document.name} {model.in_words(version, 0, found)}.",
             why="A version that was made from another one must do all that was right before.",
-            next_call=f"See them: workflows.regressions('{document.name}', version='{version[:12]}'); mend it, or "
-            f"replay it: workflows.trial('{document.name}', version='{version[:12]}', thorough=True).",
+            next_call=f"See them: agent.workflows.regressions('{document.name}', version='{version[:12]}'); mend it, "
+            f"or replay it: agent.workflows.trial('{document.name}', version='{version[:12]}', thorough=True).",
             details={"version": version, "cases": [each.case for each in found[:NAMED]]},
         )
 

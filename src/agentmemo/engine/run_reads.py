@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentmemo import clock
-from agentmemo.engine import audit
+from agentmemo.engine import audit, liveness
 from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing, held
 from agentmemo.engine.run_views import changed, view
@@ -144,6 +144,7 @@ def explain(tx: Transaction, call: Call, request: model.ExplainRun) -> model.Exp
     worker = rows.get_worker(tx, call.workspace, run.worker) if run.worker else None
     doubtful = [f"{name}/{key}" for name, key in tx.all("step_in_doubt", run=run.id)]
     sentence, next_call = _sentences(run, worker)
+    sentence += "" if sentence.endswith((".", "!", "?")) else "."
     since = f"Since {clock.iso(run.updated_at)}."
     doubt = f" In doubt: {', '.join(doubtful)}; it is never silently repeated." if doubtful else ""
     return model.Explanation(
@@ -151,7 +152,7 @@ def explain(tx: Transaction, call: Call, request: model.ExplainRun) -> model.Exp
         state=run.state,
         since=run.updated_at,
         text=f"{run.name}{'/' + run.key if run.key else ''} is {run.state}. {sentence} {since}{doubt}",
-        held_by=f"{worker.kind}:{worker.name} (process {worker.process} on {worker.host})" if worker else None,
+        held_by=liveness.seen_as(worker) if worker else None,
         wake=run.wake,
         wake_at=run.wake_at,
         next_call=next_call,
@@ -163,8 +164,8 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
     """What moves the run next, and the call that helps."""
     if run.state == model.RUNNING:
         where = f" at step {run.current_step}" if run.current_step else ""
-        who = f"{worker.name}, process {worker.process} on {worker.host}," if worker else "a worker"
-        return f"It is held by {who}{where}; if that dies, its lease ends and the run is taken over.", ""
+        who = liveness.seen_as(worker) if worker else "a worker"
+        return f"It is held by {who}{where}. If that dies, its lease ends and the run is taken over.", ""
     opening = f"agent.run({run.name!r}, key={run.key!r})" if run.key else "its key"
     if is_execution(run.name):
         opening = f"agent.workflows.resume({run.handle!r})"
@@ -175,9 +176,12 @@ def _sentences(run: rows.RunRow, worker: rows.WorkerRow | None) -> tuple[str, st
         "timer": (f"A timer wakes it at {clock.iso(run.wake_at or 0)}.", ""),
         "signal": (
             f"It waits for the signal {run.waiting_for!r}{until}.",
-            f"runs.signal({run.handle!r}, {run.waiting_for!r}, value)",
+            f"agent.runs.signal({run.handle!r}, {run.waiting_for!r}, value)",
         ),
-        "child": (f"It waits for its child {run.waiting_for} to end{until}.", f"runs.explain({run.waiting_for!r})"),
+        "child": (
+            f"It waits for its child {run.waiting_for} to end{until}.",
+            f"agent.runs.explain({run.waiting_for!r})",
+        ),
         "person": (
             f"A person must decide: {run.waiting_for}. {run.reason}".strip(),
             model.how_to_decide(run.handle, run.waiting_for),

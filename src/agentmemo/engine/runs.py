@@ -65,10 +65,14 @@ def reopen(tx: Transaction, call: Call, run: rows.RunRow, worker: str, lease_sec
         raise InvalidTransition(
             f"Run {run.handle} ({run.name}/{run.key}) is {what}; its key cannot be opened again.",
             why=run.error or run.reason or "Its steps were removed by retention; the tombstone keeps the key.",
-            next_call=f"Use another key, or runs.fork('{run.handle}', from_step=...) to go on from its steps.",
+            next_call="Use another key."
+            if run.pruned
+            else f"Use another key, or agent.runs.fork('{run.handle}', from_step=...) to go on from its steps.",
             details={"run": run.handle, "state": run.state},
         )
     if run.wake == "person":
+        # Who claimed its handoff since, when it had been given back, finds it waiting.
+        waits.park_handoff(tx, call, run, f"its run asks a person: {run.waiting_for}")
         return claimed(tx, call, run, outcome="waiting", lease_seconds=lease_seconds)
     taken_over = run.state == model.RUNNING
     if taken_over and liveness.is_alive(tx, call.engine, call.workspace, run.worker):
@@ -135,7 +139,7 @@ def check_handoff(tx: Transaction, call: Call, name: str, key: str | None) -> No
         raise PermissionDenied(
             f"The run of handoff {handoff} is opened under its claim only.",
             why="Whoever takes the handoff over goes on from the run's steps.",
-            next_call="Claim the handoff and work on it: handoff.work(handler).",
+            next_call="Claim the handoff and work on it: agent.handoff.work(handler).",
             details={"handoff": handoff},
         )
 
@@ -146,7 +150,7 @@ def check_execution(name: str) -> None:
         raise InvalidInput(
             f"The run name {name!r} belongs to the execution of a workflow.",
             why="Its steps are those of its document, each checked before it is kept.",
-            next_call="Start it with workflows.start(...), or go on with workflows.resume(id).",
+            next_call="Start it with agent.workflows.start(...), or go on with agent.workflows.resume(id).",
         )
 
 
@@ -175,6 +179,7 @@ def resume(tx: Transaction, call: Call, request: model.ResumeRun) -> model.Claim
         raise lost(run, request.epoch)
     if run.state == model.WAITING:
         return claimed(tx, call, run, outcome="waiting", lease_seconds=lease)
+    check_handoff(tx, call, run.name, run.key)
     return claim(tx, call, run, request.worker, lease)
 
 
@@ -269,7 +274,7 @@ def fork(tx: Transaction, call: Call, request: model.ForkRun) -> model.Run:
     if request.from_step is not None:
         row = tx.one("step_first_named", run=source.id, name=request.from_step)
         if row is None or row[0] is None:
-            raise not_found("step", request.from_step)
+            raise not_found("step", request.from_step, f"agent.runs.steps({source.handle!r})")
         before = row[0]
     # What a handoff's run is forked into is nobody's handoff.
     stem = source.handle if handoff_of_run(source.name, source.key) else source.key or source.handle
@@ -463,10 +468,10 @@ def hash_inputs(inputs: Packed) -> str:
 
 def _held(tx: Transaction, call: Call, run: rows.RunRow) -> RunHeld:
     worker = rows.get_worker(tx, call.workspace, run.worker) if run.worker else None
-    holder = f"{worker.kind}:{worker.name}, process {worker.process} on {worker.host}" if worker else str(run.worker)
+    holder = liveness.seen_as(worker) if worker else str(run.worker)
     return RunHeld(
         f"Run {run.handle} ({run.name}/{run.key}) is held by {holder}.",
-        why="Its worker is alive: its lease runs and, on this machine, its process holds its lock.",
-        next_call=f"Wait for it (runs.get with wait), or see runs.explain('{run.handle}').",
+        why=liveness.why_alive(tx, call, worker) if worker else "",
+        next_call=f"Try again when that is over; who holds it says agent.runs.explain('{run.handle}').",
         details={"run": run.handle, "worker": run.worker, "holder": holder, "epoch": run.epoch},
     )

@@ -7,7 +7,7 @@ from typing import Any
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit
 from agentmemo.engine.call import Call, not_found
-from agentmemo.errors import InvalidInput, RevisionGone, VersionConflict
+from agentmemo.errors import InvalidInput, NotFound, RevisionGone, VersionConflict
 from agentmemo.model import state as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode, encode_sorted
@@ -87,7 +87,7 @@ def get(tx: Transaction, call: Call, request: model.GetEntry) -> model.Entry:
     else:
         row = rows.get(tx, namespace, request.key)
     if row is None or row.kind != "set":
-        raise not_found("entry", f"{request.namespace}/{request.key}")
+        raise _absent(tx, namespace, request)
     return entry_view(tx, call, request.namespace, row)
 
 
@@ -96,7 +96,7 @@ def delete(tx: Transaction, call: Call, request: model.DeleteEntry) -> model.Ent
     found = rows.head(tx, namespace, request.key)
     _check_version(tx, found, request.if_version, request.namespace, request.key)
     if found is None or not _is_live(tx, found):
-        raise not_found("entry", f"{request.namespace}/{request.key}")
+        raise _no_entry(request.namespace, request.key)
     position = remove(
         tx, call, found, namespace=namespace, namespace_name=request.namespace, key=request.key, kind="delete"
     )
@@ -197,7 +197,7 @@ def history(tx: Transaction, call: Call, request: model.ListVersions) -> Page:
     namespace = call.namespace(tx, request.namespace)
     found = rows.list_history(tx, namespace, request.key, before, limit + 1) if namespace is not None else []
     if not found and request.cursor is None:
-        raise not_found("entry", f"{request.namespace}/{request.key}")
+        raise _no_entry(request.namespace, request.key)
     items = [entry_view(tx, call, request.namespace, row) for row in found[:limit]]
     cursor = make_cursor("state.history", bound, found[limit - 1].version) if len(found) > limit else None
     return Page(items=items, cursor=cursor)
@@ -258,6 +258,22 @@ def _interned(tx: Transaction, call: Call, name: str) -> int:
     return namespace
 
 
+def _absent(tx: Transaction, namespace: int | None, request: model.GetEntry) -> NotFound:
+    found = rows.head(tx, namespace, request.key) if namespace is not None else None
+    if found is None or request.version is None:
+        return _no_entry(request.namespace, request.key)
+    deleted = request.version <= found.version
+    return NotFound(
+        f"{request.namespace}/{request.key} has no value as version {request.version}.",
+        why="That version ended the key, or was compacted away." if deleted else f"Its last one is {found.version}.",
+        next_call=f"See its versions: agent.state.history({request.namespace!r}, {request.key!r}).",
+    )
+
+
+def _no_entry(namespace: str, key: str) -> NotFound:
+    return not_found("entry", f"{namespace}/{key}", f"agent.state.list({namespace!r})")
+
+
 def _is_live(tx: Transaction, found: rows.EntryHead) -> bool:
     return bool(found.live) and (found.expires_at is None or found.expires_at > tx.now)
 
@@ -273,10 +289,22 @@ def _check_version(
             f"{namespace}/{key} has version {current}, not {expected}."
             if current
             else f"{namespace}/{key} is absent; version {expected} was expected.",
-            why="Somebody wrote it meanwhile." if expected else "if_version=0 means that the key must be absent.",
-            next_call=f"Read state.entry('{namespace}', '{key}'), decide again, and set with if_version={current}.",
+            why=_why_other(found, expected, current),
+            next_call=f"Read agent.state.entry({namespace!r}, {key!r}), decide again, and send if_version={current}."
+            if current
+            else f"See what there is, agent.state.list({namespace!r}); if_version=0 writes a key that is absent.",
             details={"expected": expected, "current": current},
         )
+
+
+def _why_other(found: rows.EntryHead | None, expected: int, current: int) -> str:
+    if expected == 0:
+        return "if_version=0 means that the key must be absent."
+    if found is None:
+        return "It was never written."
+    if expected > found.version:
+        return f"It has never come to that version; its last one is {found.version}."
+    return "Somebody wrote it meanwhile." if current else "It was deleted meanwhile, or its time ended."
 
 
 def _expiry(tx: Transaction, ttl_seconds: float | None) -> int | None:

@@ -14,7 +14,7 @@ from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import check_own_course, existing, lost
 from agentmemo.engine.run_views import step_view
 from agentmemo.engine.state import check_limit
-from agentmemo.errors import InvalidInput, InvalidTransition
+from agentmemo.errors import InvalidInput, InvalidTransition, LeaseLost
 from agentmemo.model import runs as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.state import check_name
@@ -38,6 +38,7 @@ def start(tx: Transaction, call: Call, request: model.StartStep, *, of_document:
     run = _held(tx, call, request.run, of_document=of_document)
     found = rows.get_step(tx, run.id, request.name, request.key)
     model.next_step_state(found.state if found else "absent", "start", request.name)
+    _check_unfinished(found, request)
     _set_current(tx, call, f"{request.name}/{request.key}")
     made = _put(tx, call, run, request, model.STARTED, NOTHING, started_at=tx.now)
     _record(tx, call, request, "step.start", None)
@@ -59,7 +60,10 @@ def complete(tx: Transaction, call: Call, request: model.CompleteStep) -> model.
 def keep(
     tx: Transaction, call: Call, request: model.CompleteStep, *, of_document: bool = False
 ) -> tuple[rows.HeldRun, model.Step]:
-    """The result of a step that is done, under the caller's claim. Raises LeaseLost."""
+    """The result of a step that is done, under the caller's claim. Raises LeaseLost.
+
+    Raises InvalidTransition where the step has a result, unless that was made of other inputs.
+    """
     _check(request.name, request.key, request.effect)
     run = _held(tx, call, request.run, of_document=of_document)
     tx.write(
@@ -79,19 +83,16 @@ def keep(
 
 
 def fail(tx: Transaction, call: Call, request: model.FailStep, *, of_document: bool = False) -> model.Step:
-    """Record a failed attempt; its error is kept, what it buffered is not.
+    """Record a failed attempt; its error is kept, what it buffered is not. The effect is the one that was announced.
 
-    Raises InvalidTransition when this very attempt was recorded as completed and only its answer was lost.
+    Raises InvalidTransition where the step has a result, as when only the answer that it was recorded was lost.
     """
     _check(request.name, request.key, request.effect)
     run = _held(tx, call, request.run, of_document=of_document)
     found = rows.get_step(tx, run.id, request.name, request.key)
-    if found and _is_result_of(found, request, call.claim_on(request.run).epoch):
-        raise InvalidTransition(
-            f"Step {request.name}/{request.key} is completed; its result stands.",
-            why="Its attempt was recorded before, even if the answer was lost.",
-            next_call="Read the step, or open the run again: it replays the result.",
-        )
+    _check_unfinished(found, request)
+    if found and found.state == model.STARTED:
+        request = msgspec.structs.replace(request, effect=found.effect)
     _set_current(tx, call, None)
     made = _put(
         tx, call, run, request, model.FAILED, NOTHING, started_at=request.started_at or tx.now, error=request.error
@@ -112,7 +113,7 @@ def fail(tx: Transaction, call: Call, request: model.FailStep, *, of_document: b
 def find(tx: Transaction, call: Call, request: model.FindStep) -> model.Step:
     row = tx.one("step_find", handle=request.run, workspace=call.workspace, name=request.name, key=request.key)
     if row is None:
-        raise not_found("step", f"{request.name}/{request.key}")
+        raise not_found("step", f"{request.name}/{request.key}", f"agent.runs.steps({request.run!r})")
     return step_view(tx, call, request.run, rows.StepRow(*row))
 
 
@@ -135,10 +136,20 @@ def _of_one_page(found: list[rows.StepRow]) -> list[rows.StepRow]:
     return found[: max(1, bisect_right(sizes, PAGE_BYTES))]
 
 
-def _is_result_of(found: rows.StepRow, request: model.FailStep, epoch: int) -> bool:
-    """A rerun with other inputs may fail over an old result; the attempt that made the result may not."""
-    made = (found.state, found.epoch, found.attempt, found.fingerprint)
-    return made == (model.COMPLETED, epoch, request.attempt, request.fingerprint)
+def _check_unfinished(found: rows.StepRow | None, request: model.StartStep | model.FailStep) -> None:
+    """Only an attempt with other inputs may stand in the place of a result; `step_put` has the same condition."""
+    if found is None or found.state != model.COMPLETED:
+        return
+    if not request.fingerprint or found.fingerprint in ("", request.fingerprint):
+        raise _finished(request)
+
+
+def _finished(request: model.StartStep | model.CompleteStep | model.FailStep) -> InvalidTransition:
+    return InvalidTransition(
+        f"Step {request.name}/{request.key} is completed; its result stands.",
+        why="A finished step is never made again. Its attempt was recorded, even if the answer was lost.",
+        next_call="Read the step, or open the run again: it replays the result. What is another step has another key.",
+    )
 
 
 def _check(name: str, key: str, effect: str) -> None:
@@ -150,14 +161,19 @@ def _check(name: str, key: str, effect: str) -> None:
 
 def _held(tx: Transaction, call: Call, handle: str, *, of_document: bool = False) -> rows.HeldRun:
     """The run under the caller's claim, read as little as a step needs of it. Raises LeaseLost."""
-    claim = call.claim_on(handle)
-    row = tx.one("run_held", handle=handle, workspace=call.workspace, epoch=claim.epoch, holder=call.actor)
-    if row is None:
-        raise lost(existing(tx, call, handle), claim.epoch)
-    run = rows.HeldRun(*row)
+    run = _find_held(tx, call, handle)
+    if run is None:
+        raise lost(existing(tx, call, handle), call.claim_on(handle).epoch)
     if not of_document:
         check_own_course(run, handle)
     return run
+
+
+def _find_held(tx: Transaction, call: Call, handle: str) -> rows.HeldRun | None:
+    """As `_held`, or None."""
+    epoch = call.claim_on(handle).epoch
+    row = tx.one("run_held", handle=handle, workspace=call.workspace, epoch=epoch, holder=call.actor)
+    return rows.HeldRun(*row) if row is not None else None
 
 
 def _set_current(tx: Transaction, call: Call, step: str | None) -> None:
@@ -202,23 +218,27 @@ def _put(
         error=error,
         size_bytes=packed.size,
     )
-    tx.write(
-        "step_put",
-        run=run.id,
-        name=made.name,
-        key=made.key,
-        number=made.number,
-        state=state,
-        effect=made.effect,
-        attempt=made.attempt,
-        epoch=made.epoch,
-        run_attempt=made.run_attempt,
-        fingerprint=made.fingerprint,
-        started_at=started_at,
-        finished_at=made.finished_at,
-        error=error,
-        **packed.columns(),
-    )
+    try:
+        tx.write(
+            "step_put",
+            expect=1,
+            run=run.id,
+            name=made.name,
+            key=made.key,
+            number=made.number,
+            state=state,
+            effect=made.effect,
+            attempt=made.attempt,
+            epoch=made.epoch,
+            run_attempt=made.run_attempt,
+            fingerprint=made.fingerprint,
+            started_at=started_at,
+            finished_at=made.finished_at,
+            error=error,
+            **packed.columns(),
+        )
+    except LeaseLost as refused:
+        raise _finished(request) from refused
     return made
 
 
@@ -245,8 +265,10 @@ def _pause_if_overspent(tx: Transaction, call: Call, request: model.CompleteStep
     """A step may overshoot a bound once; then the run waits for a person."""
     if run.budget == UNBOUNDED:
         return None
-    # What the buffered calls recorded of model calls is charged to the run by now.
-    now = _held(tx, call, request.run) if request.calls else _charged(run, request)
+    # What the buffered calls recorded of model calls is charged to the run by now; with its handoff they may end it.
+    now = _find_held(tx, call, request.run) if request.calls else _charged(run, request)
+    if now is None:
+        return None
     spent = model.Spent(
         steps=now.steps,
         seconds=(now.worked_us + max(0, call.engine.clock.boot_us() - now.claimed_at)) / SECOND,

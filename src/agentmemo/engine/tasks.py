@@ -14,8 +14,9 @@ from agentmemo.engine.call import Call, not_found
 from agentmemo.engine.claims import existing
 from agentmemo.engine.run_views import view
 from agentmemo.engine.state import check_limit
-from agentmemo.errors import InvalidInput
+from agentmemo.errors import IdempotencyMismatch, InvalidInput
 from agentmemo.model import runs as model
+from agentmemo.model.kinds import described
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.values import decode, encode, encode_sorted
 from agentmemo.store import runs as rows
@@ -58,12 +59,12 @@ def start(tx: Transaction, call: Call, request: model.StartTask) -> model.Starte
 
 def claim(tx: Transaction, call: Call, request: model.ClaimTask) -> model.ClaimedTask:
     """The next ready run by priority and age, or none."""
-    row = _next(tx, call, request)
-    if row is None:
-        return model.ClaimedTask()
-    run = existing(tx, call, row[0])
-    claimed = runs.claim(tx, call, run, request.worker, call.engine.settings.lease_seconds)
-    return model.ClaimedTask(claimed=claimed if claimed.outcome == "claimed" else None)
+    while (row := _next(tx, call, request)) is not None:
+        claimed = runs.claim(tx, call, existing(tx, call, row[0]), request.worker, call.engine.settings.lease_seconds)
+        # One that was taken over too often asks a person, and is not ready any more.
+        if claimed.outcome == "claimed":
+            return model.ClaimedTask(claimed=claimed)
+    return model.ClaimedTask()
 
 
 def would_claim(tx: Transaction, call: Call, request: model.ClaimTask) -> bool:
@@ -89,7 +90,7 @@ def unschedule(tx: Transaction, call: Call, request: model.DeleteSchedule) -> mo
         raise not_found("schedule", request.id)
     tx.write("schedule_remove", expect=1, workspace=call.workspace, id=request.id)
     audit.record(tx, call, "task.unschedule", {"kind": "schedule", "id": request.id, "task": row[1]})
-    return _view(row)
+    return _view(row[:-1])
 
 
 def fire(tx: Transaction, call: Call, row: tuple) -> None:  # type: ignore[type-arg]
@@ -106,7 +107,7 @@ def fire(tx: Transaction, call: Call, row: tuple) -> None:  # type: ignore[type-
             name=task,
             key=key,
             inputs=Packed(len(content), PLAIN, content, None, content, value),
-            budget=None,
+            budget=msgspec.convert(choices.get("budget", {}), described(model.Budget)),
             max_attempts=choices["max_attempts"],
             task=task,
             priority=choices["priority"],
@@ -128,23 +129,50 @@ def next_time(cron: str, after: int) -> int:
 
 
 def _schedule(tx: Transaction, call: Call, request: model.StartTask) -> model.Schedule:
-    handle = ids.mint("sch", tx.now)
+    """Idempotent by key: its handle is made of it."""
     cron = request.cron or ""
-    next_at = next_time(cron, tx.now)
     packed: Packed = request.inputs
+    inputs = encode(packed.original).decode()
+    options = encode(
+        {
+            "max_attempts": request.max_attempts,
+            "priority": request.priority,
+            "budget": msgspec.to_builtins(request.budget or model.Budget()),
+        }
+    ).decode()
+    next_at = next_time(cron, max(request.at or 0, tx.now))
+    handle = ids.mint("sch", tx.now)
+    if request.key is not None:
+        handle = ids.derived("sch", encode([call.workspace, request.name, request.key]))
+        row = tx.one("schedule_get", workspace=call.workspace, id=handle)
+        if row is not None:
+            return _same(row, cron, packed, options)
     tx.write(
         "schedule_add",
         id=handle,
         workspace=call.workspace,
         task=request.name,
         cron=cron,
-        inputs=encode(packed.original).decode(),
-        options=encode({"max_attempts": request.max_attempts, "priority": request.priority}).decode(),
+        inputs=inputs,
+        options=options,
         author=call.actor,
         next_at=next_at,
     )
     audit.record(tx, call, "task.schedule", {"kind": "schedule", "id": handle, "task": request.name, "cron": cron})
     return model.Schedule(id=handle, name=request.name, cron=cron, next_at=next_at, inputs=packed.original)
+
+
+def _same(row: Row, cron: str, inputs: Packed, options: str) -> model.Schedule:
+    """The schedule that a key stands for. Raises IdempotencyMismatch where another one is asked for."""
+    known = _view(row[:-1])
+    if (row[2], row[-1], encode_sorted(known.inputs)) != (cron, options, encode_sorted(inputs.original)):
+        raise IdempotencyMismatch(
+            f"The key of schedule {known.id} ({known.name}, {known.cron!r}) stands for another one.",
+            why="A key stands for one schedule: its times, inputs, priority, attempts and budget.",
+            next_call=f"Choose another key, or end that one first: runs.unschedule('{known.id}').",
+            details={"schedule": known.id, "cron": known.cron},
+        )
+    return known
 
 
 def _view(row: tuple) -> model.Schedule:  # type: ignore[type-arg]

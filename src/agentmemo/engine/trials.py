@@ -203,7 +203,7 @@ def _opening(tx: Transaction, call: Call, request: model.OpenTrial) -> Opening:
     if not grouped:
         raise InvalidInput(
             f"{document.name} has no cases to be tried on.",
-            next_call=f"Keep some: workflows.add_cases('{document.name}', [{{'input': ..., 'expected': ...}}]).",
+            next_call=f"Keep some: agent.workflows.add_cases('{document.name}', [{{'input': ..., 'expected': ...}}]).",
         )
     tried: list[Step | None] = [each for each in walk(document.steps) if each.id in grouped]
     units: list[Unit] = []
@@ -247,7 +247,7 @@ def _units(request: model.OpenTrial, subject: Subject, found: list[str], trials:
     if not 0 < planned <= len(found):
         raise InvalidInput(
             f"{planned} cases are planned, and there are {len(found)} for {tried.id if tried else 'the whole'}.",
-            next_call="Plan fewer, or add cases: workflows.add_cases.",
+            next_call="Plan fewer, or add cases: agent.workflows.add_cases(name, cases).",
         )
     quality = document.quality
     edges = [evidence.edge_key(edge) for edge in evidence.recognised(tried, document)] if tried else []
@@ -411,7 +411,7 @@ def _unit(plan: Plan, tried: str | None, model_name: str, digest: str, handle: s
     raise InvalidTransition(
         f"The trial {handle} does not try {model_name} on this case of {tried or 'the whole workflow'}.",
         why="What is tried is fixed before the first case.",
-        next_call=f"Try what is `next`: workflows.get_trial('{handle}').",
+        next_call=f"Try what is `next`: agent.workflows.get_trial('{handle}').",
     )
 
 

@@ -46,6 +46,9 @@ def park(tx: Transaction, call: Call, request: model.ParkRun) -> model.Parked:
         content = blobs.unpack(tx, call.workspace, step.codec, step.value, step.blob)
         timed_out = step.state == model.FAILED
         return model.Parked(done=True, timed_out=timed_out, value=decode(content) if content else None, epoch=run.epoch)
+    if request.child and not ids.is_handle(request.child, "run"):
+        # By its whole handle: the run is woken by it.
+        request = msgspec.structs.replace(request, child=existing(tx, call, request.child).handle)
     started_at = step.started_at if step else tx.now
     wake_at = _wake_at(request, started_at)
     packed = _already(tx, call, run, request, wake_at)
@@ -106,7 +109,7 @@ def wait_for(
         epoch=run.epoch,
         step=f"{step[0]}/{step[1]}",
     )
-    _park_handoff(tx, call, run, f"its run {what}")
+    park_handoff(tx, call, run, f"its run {what}")
     reach("wait.after_park")
 
 
@@ -143,7 +146,7 @@ def ask(
         step=f"{step[0]}/{step[1]}" if step else None,
         reason=detail,
     )
-    _park_handoff(tx, call, run, f"its run asks a person: {question}")
+    park_handoff(tx, call, run, f"its run asks a person: {question}")
 
 
 def signal(tx: Transaction, call: Call, request: model.SendSignal) -> model.Run:
@@ -173,9 +176,9 @@ def deliver(tx: Transaction, call: Call, run: rows.RunRow, name: str, packed: Pa
         end_wait(tx, call, run, _take_signal(tx, run.id, name) or NOTHING, f"signal {name} came")
 
 
-def child_ended(tx: Transaction, call: Call, parent: str, child: str) -> None:
-    """Wake a parent that waits for this child."""
-    run = existing(tx, call, parent)
+def child_ended(tx: Transaction, call: Call, waiting: str, child: str) -> None:
+    """Wake a run that waits for this one, its child or not."""
+    run = existing(tx, call, waiting)
     if run.state == model.WAITING and run.wake == "child" and run.waiting_for == child:
         end_wait(tx, call, run, _outcome(tx, call, child), f"child {child} ended")
 
@@ -195,20 +198,21 @@ def resolve(tx: Transaction, call: Call, request: model.ResolveRun) -> model.Run
     run = existing(tx, call, request.run)
     if run.state != model.WAITING or run.wake != "person":
         raise InvalidTransition(
-            f"Run {run.handle} asks nothing now; it is {run.state}.", next_call=f"See runs.explain('{run.handle}')."
+            f"Run {run.handle} asks nothing now; it is {run.state}.",
+            next_call=f"See agent.runs.explain('{run.handle}').",
         )
     if request.asked is not None and request.asked != run.updated_at:
         raise InvalidTransition(
             f"Run {run.handle} asks something else by now.",
             why="The decision was for the question as it was seen; it was not saved.",
-            next_call=f"See runs.explain('{run.handle}'), then decide again.",
+            next_call=f"See agent.runs.explain('{run.handle}'), then decide again.",
             details={"asked": request.asked, "current": run.updated_at},
         )
     question = run.waiting_for or ""
     if question not in FITTING:
         raise InvalidTransition(
             f"Run {run.handle} waits for the answer to {question}.",
-            next_call=f"Answer it: inbox.answer('{question}', decision).",
+            next_call=f"Answer it: agent.inbox.answer('{question}', decision).",
             details={"run": run.handle, "escalation": question},
         )
     model.check_choice(request.decision, FITTING[question], f"decision for the question {question!r}:")
@@ -254,7 +258,7 @@ def wake(tx: Transaction, call: Call, run: rows.RunRow, reason: str, *, answer_o
         handoff_moves.wake(tx, call, handoff, run.handle, reason)
 
 
-def _park_handoff(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
+def park_handoff(tx: Transaction, call: Call, run: rows.RunRow, reason: str) -> None:
     """A handoff that is worked on by a run waits with it."""
     if handoff := handoff_of_run(run.name, run.key):
         handoff_moves.park(tx, call, handoff, run.handle, reason)

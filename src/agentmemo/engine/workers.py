@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentmemo import ids
 from agentmemo.clock import SECOND
 from agentmemo.engine import audit, handoff_ends, liveness, runs
-from agentmemo.engine.call import Call, Renewal, not_found
+from agentmemo.engine.call import Call, Renewal
 from agentmemo.errors import InvalidInput
 from agentmemo.model import runs as model
 from agentmemo.store import handoffs as handoff_rows
@@ -86,7 +86,7 @@ def stop(tx: Transaction, call: Call, request: model.StopWorker) -> model.Worker
     """A clean end: everything it holds is free at once, and counts as no failure."""
     row = liveness.own_worker(tx, call, request.worker)
     if row is None:
-        raise not_found("worker", request.worker)
+        raise liveness.unknown_worker(request.worker)
     if row.stopped_at is None:
         retire(tx, call, request.worker, "the worker stopped", lost=False)
     return model.Worker(id=request.worker, lease_seconds=row.lease_us / SECOND)

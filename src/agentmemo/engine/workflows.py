@@ -261,7 +261,7 @@ def _version(tx: Transaction, workflow: rows.WorkflowRow, name: str, version: st
             next_call=f"Send {model.PREFIX_MIN} or more digits of its hash, its number, or one of {', '.join(STATES)}.",
         )
     if row is None:
-        raise not_found("workflow", f"{name} {version}")
+        raise not_found("version", f"{version} of the workflow {name}", f"agent.workflows.versions({name!r})")
     return row
 
 

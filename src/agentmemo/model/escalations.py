@@ -418,7 +418,7 @@ def next_state(state: str, act: str, escalation: str) -> str:
         raise InvalidTransition(
             f"Escalation {escalation} is {state}; it cannot {act}.",
             why="A decision is final; a correction is a new escalation.",
-            next_call=f"See escalations.get('{escalation}').",
+            next_call=f"See agent.escalations.get('{escalation}').",
             details={"escalation": escalation, "state": state, "act": act},
         ) from None
 

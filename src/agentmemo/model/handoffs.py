@@ -464,7 +464,7 @@ def next_state(state: str, act: str, handoff: str) -> str:
         raise InvalidTransition(
             f"Handoff {handoff} is {state}; it cannot {act}.",
             why="Its state does not allow that.",
-            next_call=f"See handoff.get('{handoff}').",
+            next_call=f"See agent.handoff.get('{handoff}').",
             details={"handoff": handoff, "state": state, "act": act},
         ) from None
 

@@ -262,7 +262,7 @@ def next_state(state: str, act: str, usage: str) -> str:
     except KeyError:
         raise InvalidTransition(
             f"The usage {usage} is {state}; what came of it is written once.",
-            next_call=f"See ledger.get('{usage}').",
+            next_call=f"See agent.ledger.get('{usage}').",
             details={"id": usage, "state": state, "act": act},
         ) from None
 

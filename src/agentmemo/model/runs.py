@@ -14,9 +14,11 @@ refused. An unfinished run has exactly one `wake`, the thing that will move it n
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET
 
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.state import check_name
@@ -88,6 +90,14 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float | None = None
     tokens: int | None = None
     nanousd: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is not None and not math.isfinite(self.seconds):
+            raise InvalidInput(
+                f"A budget's seconds are finite, not {self.seconds}.",
+                why="It would be kept as no bound at all.",
+                next_call="Send a number, or leave it out for no bound.",
+            )
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -312,12 +322,13 @@ class ResolveRun(Request, kw_only=True):
     """A person's decision on the question a run waits for.
 
     `asked` is the run's `updated_at` as the person saw it: a decision never lands on a later question.
+    `happened` comes with the `result` that the step returned, also where that was null.
     """
 
     run: str
     decision: str
     asked: int | None = None
-    result: Any = None
+    result: Any = UNSET
     budget: Budget | None = None
     comment: str = ""
 
@@ -516,8 +527,14 @@ class Briefing(Response, kw_only=True):
 def how_to_decide(run: str, waiting_for: str | None) -> str:
     """The command with which a person answers what a run waits for: an escalation, or a question of its own."""
     if waiting_for is not None and waiting_for.startswith("esc_"):
-        return f"agentmemo inbox answer {waiting_for} DECISION"
-    return f"agentmemo runs resolve {run} DECISION"
+        return f"agentmemo inbox show {waiting_for}, then agentmemo inbox answer {waiting_for} DECISION"
+    if waiting_for == "in_doubt":
+        return f"agentmemo runs resolve {run} happened --result JSON, or: agentmemo runs resolve {run} retry"
+    if waiting_for == "mismatch":
+        return f"agentmemo runs resolve {run} reuse, or: agentmemo runs resolve {run} rerun"
+    if waiting_for == "budget":
+        return f"agentmemo runs resolve {run} continue --steps N, or --seconds, --tokens, --nanousd"
+    return f"agentmemo runs resolve {run} continue"
 
 
 def check_step_name(name: str) -> None:
@@ -538,7 +555,7 @@ def next_run_state(state: str, act: str, run: str) -> str:
     except KeyError:
         raise InvalidTransition(
             f"Run {run} is {state}; it cannot {act}.",
-            next_call=f"See runs.explain('{run}').",
+            next_call=f"See agent.runs.explain('{run}').",
             details={"run": run, "state": state, "act": act},
         ) from None
 
@@ -548,7 +565,7 @@ def next_step_state(state: str, act: str, step: str) -> str:
         return STEP_TRANSITIONS[state, act]
     except KeyError:
         raise InvalidTransition(
-            f"Step {step} is {state}; it cannot {act}.", next_call="Read the step again with step.find."
+            f"Step {step} is {state}; it cannot {act}.", next_call="Look at it again: agent.runs.steps(run)."
         ) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -26,8 +27,10 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 T = TypeVar("T", bound=Request)
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`(?: - at `(?P<path>.*)`)?")
-_NO_WORD = re.compile(r"Invalid enum value '(?P<word>.*)' - at `\$\.(?P<field>\w+)`", re.DOTALL)
+_PATH = re.compile(r" - at `(\$[^`]*)`$")
+_PART = re.compile(r"\.[^.\[]+|\[[^\]]*\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*?)`(?: - at `.*`)?$")
+_NO_WORD = re.compile(r"Invalid enum value '(?P<word>.*)'", re.DOTALL)
 _WORD_SHOWN = 64
 
 
@@ -62,7 +65,7 @@ def check_words(request: Request) -> None:
 
 
 @cache
-def _word_fields(kind: type[msgspec.Struct]) -> list[tuple[str, tuple[str, ...]]]:
+def _word_fields(kind: type[Request]) -> list[tuple[str, tuple[str, ...]]]:
     found = [(field.name, words_of(field.type)) for field in msgspec.structs.fields(kind)]
     return [(name, words) for name, words in found if words]
 
@@ -77,21 +80,57 @@ def as_request(data: Any, kind: type[T]) -> T:
 
 def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> InvalidInput:
     """Turn the codec's complaint into one that names the nearest valid field."""
-    fields = [field.encode_name for field in msgspec.structs.fields(kind)]
+    path = found[1] if (found := _PATH.search(str(error))) else "$"
+    wanted = _type_at(kind, path)
+    fields = [field.encode_name for field in msgspec.structs.fields(wanted)] if _is_struct(wanted) else []
     match = _UNKNOWN.match(str(error))
-    if match and not match["path"]:
+    if match and fields:
         near = difflib.get_close_matches(match["field"], fields, n=1, cutoff=0.5)
         hint = f"Did you mean `{near[0]}`?" if near else f"Valid fields: {', '.join(fields)}."
         return InvalidInput(
-            f"Unknown field `{match['field']}`.",
+            f"Unknown field `{match['field']}`" + ("." if path == "$" else f" at `{path}`."),
             why="Requests with unknown fields are refused so that a typo never passes as a default.",
             next_call=hint,
             details={"field": match["field"], "valid": fields},
         )
-    words = dict(_word_fields(kind))
-    if (missed := _NO_WORD.match(str(error))) and missed["field"] in words:
-        return unknown_word(missed["field"], missed["word"], words[missed["field"]])
-    return InvalidInput(f"The request does not fit: {error}.", next_call=f"Send an object with: {', '.join(fields)}.")
+    if (missed := _NO_WORD.match(str(error))) and (words := words_of(wanted)):
+        return unknown_word(path.removeprefix("$."), missed["word"], words)
+    where = "" if path == "$" else f" at `{path}`"
+    return InvalidInput(f"The request does not fit: {error}.", next_call=_what_fits(wanted, where))
+
+
+def _what_fits(wanted: Any, where: str) -> str:
+    if not _is_struct(wanted):
+        return f"Send {getattr(wanted, '__name__', str(wanted).replace('None', 'null'))}{where}."
+    fields = msgspec.structs.fields(wanted)
+    needed = [field.encode_name for field in fields if field.required]
+    others = [field.encode_name for field in fields if not field.required]
+    more = f"; and, where wanted: {', '.join(others)}" if needed and others else ""
+    return f"Send{where} an object with: {', '.join(needed or others)}{more}."
+
+
+def _type_at(kind: Any, path: str) -> Any:
+    """The type at the codec's path, such as `$.suggested_actions[0]`; of a union the one that has parts."""
+    found = _with_parts(kind)
+    for part in _PART.findall(path):
+        if part.startswith("."):
+            fields = (
+                {field.encode_name: field.type for field in msgspec.structs.fields(found)} if _is_struct(found) else {}
+            )
+            found = fields.get(part[1:], Any)
+        else:
+            found = (get_args(found) or (Any,))[-1]
+        found = _with_parts(found)
+    return found
+
+
+def _with_parts(kind: Any) -> Any:
+    members = get_args(kind) if isinstance(kind, UnionType) else ()
+    return next((member for member in members if _is_struct(member) or get_args(member)), kind)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 class _Field(NamedTuple):
@@ -118,6 +157,13 @@ def fitting(request: T) -> T:
     for field in _fields(kind):
         value = getattr(request, field.name)
         if type(value) in field.exact or (isinstance(value, str) and str in field.exact):
+            if type(value) is float and not math.isfinite(value):
+                raise InvalidInput(
+                    f"`{field.name}` of {kind.__name__} is {value}.",
+                    why="No wire can say it: it would come as no number at all.",
+                    next_call="Send a finite number, or leave it out.",
+                    details={"field": field.name},
+                )
             continue
         if value == field.empty and type(value) is list:
             continue

@@ -95,7 +95,7 @@ def read_edits(given: Any) -> list[Edit]:
         ) from None
     if not 0 < len(edits) <= EDITS_MAX:
         raise InvalidInput(
-            f"There are {len(edits)} edits.", next_call=f"Send 1 to {EDITS_MAX}; a new document is workflows.create."
+            f"There are {len(edits)} edits.", next_call=f"Send 1 to {EDITS_MAX}; or store a new document."
         )
     return edits
 

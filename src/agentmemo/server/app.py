@@ -233,7 +233,11 @@ class App:
     async def _ready(self, _scope: Scope, _headers: Headers, _receive: Receive, send: Send) -> None:
         """200 only when a write would be accepted now."""
         if self.hub.stopping:
-            raise Unavailable("The server is stopping.", next_call="Ask another one, or again in a moment.")
+            raise Unavailable(
+                "The server is stopping.",
+                next_call="Ask another one, or again in a moment.",
+                details={"retry_after_seconds": problems.RETRY_AFTER_SECONDS},
+            )
         # An empty transaction waits for the write lock and commits, so a full or read-only disk shows.
         await asyncio.to_thread(self.engine.database.write, lambda _tx: None)
         await _reply(send, 200, b'{"status":"ready"}')

@@ -18,6 +18,9 @@ from agentmemo.server.routes import ALIASES, Route, unquoted
 IDEMPOTENCY_KEY_MAX = 128
 _CLAIM = re.compile(r"^(?P<run>[^@\s]{1,64})@(?P<epoch>\d{1,15})(?:;step=(?P<step>.{1,1024}))?$")
 _ETAG = re.compile(rb'^(?:W/)?"(\d{1,15})"$')
+_HALF_A_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 _VERSION = "if_version"
 
 
@@ -139,8 +142,10 @@ def _read_json(body: bytes) -> dict[str, Any]:
             "The body is nested too deeply.", next_call="Flatten it, or store its parts under several keys."
         ) from None
     except msgspec.MsgspecError as error:
+        # The codec takes half a pair for the end of the text.
+        half = _HALF_A_PAIR.search(body)
         raise InvalidInput(
-            f"The body is not JSON: {error}.",
+            f"The body is not JSON: {f'half of a surrogate pair at byte {half.start()}' if half else error}.",
             why="NaN, Infinity and lone surrogates (\\ud800 without its other half) are not JSON either.",
             next_call="Send one JSON object in UTF-8.",
         ) from None

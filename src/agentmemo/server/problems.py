@@ -8,6 +8,7 @@ import math
 import msgspec
 
 from agentmemo import ids
+from agentmemo.api.next_calls import in_http, worded
 from agentmemo.clock import Clock
 from agentmemo.errors import CLASSES, Error, Unavailable
 
@@ -44,7 +45,10 @@ _log = logging.getLogger("agentmemo.server")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """What every refusal looks like. `code` and `retry_safe` are for programs, `why` and `next_call` for readers."""
+    """What every refusal looks like. `code` and `retry_safe` are for programs, `why` and `next_call` for readers.
+
+    `in_python` is `next_call` as a program says it that uses the package.
+    """
 
     type: str
     title: str
@@ -54,6 +58,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     why: str = ""
     next_call: str = ""
+    in_python: str = ""
     retry_safe: bool = False
     details: dict[str, object] = {}
     instance: str | None = None
@@ -88,7 +93,8 @@ def problem_of(error: Error, status: int | None = None) -> Problem:
         code=error.code,
         message=error.message,
         why=error.why,
-        next_call=error.next_call,
+        next_call=worded(error.next_call, in_http),
+        in_python=error.next_call,
         retry_safe=error.retry_safe,
         details=error.details,
         instance=error.details.get("request") if error.code == "internal" else None,
@@ -129,6 +135,6 @@ def encode(error: Error, status: int | None = None) -> bytes:
 def _writable(problem: Problem) -> Problem:
     texts = {
         name: getattr(problem, name).encode("utf-8", "replace").decode()
-        for name in ("detail", "message", "why", "next_call")
+        for name in ("detail", "message", "why", "next_call", "in_python")
     }
     return msgspec.structs.replace(problem, **texts)

@@ -90,29 +90,39 @@ def inline(codec: int, value: bytes | None) -> bytes:
 
 
 def _store_blob(database: Database, workspace: int, blob: bytes, content: bytes) -> None:
-    def begin(tx: Transaction) -> tuple[int, int] | None:
+    codec, stored = compress(content)
+
+    def begin(tx: Transaction) -> tuple[int, bytes] | None:
         found = tx.one("blob_find", workspace=workspace, id=blob)
         if found is None:
             row = tx.one("blob_add", workspace=workspace, id=blob, size=len(content), codec=codec, now=tx.now)
             assert row is not None  # noqa: S101 - RETURNING always returns
-            return (row[0], codec)
-        tx.write("blob_touch", number=found[0], now=tx.now)
-        return None if found[3] else (found[0], found[2])
+            return (row[0], stored)
+        number, _, begun_codec, complete = found
+        tx.write("blob_touch", number=number, now=tx.now)
+        return None if complete else (number, _go_on(tx, number, begun_codec, content))
 
-    codec, stored = compress(content)
     begun = database.write(begin, lane=workspace)
     if begun is None:
         return
-    number, begun_codec = begun
-    # Another writer may have begun the same blob with another codec before it died; its choice stands.
-    if begun_codec != codec:
-        stored = zlib.compress(content, _LEVEL) if begun_codec == ZLIB else content
+    number, stored = begun
     for index, chunk in enumerate(_chunks(stored)):
         reach("blob.before_chunk")
         database.write(partial(_add_chunk, number=number, index=index, chunk=chunk), lane=workspace)
         reach("blob.after_chunk")
     reach("blob.before_complete")
     database.write(lambda tx: tx.write("blob_complete", number=number, now=tx.now), lane=workspace)
+
+
+def _go_on(tx: Transaction, number: int, codec: int, content: bytes) -> bytes:
+    """What to store of a blob that another writer has begun: its choice of a codec stands.
+
+    Its chunks stay where they are the beginning of ours. Another build of the library compresses otherwise.
+    """
+    stored = zlib.compress(content, _LEVEL) if codec == ZLIB else content
+    if not stored.startswith(b"".join(chunk for (chunk,) in tx.all("blob_chunks", blob=number))):
+        tx.write("blob_remove_chunks", number=number)
+    return stored
 
 
 def _add_chunk(tx: Transaction, number: int, index: int, chunk: bytes) -> None:

@@ -31,7 +31,7 @@ _log = logging.getLogger("agentmemo.store")
 
 
 class Hints:
-    """Tells the other servers of our commits, and our listeners of theirs. Both threads start with their first use."""
+    """Tells the other servers of our commits, and our listeners of theirs."""
 
     def __init__(
         self,
@@ -50,37 +50,39 @@ class Hints:
         self._wanted = wanted
         self._own = ids.random_bytes(6).hex()
         self._committed = threading.Event()
+        self._news = False
         self._closed = threading.Event()
-        self._starting = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        # A signal handler that listens may interrupt who does: then each starts a thread, which does no harm.
+        self._starting = threading.RLock()
+        self._watches: list[threading.Thread] = []
         # Written to once, at the end: the thread that waits for hints waits for this as well.
         self._end_read, self._end_write = os.pipe()
+        # Not with the first commit: its writer could not start a thread while a signal handler that waits for it has
+        # interrupted one that does.
+        self._teller = threading.Thread(target=self._tell, name="agentmemo-notify", daemon=True)
+        if enabled:
+            self._teller.start()
 
     def send(self) -> None:
         """After a commit: the others are told within 10 ms."""
-        if self._enabled:
-            self._start("agentmemo-notify", self._tell)
-            self._committed.set()
+        self._news = True
+        self._committed.set()
 
     def listen(self) -> None:
-        self._start("agentmemo-watch", self._watch)
+        with self._starting:
+            if not self._watches and not self._closed.is_set():
+                watch = threading.Thread(target=self._watch, name="agentmemo-watch", daemon=True)
+                watch.start()
+                self._watches.append(watch)
 
     def close(self) -> None:
         self._closed.set()
         self._committed.set()
         os.write(self._end_write, b"!")
-        for thread in self._threads:
+        for thread in (*self._watches, *[self._teller] * self._enabled):
             thread.join()
         os.close(self._end_read)
         os.close(self._end_write)
-
-    def _start(self, name: str, target: Callable[[], None]) -> None:
-        with self._starting:
-            if self._closed.is_set() or any(thread.name == name for thread in self._threads):
-                return
-            thread = threading.Thread(target=target, name=name, daemon=True)
-            self._threads.append(thread)
-        thread.start()
 
     def _tell(self) -> None:
         connection: psycopg.Connection[Any] | None = None
@@ -88,6 +90,9 @@ class Hints:
             self._committed.wait()
             self._closed.wait(COALESCE_SECONDS)
             self._committed.clear()
+            if not self._news:
+                continue  # it was woken to end
+            self._news = False
             try:
                 connection = connection or self._sessions.connect()
                 connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))

@@ -6,10 +6,15 @@ answers and refusals after COMMIT. Other servers do the same; the row in `turn` 
 What goes wrong is told apart by what is known of the commit. A transaction that the server ended is run again. One
 whose connection was lost is looked for first: its event is there, or it is not. A batch that one request spoiled runs
 again request by request.
+
+Nobody who queues holds what another thread needs: a signal handler that writes may interrupt them anywhere, and waits
+for a writer. So what is shared has no locks around it, but steps that are whole in themselves, in an order of which
+each place says why.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,15 +41,26 @@ AGAIN = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "25006", "25P03"
 class _Lane:
     """What waits for one workspace, and what this process remembers of it while no other one writes there."""
 
-    __slots__ = ("busy", "heads", "last", "number", "waiting")
+    __slots__ = ("busy", "heads", "last", "number", "since", "waiting")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        # The newest connection of the process when it began to remember.
+        self.since: Wire | None = None
         self.waiting: deque[Job] = deque()
-        self.busy = False
+        # Held by the writer that works here.
+        self.busy = threading.Lock()
         self.heads: dict[str, Head] = {}
         # The last position this process left there; another one in the row says that somebody else has written.
         self.last: int | None = None
+
+    def take(self, room: int) -> list[Job]:
+        """What waits, up to so many."""
+        taken: list[Job] = []
+        with contextlib.suppress(IndexError):
+            while len(taken) < room:
+                taken.append(self.waiting.popleft())
+        return taken
 
     def forget(self) -> None:
         self.heads.clear()
@@ -80,21 +96,29 @@ class Lanes:
         notify: Callable[[], None],
     ) -> None:
         self.notify = notify
-        self.commits = 0
-        self.writes = 0
         self.closing = False
+        # A new one may lead to another server, which has not all of what the former one acknowledged.
+        self.newest: Wire | None = None
         self._lanes: dict[int, _Lane] = {}
+        # A lane may stand here more than once, and while a writer works in it.
         self._ready: deque[_Lane] = deque()
         # The writer that worked last is woken first: one that suffices keeps its connection and its plans warm.
-        self._idle: list[threading.Lock] = []
-        self._changed = threading.Lock()
-        made = [_Writer(self, sessions, statements, patience_seconds, now_us) for _ in range(writers)]
+        self._idle: deque[threading.Lock] = deque()
+        self._writers = [_Writer(self, sessions, statements, patience_seconds, now_us) for _ in range(writers)]
         self._threads = [
             threading.Thread(target=writer.run, name=f"agentmemo-writer-{number}", daemon=True)
-            for number, writer in enumerate(made)
+            for number, writer in enumerate(self._writers)
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def commits(self) -> int:
+        return sum(writer.commits for writer in self._writers)
+
+    @property
+    def writes(self) -> int:
+        return sum(writer.writes for writer in self._writers)
 
     def write(self, work: Callable[[Any], T], number: int, reads: Sequence[Read]) -> T:
         if threading.current_thread() in self._threads:
@@ -108,58 +132,73 @@ class Lanes:
 
     def close(self) -> None:
         """Finish what is queued, then end the threads."""
-        with self._changed:
-            self.closing = True
-            while self._idle:
-                self._idle.pop().release()
+        self.closing = True
+        for _ in self._threads:
+            self._wake()
         for thread in self._threads:
             thread.join()
 
     def take(self) -> tuple[_Lane, list[Job]] | None:
         """The next lane and what waits in it, up to a batch. None once closed and empty."""
         while True:
-            with self._changed:
-                if self._ready:
-                    lane = self._ready.popleft()
-                    return lane, [lane.waiting.popleft() for _ in range(min(len(lane.waiting), BATCH_MAX))]
-                if self.closing:
+            closing = self.closing  # before looking: what was put before it was set is seen
+            try:
+                lane = self._ready.popleft()
+            except IndexError:
+                if closing:
                     return None
-                woken = threading.Lock()
-                woken.acquire()
-                self._idle.append(woken)
-            woken.acquire()
+                self._sleep()
+                continue
+            # Whoever works there looks again once it is done.
+            if lane.busy.acquire(blocking=False):
+                if batch := lane.take(BATCH_MAX):
+                    return lane, batch
+                self.put_back(lane)
 
-    def take_more(self, lane: _Lane, room: int) -> list[Job]:
-        """What has come into a lane since its batch was taken."""
-        with self._changed:
-            return [lane.waiting.popleft() for _ in range(min(len(lane.waiting), room))]
-
-    def put_back(self, lane: _Lane, committed: int) -> None:
-        with self._changed:
-            self.commits += bool(committed)
-            self.writes += committed
-            lane.busy = bool(lane.waiting)
-            if lane.busy:
-                # To the end of the queue: a busy workspace does not keep the others waiting.
-                self._ready.append(lane)
+    def put_back(self, lane: _Lane) -> None:
+        """The writer is done there, and comes for the next lane."""
+        lane.busy.release()
+        if lane.waiting:  # after it was released: who puts from now on sees that nobody works there
+            others = bool(self._ready)
+            # To the end of the queue: a busy workspace does not keep the others waiting.
+            self._ready.append(lane)
+            if others:
                 self._wake()
 
     def _put(self, number: int, job: Job) -> None:
-        with self._changed:
-            if self.closing:
-                raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
-            lane = self._lanes.get(number)
-            if lane is None:
-                lane = self._lanes[number] = _Lane(number)
-            lane.waiting.append(job)
-            if not lane.busy:
-                lane.busy = True
-                self._ready.append(lane)
-                self._wake()
+        self._check_open()
+        lane = self._lanes.get(number) or self._lanes.setdefault(number, _Lane(number))
+        lane.waiting.append(job)
+        if not lane.busy.locked():
+            self._ready.append(lane)
+            self._wake()
+        try:
+            self._check_open()
+        except Unavailable:
+            # The writers may have looked for the last time before it came; else one of them has it.
+            with contextlib.suppress(ValueError):
+                lane.waiting.remove(job)
+                raise
+
+    def _check_open(self) -> None:
+        if self.closing:
+            raise Unavailable("The connection is closing.", next_call="Connect again.", retry_safe=False)
 
     def _wake(self) -> None:
-        if self._idle:
-            self._idle.pop().release()
+        for woken in reversed(tuple(self._idle)):
+            # It stays there until it runs: were it taken out first, whoever interrupts here would find nobody to wake.
+            with contextlib.suppress(RuntimeError):  # somebody else has woken it
+                woken.release()
+                return
+
+    def _sleep(self) -> None:
+        """Until somebody wakes this writer; not at all if something came before it could be woken."""
+        woken = threading.Lock()
+        woken.acquire()
+        self._idle.append(woken)
+        if not self._ready and not self.closing:
+            woken.acquire()
+        self._idle.remove(woken)
 
 
 class _Writer:
@@ -180,11 +219,16 @@ class _Writer:
         self._now_us = now_us
         self._wire: Wire | None = None
         self._pause = threading.Event()
+        self.commits = 0
+        self.writes = 0
 
     def run(self) -> None:
         while (taken := self._lanes.take()) is not None:
             lane, batch = taken
-            self._lanes.put_back(lane, self._commit(lane, batch))
+            performed = self._commit(lane, batch)
+            self.commits += bool(performed)
+            self.writes += performed
+            self._lanes.put_back(lane)
         self._drop()
 
     def _commit(self, lane: _Lane, batch: list[Job]) -> int:
@@ -195,7 +239,8 @@ class _Writer:
         except BaseException as error:  # noqa: BLE001 - a lost answer would hang its caller for ever
             self._drop(lane)
             for job in batch:
-                job.error = job.error or error
+                # A refusal too: what it was for may never have happened.
+                job.result, job.error = None, error
         reach("writer.before_answer")
         answered = answer(batch)
         reach("writer.after_answer")
@@ -256,6 +301,9 @@ class _Writer:
         return self._lanes.closing and isinstance(problem, Lost | Unavailable)
 
     def _begin(self, wire: Wire, lane: _Lane, batch: list[Job], *, careful: bool) -> WriteTransaction:
+        if lane.since is not self._lanes.newest:
+            lane.forget()
+            lane.since = self._lanes.newest
         # The common lane stands for no workspace, so nothing tells whether others have written what it remembers.
         heads = lane.heads if lane.number != COMMON_LANE else {}
         made = WriteTransaction(wire, self._statements, self._now_us(), heads, careful=careful)
@@ -264,7 +312,7 @@ class _Writer:
         if lane.last != made.taken[lane.number]:
             heads.clear()
         # Who came while the turn was waited for comes along: that is one more round trip, and one commit less.
-        if not careful and (more := self._lanes.take_more(lane, BATCH_MAX - len(batch))):
+        if not careful and (more := lane.take(BATCH_MAX - len(batch))):
             batch += more
             made.foresee([read for job in more for read in job.reads])
         reach("writer.after_begin")
@@ -302,7 +350,7 @@ class _Writer:
         for job in batch:
             try:
                 changed = self._persist(lane, [job], careful=True) or changed
-            except Exception as error:  # noqa: BLE001 - it is this request's answer, whatever it is
+            except BaseException as error:  # noqa: BLE001 - it is this request's answer, whatever it is
                 job.result, job.error = None, error
         return changed
 
@@ -317,7 +365,7 @@ class _Writer:
 
     def _connected(self) -> Wire:
         if self._wire is None:
-            self._wire = self._sessions.open()
+            self._wire = self._lanes.newest = self._sessions.open()
         return self._wire
 
     def _roll_back(self, lane: _Lane) -> None:

@@ -16,6 +16,7 @@ from agentmemo.crashpoints import reach
 from agentmemo.errors import Unavailable
 from agentmemo.settings import data_directory
 from agentmemo.store.migrate import COPYING_KEY, OLDEST_WRITER, Plan, newest_version, refuse_unfinished
+from agentmemo.store.postgres_health import setting
 from agentmemo.store.postgres_sessions import Sessions
 from agentmemo.store.queries import migrations
 
@@ -68,7 +69,7 @@ def meta(connection: psycopg.Connection[Any]) -> dict[str, str]:
 
 
 def check_server(sessions: Sessions, connection: psycopg.Connection[Any], *, allow_lossy: bool) -> None:
-    """Refuse a server that is too old, or set up to forget what it has acknowledged."""
+    """Refuse a server that is too old, or set up to forget what it has acknowledged, and a database of other texts."""
     version = connection.info.server_version
     if version < OLDEST_SERVER:
         raise Unavailable(
@@ -76,11 +77,18 @@ def check_server(sessions: Sessions, connection: psycopg.Connection[Any], *, all
             next_call="Use PostgreSQL 14 or newer.",
             retry_safe=False,
         )
+    # Others cannot hold every text, and what is stored as bytes is searched as text.
+    if (encoding := setting(connection, "server_encoding")) != "UTF8":
+        raise Unavailable(
+            f"The database {sessions.shown} has the encoding {encoding}.",
+            why="AgentMemo keeps texts of every script, which only UTF8 can hold. Nothing was changed in it.",
+            next_call="CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name that one.",
+            retry_safe=False,
+        )
     if allow_lossy:
         return
     for name, lossy in (("synchronous_commit", "off"), ("fsync", "off"), ("full_page_writes", "off")):
-        row = connection.execute("SELECT current_setting(%s, true)", (name,)).fetchone()
-        if row and row[0] == lossy:
+        if setting(connection, name) == lossy:
             raise Unavailable(
                 f"The server at {sessions.shown} has {name}={lossy}.",
                 why="It acknowledges commits that a crash can lose, so no promise of AgentMemo would hold.",

@@ -30,34 +30,46 @@ DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
 }
+# What is sent and read is UTF-8, whatever PGCLIENTENCODING, the role or the database have for others.
+OURS = {"client_encoding": "UTF8"}
 # "prepared statement ... does not exist" and "... already exists": somebody else's session, behind a pooler.
 OTHERS_SESSION = frozenset({"26000", "42P05"})
 NOT_YET = "25006"
 
 
-class _Permits:
-    """So many at once, and the others in the order they came; a semaphore lets whoever is quick overtake who waits."""
+class Permits:
+    """So many at once, and the others in the order they came; a semaphore lets whoever is quick overtake who waits.
+
+    Nothing is locked that others need: a signal handler that reads may interrupt whoever passes here.
+    """
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self._free = deque([None] * count)
         self._waiting: deque[threading.Lock] = deque()
-        self._changing = threading.Lock()
+
+    @property
+    def free(self) -> int:
+        return len(self._free)
 
     def take(self, seconds: float) -> None:
         """Wait for a permit. Raises Unavailable when none came in time."""
-        with self._changing:
-            if self._free:
-                self._free -= 1
-                return
-            mine = threading.Lock()
-            mine.acquire()
+        if not self._waiting:
+            with suppress(IndexError):
+                return self._free.pop()
+        mine = threading.Lock()
+        mine.acquire()
+        try:
             self._waiting.append(mine)
-        if mine.acquire(timeout=seconds):
-            return
-        with self._changing:
-            if mine not in self._waiting:
-                return  # it came just then
-            self._waiting.remove(mine)
+            self._hand_out()
+            if mine.acquire(timeout=seconds):
+                return None
+        except BaseException:
+            # An interrupted caller wants none any more.
+            if not self._withdraws(mine):
+                self.give_back()
+            raise
+        if not self._withdraws(mine):
+            return None  # it came just then
         raise Unavailable(
             "All connections for reading are in use.",
             why="More readers wait than the database answers in time.",
@@ -65,11 +77,26 @@ class _Permits:
         )
 
     def give_back(self) -> None:
-        with self._changing:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._free += 1
+        self._free.append(None)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Whoever adds a permit or a wish comes here afterwards, so no two of them lie beside each other."""
+        while self._free and self._waiting:
+            with suppress(IndexError):
+                self._free.pop()
+                try:
+                    self._waiting.popleft().release()
+                except IndexError:
+                    self._free.append(None)
+
+    def _withdraws(self, mine: threading.Lock) -> bool:
+        """False if the permit was handed out already."""
+        try:
+            self._waiting.remove(mine)
+        except ValueError:
+            return False
+        return True
 
 
 class Sessions:
@@ -88,7 +115,7 @@ class Sessions:
         self._prepares = settings.postgres_prepare
         self._idle: deque[Wire] = deque()
         self._closed = False
-        self._readers = _Permits(settings.postgres_readers)
+        self._readers = Permits(settings.postgres_readers)
 
     @property
     def shown(self) -> str:
@@ -100,19 +127,26 @@ class Sessions:
         given = conninfo_to_dict(self.url)
         try:
             return psycopg.connect(
-                make_conninfo(self.url, **{**DEFAULTS, **given}), autocommit=True, prepare_threshold=None
+                make_conninfo(self.url, **{**DEFAULTS, **given, **OURS}), autocommit=True, prepare_threshold=None
             )
         except psycopg.Error as error:
             raise self._unreachable(error) from error
 
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection[Any]]:
-        """A plain connection for as long as the block lasts. Raises Unavailable, also where the line breaks in it."""
+        """A plain connection for as long as the block lasts. Raises Unavailable, also for what goes wrong in it."""
         try:
             with self.connect() as connection:
                 yield connection
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from error
+        except psycopg.Error as error:
+            raise Unavailable(
+                f"The database at {self.shown} refused: {_first_line(error)}.",
+                why="The user lacks a right there, or what lies there is not AgentMemo's.",
+                next_call="Grant it, or name another database, or another schema: ?options=-csearch_path%3DNAME.",
+                retry_safe=False,
+            ) from error
 
     def open(self) -> Wire:
         return Wire(self.connect(), prepares=self._prepares, answer_seconds=self._answer)

@@ -278,7 +278,12 @@ def _encode(values: Sequence[Any]) -> tuple[list[bytes | None], list[int]]:
     for value in values:
         binary = isinstance(value, bytes)
         formats.append(int(binary))
-        encoded.append(value if binary or value is None else str(value).encode())
+        if not binary and value is not None:
+            value = str(value).encode()  # noqa: PLW2901 - what is sent of it
+            if b"\0" in value:
+                # libpq would send what stands before it: another name, perhaps one that there is.
+                raise ValueError("it holds U+0000")
+        encoded.append(value)
     return encoded, formats
 
 

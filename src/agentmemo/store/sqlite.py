@@ -186,8 +186,9 @@ class SqliteDatabase:
         self._statements = {name: statement(query.sql) for name, query in queries.load("sqlite").items()}
         self._readers: deque[SqliteTransaction] = deque()
         self._listeners = Listeners()
-        self._listen_lock = threading.Lock()
-        self._pump: threading.Thread | None = None
+        # A signal handler that listens may interrupt who does: then each starts a thread, which does no harm.
+        self._starting = threading.RLock()
+        self._pumps: list[threading.Thread] = []
         self._closed = threading.Event()
         self._forked = False
         self._target = str(path) if path else f"file:/agentmemo-{id(self)}?vfs=memdb"
@@ -233,13 +234,20 @@ class SqliteDatabase:
         except IndexError:
             transaction = SqliteTransaction(self._open_reader(), self._statements, self.clock.now_us())
         try:
-            return transaction.on_snapshot(work) if snapshot else work(transaction)
-        except apsw.Error as error:
-            raise map_error(error, self._target) from error
-        finally:
-            self._readers.append(transaction)
-            if self._closed.is_set():
-                self._close_readers()
+            found = transaction.on_snapshot(work) if snapshot else work(transaction)
+        except Error:
+            # A refusal of ours, such as NotFound: the reader is as good as before.
+            self._keep(transaction)
+            raise
+        except BaseException as error:
+            # Who was interrupted, as by Ctrl-C, may have left it in a transaction: others would read the past in it.
+            with contextlib.suppress(apsw.Error):
+                transaction.close()
+            if isinstance(error, apsw.Error):
+                raise map_error(error, self._target) from error
+            raise
+        self._keep(transaction)
+        return found
 
     def write(self, work: Callable[[Any], T], *, lane: int = COMMON_LANE, reads: Sequence[Read] = ()) -> T:
         # One file has one writer, and a read costs no round trip: lanes and announced reads change nothing.
@@ -256,17 +264,18 @@ class SqliteDatabase:
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         stop = self._listeners.add(callback)
-        with self._listen_lock:
-            if self._pump is None and self._path:
+        with self._starting:
+            if self._path and not self._pumps:
                 # Looked at here, not in the thread: a commit between this call and the thread's first look counts.
                 connection = self._open_reader()
-                self._pump = threading.Thread(
+                pump = threading.Thread(
                     target=self._watch_others,
                     args=(connection, connection.pragma("data_version")),
                     name="agentmemo-watch",
                     daemon=True,
                 )
-                self._pump.start()
+                pump.start()
+                self._pumps.append(pump)
         return stop
 
     def backup(self, path: Path) -> int:
@@ -331,8 +340,8 @@ class SqliteDatabase:
             return
         self._closed.set()
         self._writer.close()
-        if self._pump is not None:
-            self._pump.join()
+        for pump in self._pumps:
+            pump.join()
         if self._hints is not None:
             self._hints.close()
         # The log holds what was acknowledged. What cannot be moved into the file now is moved when it is opened again.
@@ -342,6 +351,11 @@ class SqliteDatabase:
         with contextlib.suppress(apsw.Error):
             self._writer_connection.close()
         self._lock.close()
+
+    def _keep(self, reader: SqliteTransaction) -> None:
+        self._readers.append(reader)
+        if self._closed.is_set():
+            self._close_readers()
 
     def _close_readers(self) -> None:
         """Those that nobody reads with. One that is in use meanwhile is closed by whoever reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from agentmemo.crashpoints import reach
-from agentmemo.errors import Unavailable
+from agentmemo.errors import Conflict, Unavailable
 from agentmemo.store.sqlite_files import map_error, sync_directory
 
 SIDECARS = ("", "-wal", "-shm", "-journal", "-lock")
@@ -21,22 +22,57 @@ def named_when_whole(path: Path) -> Iterator[Path]:
     """Where to make the copy. It gets its name where the block ends well and the copy passes its check.
 
     Raises Unavailable where the disk refuses. Then nothing has the name, so that the call can be repeated as it was.
+    Raises Conflict while another process or thread makes a copy of this name.
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        _remove(partial)
-        yield partial
-        reach("backup.after_copy")
-        _seal(partial)
-        reach("backup.before_name")
-        _give_name(partial, path)
+        with _alone(path):
+            try:
+                _remove(partial)
+                # All of the store: readable by its owner only, as the store is, from the first byte.
+                os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                yield partial
+                reach("backup.after_copy")
+                _seal(partial)
+                reach("backup.before_name")
+                _give_name(partial, path)
+            finally:
+                with contextlib.suppress(OSError):
+                    _remove(partial)
     except apsw.Error as error:
         raise map_error(error, str(path)) from error
     except OSError as error:
         raise map_error(apsw.IOError(str(error)), str(path)) from error
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two that make the same file would remove and name each other's. Who dies leaves a file that nobody holds."""
+    place = path.with_name(path.name + ".copying")
+    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not _got(descriptor, place):
+            raise Conflict(
+                f"Another copy is being written to {path}.",
+                why="Each is made under a name of its own, which two would take from each other.",
+                next_call="Name another file, or wait for that one.",
+                retry_safe=True,
+            )
+        try:
+            yield
+        finally:
+            place.unlink(missing_ok=True)
     finally:
-        with contextlib.suppress(OSError):
-            _remove(partial)
+        os.close(descriptor)
+
+
+def _got(descriptor: int, place: Path) -> bool:
+    """Whether the lock is ours now, and the file still the one of that name: who held it removes it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), place.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def copy_pages(source: apsw.Connection, path: Path) -> None:
@@ -53,7 +89,7 @@ def copy_pages(source: apsw.Connection, path: Path) -> None:
 
 def _seal(partial: Path) -> None:
     """One durable file without a log beside it."""
-    with contextlib.closing(apsw.Connection(str(partial))) as connection:
+    with contextlib.closing(apsw.Connection(str(partial), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
         connection.pragma("journal_mode", "DELETE")
         if (answer := connection.pragma("integrity_check")) != "ok":
             raise Unavailable(

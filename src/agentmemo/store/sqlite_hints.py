@@ -34,13 +34,16 @@ class Hints:
     def listen(self) -> None:
         """Open the letter box; without one, `wait` is a plain pause."""
         path = self._directory / f"{os.getpid()}-{id(self):x}"
-        if len(os.fsencode(path)) > PATH_BYTES_MAX:
+        if self._box is not None or len(os.fsencode(path)) > PATH_BYTES_MAX:
             return
-        with contextlib.suppress(OSError):
+        box = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            box = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             box.setblocking(False)  # noqa: FBT003 - the standard library's signature
             box.bind(os.fspath(path))
+        except OSError:
+            box.close()
+        else:
             self._box, self._own = box, path
 
     def wait(self, seconds: float) -> None:

@@ -86,8 +86,8 @@ def _copy(source: Path, copy: Path) -> None:
             writing.pragma("journal_mode", "DELETE")
     except (*DAMAGED, apsw.CantOpenError) as error:
         raise InvalidInput(
-            f"{source} is not a backup: {error}.",
-            why="SQLite cannot read it; nothing was replaced.",
+            f"{source} is not a backup.",
+            why=f"SQLite cannot read it ({type(error).__name__}); nothing was replaced.",
             next_call="Name what `agentmemo backup` wrote.",
         ) from error
 

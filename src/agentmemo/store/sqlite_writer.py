@@ -134,7 +134,8 @@ class GroupCommit:
         except BaseException as error:  # noqa: BLE001 - a lost answer would hang its caller for ever
             self._abandon()
             for job in batch:
-                job.error = job.error or error
+                # A refusal too: what it was for did not happen.
+                job.result, job.error = None, error
         reach("writer.before_answer")
         answered = answer(batch)
         reach("writer.after_answer")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import as_budget, microseconds
 from agentmemo.client.parts import Part
+from agentmemo.client.transport import at_once, is_away
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model import runs as model
 from agentmemo.model.system import Backup, BackupDone, Diagnose, Diagnosis, GetStatus, Status
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from agentmemo.model.guards import Annotations, Guarded
 
 F = TypeVar("F", bound=Callable[..., Any])
+_log = logging.getLogger("agentmemo.client")
 CLAIM_WAIT_SECONDS = 2.0
 # How long a worker waits for a plane that is away before it looks again.
 AWAY_SECONDS = 1.0
@@ -74,7 +77,13 @@ class AsyncConnection:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except Exception as failure:
+            if error is None:
+                raise
+            # What ended the block is the news.
+            _log.warning("closing the connection failed: %s", failure)
 
     async def close(self) -> None:
         """Release what is held and end. What was acknowledged is durable without it."""
@@ -290,7 +299,7 @@ class AsyncConnection:
                     found = await self._work_once(tasks, 0.0 if until_idle else CLAIM_WAIT_SECONDS)
                 except Unavailable as error:
                     # A claim whose answer was lost is given back by itself: the heartbeat does not name it.
-                    if until_idle or not (error.retry_safe or error.details.get("in_doubt")):
+                    if until_idle or not is_away(error):
                         raise
                     await self._plane.flow.sleep(AWAY_SECONDS)
                 else:
@@ -331,7 +340,8 @@ class AsyncConnection:
         from agentmemo.client._async.run import AsyncRun
 
         worker = await self._plane.worker()
-        answer = await self._plane.call(model.ClaimTask(worker=worker, tasks=tasks, wait_seconds=wait_seconds))
+        with at_once() if wait_seconds else nullcontext():  # who looks again anyway ends as soon as told to
+            answer = await self._plane.call(model.ClaimTask(worker=worker, tasks=tasks, wait_seconds=wait_seconds))
         if answer.claimed is None:
             return False
         if answer.claimed.run.task == model.EXECUTION:

@@ -102,7 +102,7 @@ class AsyncEscalations:
                 raise LeaseLost(
                     f"The connection was closed while {made.id} waited for an answer.",
                     why="The question stays; its answer is kept.",
-                    next_call=f"escalations.wait('{made.id}') on a new connection.",
+                    next_call=f"agent.escalations.wait('{made.id}') on a new connection.",
                 )
             made = await self._plane.call(
                 model.GetEscalation(escalation=made.id, wait_seconds=ANSWER_WAIT_SECONDS, after_updated=made.updated_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -15,10 +16,10 @@ from agentmemo.api.lookup import operation_of
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client.flow_async import AsyncFlow
 from agentmemo.client.heart import Heart
-from agentmemo.client.transport import AsyncTransport
+from agentmemo.client.transport import AsyncTransport, at_once, is_away
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
-from agentmemo.errors import NotFound
+from agentmemo.errors import NotFound, Unavailable
 from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
@@ -26,6 +27,8 @@ from agentmemo.model.wire import Request, fitting
 
 if TYPE_CHECKING:
     from agentmemo.client.driving import Equipment
+
+_log = logging.getLogger("agentmemo.client")
 
 
 class Holding:
@@ -100,20 +103,25 @@ class AsyncPlane:
         return AsyncPage(items, page.cursor, following)
 
     async def worker(self) -> str:
-        """This connection's worker incarnation, registered on first use."""
+        """This connection's worker incarnation, registered on first use, whoever come first at once."""
         if self._worker is None:
-            answer = await self.call(
-                RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
-            )
-            reach("worker.before_hold")
-            self.transport.hold(answer.id)
-            self._worker = answer.id
+            async with self.flow.first_use:
+                if self._worker is None:
+                    self._worker = await self._register()
         return self._worker
 
+    async def _register(self) -> str:
+        answer = await self.call(
+            RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
+        )
+        reach("worker.before_hold")
+        self.transport.hold(answer.id)
+        # It beats for this worker: one of another would hear that nothing here is held.
+        self._heart = Heart(self.transport.blocking(), answer.id, self.lease_seconds)
+        return str(answer.id)
+
     def heart(self) -> Heart:
-        if self._heart is None:
-            assert self._worker is not None  # noqa: S101 - a run is held only by a registered worker
-            self._heart = Heart(self.transport.blocking(), self._worker, self.lease_seconds)
+        assert self._heart is not None  # noqa: S101 - a run is held only by a registered worker
         return self._heart
 
     def let_go(self, handle: str, epoch: int) -> None:
@@ -127,17 +135,27 @@ class AsyncPlane:
         """Give everything back at once, from any thread, whatever the others are doing with it."""
         self.flow.stop()
         if self._worker is not None:
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(NotFound), at_once():
                 self.transport.blocking().call(operation_of(StopWorker), StopWorker(worker=self._worker))
 
     async def close(self) -> None:
         self.flow.stop()
         if self._heart:
             self._heart.stop()
+        worker, self._worker = self._worker, None
         try:
-            if self._worker:
-                # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
-                with contextlib.suppress(NotFound):
-                    await self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
+            if worker:
+                await self._take_leave(worker)
         finally:
             await self.transport.close()
+
+    async def _take_leave(self, worker: str) -> None:
+        """Give back what is held now. A courtesy: when the lease ends it is given back without it."""
+        try:
+            # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
+            with contextlib.suppress(NotFound), at_once():
+                await self.transport.call(operation_of(StopWorker), StopWorker(worker=worker))
+        except Unavailable as error:
+            if not is_away(error):
+                raise
+            _log.warning("others take over what %s held when its lease ends: %s", worker, error.message)

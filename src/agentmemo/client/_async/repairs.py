@@ -117,7 +117,7 @@ class AsyncRepairs(ABC):
         if not failures:
             raise InvalidInput(
                 f"Nothing of {name} has failed lately.",
-                next_call=f"Nothing is to be done; see what it was tried on: workflows.trials('{name}').",
+                next_call=f"Nothing is to be done; see what it was tried on: agent.workflows.trials('{name}').",
             )
         for failure in failures:
             await self._keep(failure)
@@ -206,7 +206,7 @@ class AsyncRepairs(ABC):
         if told.outcome != "output":
             raise StepFailed(
                 f"{asking.model} did not {kind}: {told.reason or told.outcome}.",
-                next_call="Try another model, or propose edits yourself: workflows.propose(name, edits, reason).",
+                next_call="Try another model, or propose edits yourself: agent.workflows.propose(name, edits, reason).",
             )
         by = DesignedBy(
             model=asking.model,
@@ -231,7 +231,8 @@ class AsyncRepairs(ABC):
             raise InvalidInput(
                 f"{name} has no cases, and its failures hold too little to make some.",
                 why="What a repair makes is replayed on what failed and on what worked, or nobody knows what it broke.",
-                next_call=f"Keep some: workflows.keep_case(execution), or workflows.add_cases('{name}', [...]).",
+                next_call="Keep some: agent.workflows.keep_case(execution), "
+                f"or agent.workflows.add_cases('{name}', [...]).",
             )
 
     def _in_vain(self, kind: str, error: Error) -> StepFailed:

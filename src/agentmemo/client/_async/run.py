@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from contextvars import Token
 from typing import Any, Self
 
@@ -15,7 +16,17 @@ from agentmemo.client._async.step import AsyncStepContext, current
 from agentmemo.client._async.stored_steps import AsyncStoredSteps
 from agentmemo.client.flow import Suspended
 from agentmemo.client.functions import describe, fingerprint
-from agentmemo.client.step_call import IN_DOUBT, EffectUnclear, Probe, StepCall, leaves_doubt, retry_policy, summary_of
+from agentmemo.client.step_call import (
+    IN_DOUBT,
+    EffectUnclear,
+    Probe,
+    StepCall,
+    checked_timeout,
+    leaves_doubt,
+    retry_policy,
+    summary_of,
+)
+from agentmemo.client.transport import at_once
 from agentmemo.crashpoints import reach
 from agentmemo.errors import Error, InvalidInput, InvalidTransition, LeaseLost, StepFailed, TimedOut
 from agentmemo.model import runs as model
@@ -51,7 +62,7 @@ class AsyncRun(AsyncQuestions):
         self._holding: Holding | None = None
         self._token: Token[Holding | None] | None = None
         self._occurrences: dict[str, int] = {}
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str | tuple[str, str], StepCall] = {}
         self._steps = AsyncStoredSteps(plane, "", 0)
         self._replaying = False
         self._finished = False
@@ -150,7 +161,7 @@ class AsyncRun(AsyncQuestions):
                 fingerprint=fingerprint(given, self._version),
                 effect=model.check_choice(effect, model.EFFECTS, "effect"),
                 retry=retry_policy(retry),
-                timeout_seconds=timeout_seconds,
+                timeout_seconds=checked_timeout(timeout_seconds),
                 on_mismatch=on_mismatch and model.check_choice(on_mismatch, model.ON_MISMATCH, "on_mismatch"),
                 in_doubt=in_doubt if callable(in_doubt) else model.check_choice(in_doubt, IN_DOUBT, "in_doubt"),
                 returns=kind,
@@ -213,12 +224,12 @@ class AsyncRun(AsyncQuestions):
         if parked.timed_out:
             raise TimedOut(
                 f"The child {child} did not end within {timeout_seconds} s.",
-                next_call=f"See runs.explain('{child}'), or wait longer.",
+                next_call=f"See agent.runs.explain('{child}'), or wait longer.",
             )
         if parked.value["state"] != model.COMPLETED:
             raise StepFailed(
                 f"The child {child} is {parked.value['state']}: {parked.value['error']}.",
-                next_call=f"See runs.explain('{child}').",
+                next_call=f"See agent.runs.explain('{child}').",
                 details=parked.value,
             )
         return parked.value["result"]
@@ -267,7 +278,9 @@ class AsyncRun(AsyncQuestions):
             if error is None:
                 await self.complete()
             else:
-                self._record = await self._call(release)
+                # Who is told to end does not wait for a plane that is away.
+                with nullcontext() if isinstance(error, Exception) else at_once():
+                    self._record = await self._call(release)
         except Error as failure:
             self._plane.heart().owe(release, self._hold().claim(), failure)
             # The user's exception is the news; failing to give the run back only delays the next attempt.
@@ -277,14 +290,15 @@ class AsyncRun(AsyncQuestions):
     async def _perform(self, call: StepCall, *, keyed: bool) -> Any:
         """The life of one step: from the store if it is there, else run, retried and recorded."""
         self._check_open()
-        if not keyed and call.name in self._in_flight:
+        # Of one name without a key, or of one name and key; this one where no other is there.
+        place = call.pair if keyed else call.name
+        if self._in_flight.setdefault(place, call) is not call:
+            which = f"with the key {call.key!r}" if keyed else "without a key"
             raise InvalidInput(
-                f"Two steps named {call.name!r} run at once without a key.",
-                why="Their occurrence would depend on who comes first.",
-                next_call="Give each a key: run.step(name, function, key=...).",
+                f"Two steps named {call.name!r} run at once {which}.",
+                why="Each would do the work." if keyed else "Their occurrence would depend on who comes first.",
+                next_call="Give each a key of its own: run.step(name, function, key=...).",
             )
-        if not keyed:
-            self._in_flight.add(call.name)
         try:
             stored = await self._steps.look(call.pair, always=self._replaying)
             decided = await self._from_store(call, stored) if stored else None
@@ -293,8 +307,7 @@ class AsyncRun(AsyncQuestions):
                 return call.returned(decided[0])
             return await self._watched(call, stored)
         finally:
-            if not keyed:
-                self._in_flight.discard(call.name)
+            del self._in_flight[place]
 
     async def _from_store(self, call: StepCall, stored: model.Step) -> tuple[Any] | None:
         """(result,) when the store decides, None when the function must run."""
@@ -319,6 +332,12 @@ class AsyncRun(AsyncQuestions):
         self._steps.made(call.pair)
         if stored.fingerprint in ("", call.fingerprint) or self._replaying:
             return (stored.result,)
+        if stored.epoch == self.epoch and call.on_mismatch is None:
+            raise InvalidInput(
+                f"Step {call.name}/{call.key} was made in this run a moment ago, with other arguments.",
+                why="Its result would be lost: steps of one name are told apart by their keys alone.",
+                next_call="Give each its own key, or leave the key out; on_mismatch='rerun' replaces the result.",
+            )
         usual = "rerun" if stored.effect not in model.ANNOUNCED_EFFECTS else "ask"
         policy = stored.decision or call.on_mismatch or usual
         if policy == "ask":
@@ -354,7 +373,7 @@ class AsyncRun(AsyncQuestions):
             raise InvalidTransition(
                 f"Run {self.id} is completed and holds no step {call.name}/{call.key}.",
                 why="A completed run only replays what it stored.",
-                next_call=f"Open another key, or runs.fork('{self.id}', from_step=...).",
+                next_call=f"Open another key, or agent.runs.fork('{self.id}', from_step=...).",
             )
         same_attempt = stored is not None and stored.run_attempt == self.record.attempt
         attempt = stored.attempt + 1 if stored and same_attempt and stored.state != model.COMPLETED else 1
@@ -503,7 +522,7 @@ class AsyncRun(AsyncQuestions):
         if question:
             print(  # noqa: T201 - the person at this terminal may be the one who answers
                 f"agentmemo: run {self.id} waits for a person: {question}\n"
-                f"agentmemo: see `agentmemo runs explain {self.id}`, which says how to decide.",
+                f"agentmemo: see `agentmemo runs explain {self.id}`, which names the decisions.",
                 file=sys.stderr,
                 flush=True,
             )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET
+
 from agentmemo.client._async.pages import AsyncPage
 from agentmemo.client._async.plane import AsyncPlane
 from agentmemo.errors import NotFound
@@ -111,15 +113,15 @@ class AsyncRuns:
         id: str,
         decision: str,
         *,
-        result: Any = None,
+        result: Any = UNSET,
         budget: Budget | None = None,
         comment: str = "",
         asked: Run | int | None = None,
     ) -> Run:
         """A person decides what the run asks: happened, retry (in doubt), reuse, rerun (mismatch), continue.
 
-        With `asked`, the run (or its `updated_at`) as it was seen, the decision is refused when the run asks
-        something else by now.
+        `happened` needs the step's `result`, None where it returned nothing. With `asked`, the run (or its
+        `updated_at`) as it was seen, the decision is refused when the run asks something else by now.
         """
         return await self._plane.call(
             ResolveRun(

@@ -101,7 +101,7 @@ class Escalations:
                 raise LeaseLost(
                     f"The connection was closed while {made.id} waited for an answer.",
                     why="The question stays; its answer is kept.",
-                    next_call=f"escalations.wait('{made.id}') on a new connection.",
+                    next_call=f"agent.escalations.wait('{made.id}') on a new connection.",
                 )
             made = self._plane.call(
                 model.GetEscalation(escalation=made.id, wait_seconds=ANSWER_WAIT_SECONDS, after_updated=made.updated_at)

@@ -219,7 +219,7 @@ class Executions:
             raise StepFailed(
                 f"Execution {execution.id} of {execution.workflow} is {execution.state}: "
                 f"{execution.error or execution.reason}",
-                next_call=f"See what it did: runs.steps('{execution.id}').",
+                next_call=f"See what it did: agent.runs.steps('{execution.id}').",
                 details={"execution": execution.id, "workflow": execution.workflow, "state": execution.state},
             )
         return execution
@@ -495,7 +495,7 @@ class Executions:
             if self._plane.flow.stopping:
                 raise LeaseLost(
                     f"The connection was closed while execution {execution.id} waited; it goes on waiting.",
-                    next_call=f"workflows.resume('{execution.id}') on a new connection.",
+                    next_call=f"agent.workflows.resume('{execution.id}') on a new connection.",
                 )
 
     def _give_back(self, handle: str, error: BaseException) -> None:

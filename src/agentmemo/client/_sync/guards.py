@@ -260,7 +260,7 @@ def _refusal(asked: Asked, found: model.Guarded, digest: str) -> PermissionDenie
         f"{asked.tool} may not be called like this.",
         why=found.reason or f"The rule {found.rule} says so.",
         next_call="Ask a person: agent.escalate(kind='approval', action={'tool': ..., 'arguments': ...}, context=...); "
-        "with an approval, escalations.redeem(...) before the call.",
+        "with an approval, agent.escalations.redeem(...) before the call.",
         details={"tool": asked.tool, "rule": found.rule, "digest": digest},
     )
 

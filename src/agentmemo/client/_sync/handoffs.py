@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from agentmemo.client._sync.buffer import held_epoch
@@ -15,6 +16,7 @@ from agentmemo.client._sync.run import Run
 from agentmemo.client.flow import Suspended
 from agentmemo.client.given import as_budget, as_retry, as_struct, microseconds, takes_run
 from agentmemo.client.step_call import summary_of
+from agentmemo.client.transport import at_once, is_away
 from agentmemo.clock import monotonic
 from agentmemo.errors import Error, LeaseLost, NotFound, Unavailable
 from agentmemo.model import handoffs as model
@@ -324,10 +326,11 @@ class Handoffs:
         def loop() -> None:
             while not self._plane.flow.stopping:
                 try:
-                    found = self.claim(wait_seconds=0.0 if until_idle else CLAIM_WAIT_SECONDS)
+                    with nullcontext() if until_idle else at_once():  # who looks again anyway ends as soon as told to
+                        found = self.claim(wait_seconds=0.0 if until_idle else CLAIM_WAIT_SECONDS)
                 except Unavailable as error:
                     # A claim whose answer was lost is given back by itself: the heartbeat does not name it.
-                    if until_idle or not (error.retry_safe or error.details.get("in_doubt")):
+                    if until_idle or not is_away(error):
                         raise
                     self._plane.flow.sleep(AWAY_SECONDS)
                     continue
@@ -359,6 +362,10 @@ class Handoffs:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is the story of this attempt
             _log.warning("handoff %s failed in attempt %d: %s", handoff.id, handoff.attempt, summary_of(error))
             self._give_back(handoff, summary_of(error))
+        except BaseException:
+            # Cancelled or interrupted, which says nothing of the work: another has it at once.
+            self._give_back(handoff, STOPPING, attempted=False)
+            raise
         finally:
             holding.live = False
             ambient.reset(token)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -16,10 +17,10 @@ from agentmemo.api.lookup import operation_of
 from agentmemo.client._sync.pages import Page
 from agentmemo.client.flow import Flow
 from agentmemo.client.heart import Heart
-from agentmemo.client.transport import Transport
+from agentmemo.client.transport import Transport, at_once, is_away
 from agentmemo.clock import Clock
 from agentmemo.crashpoints import reach
-from agentmemo.errors import NotFound
+from agentmemo.errors import NotFound, Unavailable
 from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
 from agentmemo.model.runs import RegisterWorker, StopWorker
@@ -27,6 +28,8 @@ from agentmemo.model.wire import Request, fitting
 
 if TYPE_CHECKING:
     from agentmemo.client.driving import Equipment
+
+_log = logging.getLogger("agentmemo.client")
 
 
 class Holding:
@@ -101,20 +104,25 @@ class Plane:
         return Page(items, page.cursor, following)
 
     def worker(self) -> str:
-        """This connection's worker incarnation, registered on first use."""
+        """This connection's worker incarnation, registered on first use, whoever come first at once."""
         if self._worker is None:
-            answer = self.call(
-                RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
-            )
-            reach("worker.before_hold")
-            self.transport.hold(answer.id)
-            self._worker = answer.id
+            with self.flow.first_use:
+                if self._worker is None:
+                    self._worker = self._register()
         return self._worker
 
+    def _register(self) -> str:
+        answer = self.call(
+            RegisterWorker(lease_seconds=self.lease_seconds, host=socket.gethostname(), process=os.getpid())
+        )
+        reach("worker.before_hold")
+        self.transport.hold(answer.id)
+        # It beats for this worker: one of another would hear that nothing here is held.
+        self._heart = Heart(self.transport, answer.id, self.lease_seconds)
+        return str(answer.id)
+
     def heart(self) -> Heart:
-        if self._heart is None:
-            assert self._worker is not None  # noqa: S101 - a run is held only by a registered worker
-            self._heart = Heart(self.transport, self._worker, self.lease_seconds)
+        assert self._heart is not None  # noqa: S101 - a run is held only by a registered worker
         return self._heart
 
     def let_go(self, handle: str, epoch: int) -> None:
@@ -128,17 +136,27 @@ class Plane:
         """Give everything back at once, from any thread, whatever the others are doing with it."""
         self.flow.stop()
         if self._worker is not None:
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(NotFound), at_once():
                 self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
 
     def close(self) -> None:
         self.flow.stop()
         if self._heart:
             self._heart.stop()
+        worker, self._worker = self._worker, None
         try:
-            if self._worker:
-                # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
-                with contextlib.suppress(NotFound):
-                    self.transport.call(operation_of(StopWorker), StopWorker(worker=self._worker))
+            if worker:
+                self._take_leave(worker)
         finally:
             self.transport.close()
+
+    def _take_leave(self, worker: str) -> None:
+        """Give back what is held now. A courtesy: when the lease ends it is given back without it."""
+        try:
+            # Who slept for days was taken for dead and is forgotten: there is nothing left to give back.
+            with contextlib.suppress(NotFound), at_once():
+                self.transport.call(operation_of(StopWorker), StopWorker(worker=worker))
+        except Unavailable as error:
+            if not is_away(error):
+                raise
+            _log.warning("others take over what %s held when its lease ends: %s", worker, error.message)

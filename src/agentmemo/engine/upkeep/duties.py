@@ -25,7 +25,7 @@ from agentmemo.engine import (
 from agentmemo.engine.call import Call
 from agentmemo.engine.claims import existing
 from agentmemo.engine.upkeep.outbox import fill_outbox
-from agentmemo.errors import Error
+from agentmemo.errors import Unavailable
 from agentmemo.model.state import words_of
 from agentmemo.model.values import decode
 from agentmemo.store import blobs
@@ -78,7 +78,7 @@ def free_the_dead(engine: Engine) -> int:
     calls = engine.system_calls({row[1] for row in gone})
     retired: list[str] = []
     for worker, workspace, *_ in gone:
-        if engine.database.write(partial(_retire, engine, calls[workspace], worker), lane=workspace):
+        if _alone(engine, workspace, worker, partial(_retire, engine, calls[workspace], worker)):
             engine.presence.forget(worker)
             retired.append(worker)
     return len(retired)
@@ -409,21 +409,24 @@ def _each_due(engine: Engine, query: str, do: Callable[[Transaction, Call, Row],
     for place in places:
         try:
             done += engine.database.write(partial(work, calls[place], None), lane=place)
-        except Error:
+        except Unavailable:
             raise
         except Exception:  # noqa: BLE001 - one that cannot be done must not keep the others from being done
-            _each_alone(engine, place, [row for row in due if row[0] == place], partial(work, calls[place]))
+            for row in due:
+                if row[0] == place:
+                    _alone(engine, place, row[1], partial(work, calls[place], row))
     return done
 
 
-def _each_alone(engine: Engine, place: int, due: list[Row], work: Callable[[Row | None, Transaction], int]) -> None:
-    for row in due:
-        try:
-            engine.database.write(partial(work, row), lane=place)
-        except Error:
-            raise
-        except Exception:  # noqa: BLE001 - as above
-            _log.exception("a duty cannot be done for %s; the others are", row[1])
+def _alone(engine: Engine, place: int, what: str, work: Callable[[Transaction], int]) -> int:
+    """Do one thing in a transaction of its own; where it cannot be done, the others are. Raises Unavailable."""
+    try:
+        return engine.database.write(work, lane=place)
+    except Unavailable:
+        raise
+    except Exception:  # noqa: BLE001 - as above
+        _log.exception("a duty cannot be done for %s; the others are", what)
+        return 0
 
 
 DUTIES = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agentmemo.clock import SECOND
 from agentmemo.crashpoints import reach
-from agentmemo.engine.upkeep.duties import DUTIES, SLOW_DUTIES
+from agentmemo.engine.upkeep.duties import DUTIES, SLOW_DUTIES, free_the_dead
 from agentmemo.errors import Error
 from agentmemo.store.database import Row, Transaction
 
@@ -42,6 +42,8 @@ class Upkeep:
         self._behind = False
 
     def start(self) -> None:
+        # Before anybody asks for work: what a process held that was killed a moment ago is to be had at once.
+        self._try(lambda: free_the_dead(self._engine))
         self._thread = threading.Thread(target=self._loop, name="agentmemo-upkeep", daemon=True)
         self._thread.start()
 
@@ -110,13 +112,19 @@ class Upkeep:
 
     def _round(self) -> bool:
         """False where the store did not answer, or a duty failed."""
+        return self._try(self._turn)
+
+    def _turn(self) -> None:
+        if self._lead():
+            self.run_once()
+            self._beside()
+        else:
+            self._write_denials()
+            self._engine.refresh()
+
+    def _try(self, do: Callable[[], object]) -> bool:
         try:
-            if self._lead():
-                self.run_once()
-                self._beside()
-            else:
-                self._write_denials()
-                self._engine.refresh()
+            do()
         except Error as error:
             # The store is full, read-only or away: duties stay due, and are done when it is back.
             _log.warning("upkeep waits: %s", error.message)

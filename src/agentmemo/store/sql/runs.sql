@@ -126,7 +126,7 @@ WHERE id = :id AND epoch = :epoch AND state = 'running';
 
 -- name: run_ask; by id
 UPDATE run SET state = 'waiting', wake = 'person', wake_at = NULL, waiting_for = :question, wait_name = :wait_name,
-    wait_key = :wait_key, deadline = :deadline, worker = NULL, reason = :reason,
+    wait_key = :wait_key, deadline = :deadline, overdue_at = NULL, worker = NULL, reason = :reason,
     worked_us = worked_us + :worked, claimed_at = NULL, updated_at = :now
 WHERE id = :id AND epoch = :epoch AND wake IS NOT NULL;
 
@@ -167,6 +167,9 @@ SELECT handle, state FROM run WHERE worker = :worker ORDER BY id;
 
 -- name: run_children
 SELECT handle FROM run WHERE parent = :parent AND workspace = :workspace AND wake IS NOT NULL ORDER BY id;
+
+-- name: run_joining
+SELECT handle FROM run WHERE waiting_for = :child AND wake = 'child' ORDER BY id;
 
 -- name: run_due
 SELECT workspace, handle FROM run
@@ -258,7 +261,9 @@ ON CONFLICT (run, name, key) DO UPDATE SET state = excluded.state, effect = excl
     attempt = excluded.attempt, epoch = excluded.epoch, run_attempt = excluded.run_attempt,
     fingerprint = excluded.fingerprint, started_at = excluded.started_at, finished_at = excluded.finished_at,
     error = excluded.error, decision = NULL, size = excluded.size, codec = excluded.codec, value = excluded.value,
-    blob = excluded.blob;
+    blob = excluded.blob
+WHERE step.state <> 'completed'
+    OR (excluded.fingerprint <> '' AND step.fingerprint NOT IN ('', excluded.fingerprint));
 
 -- name: step_count
 SELECT count(*) FROM step WHERE run = :run;

@@ -40,7 +40,7 @@ VALUES (:id, :workspace, :task, :cron, :inputs, :options, :author, :next_at);
 SELECT id, task, cron, inputs, next_at FROM schedule WHERE workspace = :workspace AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: schedule_get
-SELECT id, task, cron, inputs, next_at FROM schedule WHERE workspace = :workspace AND id = :id;
+SELECT id, task, cron, inputs, next_at, options FROM schedule WHERE workspace = :workspace AND id = :id;
 
 -- name: schedule_remove
 DELETE FROM schedule WHERE workspace = :workspace AND id = :id;

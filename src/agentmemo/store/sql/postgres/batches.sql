@@ -97,7 +97,9 @@ ON CONFLICT (run, name, key) DO UPDATE SET state = excluded.state, effect = excl
     attempt = excluded.attempt, epoch = excluded.epoch, run_attempt = excluded.run_attempt,
     fingerprint = excluded.fingerprint, started_at = excluded.started_at, finished_at = excluded.finished_at,
     error = excluded.error, decision = NULL, size = excluded.size, codec = excluded.codec, value = excluded.value,
-    blob = excluded.blob;
+    blob = excluded.blob
+WHERE step.state <> 'completed'
+    OR (excluded.fingerprint <> '' AND step.fingerprint NOT IN ('', excluded.fingerprint));
 
 -- name: handoff_get
 SELECT b.n,
