@@ -30,7 +30,7 @@ T = TypeVar("T", bound=Request)
 _PATH = re.compile(r" - at `(\$[^`]*)`$")
 _PART = re.compile(r"\.[^.\[]+|\[[^\]]*\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*?)`(?: - at `.*`)?$")
-_NO_WORD = re.compile(r"Invalid enum value '(?P<word>.*)' - at `\$\.(?P<field>\w+)`", re.DOTALL)
+_NO_WORD = re.compile(r"Invalid enum value '(?P<word>.*)'", re.DOTALL)
 _WORD_SHOWN = 64
 
 
@@ -65,7 +65,7 @@ def check_words(request: Request) -> None:
 
 
 @cache
-def _word_fields(kind: type[msgspec.Struct]) -> list[tuple[str, tuple[str, ...]]]:
+def _word_fields(kind: type[Request]) -> list[tuple[str, tuple[str, ...]]]:
     found = [(field.name, words_of(field.type)) for field in msgspec.structs.fields(kind)]
     return [(name, words) for name, words in found if words]
 
@@ -93,9 +93,8 @@ def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> Inval
             next_call=hint,
             details={"field": match["field"], "valid": fields},
         )
-    words = dict(_word_fields(kind))
-    if (missed := _NO_WORD.match(str(error))) and missed["field"] in words:
-        return unknown_word(missed["field"], missed["word"], words[missed["field"]])
+    if (missed := _NO_WORD.match(str(error))) and (words := words_of(wanted)):
+        return unknown_word(path.removeprefix("$."), missed["word"], words)
     where = "" if path == "$" else f" at `{path}`"
     return InvalidInput(f"The request does not fit: {error}.", next_call=_what_fits(wanted, where))
 
