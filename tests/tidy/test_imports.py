@@ -29,11 +29,11 @@ HOMES = {
 LATE = {
     "cli/main.py: agentmemo.api.next_calls": "only a refusal names calls",
     "cli/main.py: agentmemo.cli.verbs": "the same",
+    "cli/options.py: agentmemo.cli.first_use": "who asks a server needs no engine",
     "cli/up.py: agentmemo.server.serve": "the server is an optional extra",
     "client/_async/connection.py: agentmemo.client._async.buffer": "as its parts, loaded when it is used first",
     "client/_async/connection.py: agentmemo.client._async.run": "the same",
     "client/http_async.py: agentmemo.client.http_sync": "only the heartbeat of held runs needs it",
-    "cli/options.py: agentmemo.cli.first_use": "who asks a server needs no engine",
     "connect.py: agentmemo.embedded": "who talks to a server needs no engine, and an import should be quick",
     "connect.py: agentmemo.embedded_async": "the same; and a process is synchronous or not",
     "connect.py: agentmemo.remote": "who opens a store needs no HTTP",
