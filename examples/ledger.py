@@ -12,10 +12,10 @@ def call_the_model(prompt: str) -> dict[str, int]:
     return {"input_tokens": len(prompt), "output_tokens": 200}
 
 
-bot = agentmemo.connect(agent="bot")
+bot = agentmemo.connect(agent="spender")
 ana = agentmemo.connect(person="ana")
 
-ana.ledger.cap("agent:bot", 10_000_000, per="day")  # one cent
+ana.ledger.cap("agent:spender", 10_000_000, per="day")  # one cent
 for number in range(1, 5):
     prompt = "Review this change. " * 50
     try:
@@ -30,5 +30,5 @@ for number in range(1, 5):
     done = bot.ledger.settle(held.id, call_the_model(prompt), model_served=MODEL)
     print(f"call {number}: {done.nanousd} nano-dollars")
 
-(cap,) = ana.ledger.caps()
-print(f"bot has spent {cap.spent_nanousd} of {cap.nanousd} nano-dollars today")
+cap = next(cap for cap in ana.ledger.caps() if cap.scope == "agent:spender")
+print(f"spender has spent {cap.spent_nanousd} of {cap.nanousd} nano-dollars today")

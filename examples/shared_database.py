@@ -55,7 +55,7 @@ def start(agent: agentmemo.Connection, chapters: int) -> None:
 
 
 def main() -> None:
-    with agentmemo.connect(agent="reader") as agent:
+    with agentmemo.connect(agent="librarian") as agent:
         if sys.argv[1:2] == ["work"]:
             work(agent)
         else:

@@ -25,7 +25,7 @@ EDGE_CASES = """
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, agentmemo.connect() as agent:
         first = agent.workflows.create(
-            name="code-review",
+            name="pull-request-review",
             steps=STEPS,
             edge_cases=EDGE_CASES,
             designed_by="opus-4",
@@ -40,9 +40,9 @@ def main() -> None:
         document = dict(first.document or {})
         document["steps"] = [*document["steps"][:2], {"kind": "tool", "tool": "post_comment", "effect": "write"}]
         agent.workflows.add(document | {"parent": first.version, "changes": "Posting is no work for a model."})
-        print(agent.workflows.diff("code-review", 1, 2).text.partition("\n")[2])
+        print(agent.workflows.diff("pull-request-review", 1, 2).text.partition("\n")[2])
 
-        skill = agent.workflows.export_skill("code-review", Path(folder) / "skills", version=1)
+        skill = agent.workflows.export_skill("pull-request-review", Path(folder) / "skills", version=1)
         again = agent.workflows.import_skill(skill)
         print(f"{skill.name}/SKILL.md brings number {again.number} back")
 

@@ -27,10 +27,10 @@ def opus(step: Any) -> Any:
     return Told(output=answer, served_model="opus", input_tokens=2000, output_tokens=80)
 
 
-bot = agentmemo.connect(agent="bot")
+bot = agentmemo.connect(agent="mender")
 bot.workflows.use(ScriptedModels({"small": small, "opus": opus}))
 step = {"id": "route", "instruction": "Route {$inputs.text}", "output_schema": {"enum": ["card", "other"]}}
-bot.workflows.create(name="triage", designed_by="opus", steps=[step], ladder=["small"])
+bot.workflows.create(name="route-mail", designed_by="opus", steps=[step], ladder=["small"])
 
 
 def case(text: str, right: str) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def case(text: str, right: str) -> dict[str, Any]:
 
 cases = [case(f"my card {number} is lost", "card") for number in range(30)]
 cases += [case(f"good morning, bot {number}", "other") for number in range(30)]
-print(bot.workflows.trial("triage", cases, thorough=True).tried[0].text)
+print(bot.workflows.trial("route-mail", cases, thorough=True).tried[0].text)
 
-repaired = bot.workflows.repair("triage", designer="opus")
+repaired = bot.workflows.repair("route-mail", designer="opus")
 print(repaired.workflow.changes)
 print(repaired.trial.tried[0].text)
 print(repaired.regressions.text.partition(": ")[2])

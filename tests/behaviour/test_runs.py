@@ -488,7 +488,7 @@ def test_explain_says_what_moves_a_run(surface, agent):
         told = agent.runs.explain(run.id)
         assert told.wake == "lease"
         assert "held by agent" in told.text
-        assert told.held_by.startswith("agent:agent (process ")
+        assert told.held_by.startswith("agent:agent, process ")
     told = agent.runs.explain(run.id)
     assert (told.state, told.wake) == ("completed", None)
     with pytest.raises(ValueError, match="as a user"), agent.run("r", key="2") as run:

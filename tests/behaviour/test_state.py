@@ -81,6 +81,25 @@ def test_if_version_guards_against_others(agent):
     assert agent.state.set("n", "k", 3, if_version=0).version == 4
 
 
+def test_a_conflict_says_why_the_version_is_another(agent):
+    agent.state.set("n", "gone", 1)
+    agent.state.delete("n", "gone")
+    agent.state.set("n", "k", 1)
+    agent.state.set("n", "k", 2)
+    for key, expected, why in (
+        ("never", 3, "It was never written."),
+        ("gone", 1, "It was deleted meanwhile, or its time ended."),
+        ("k", 1, "Somebody wrote it meanwhile."),
+        ("k", 9, "It has never come to that version; its last one is 2."),
+    ):
+        with pytest.raises(VersionConflict) as caught:
+            agent.state.set("n", key, 1, if_version=expected)
+        assert caught.value.why == why
+    with pytest.raises(NotFound, match="n/k has no value as version 9") as missing:
+        agent.state.entry("n", "k", version=9)
+    assert missing.value.why == "Its last one is 2."
+
+
 @promise("state.cas")
 def test_an_expired_entry_counts_as_absent(surface, agent):
     agent.state.set("n", "k", 1, ttl_seconds=1)
@@ -157,6 +176,15 @@ def test_a_revision_that_has_not_happened_is_refused(agent):
     assert list(agent.state.diff("n", since=newest)) == []
     with pytest.raises(InvalidInput):
         agent.state.diff("n", since=newest, until=newest - 1)
+
+
+@promise("state.exact")
+def test_what_is_written_is_answered_as_it_is_read(agent):
+    value = {"pair": (1, (2, "x"))}
+    written = agent.state.set("n", "k", value).value
+    assert written == agent.state.get("n", "k") == {"pair": [1, [2, "x"]]}
+    value["pair"] = None
+    assert written["pair"] == [1, [2, "x"]]
 
 
 @promise("state.as_of")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pwd
 import sys
 
 import pytest
@@ -12,6 +14,7 @@ from agentmemo.cli.values import read_grants, read_time
 from agentmemo.clock import SECOND, SystemClock
 from agentmemo.errors import InvalidInput, Unavailable
 from agentmemo.model.access import Grant
+from agentmemo.settings import os_user
 
 
 def test_tables_fit_a_hundred_columns(cli):
@@ -145,3 +148,12 @@ def test_help_is_done_and_fits(cli, words):
 def test_version(cli):
     result = cli("--version", store=None)
     assert (result.status, result.out.startswith("agentmemo 0.")) == (0, True)
+
+
+def test_who_calls_is_the_systems_user_where_no_variable_says_so(monkeypatch):
+    for name in ("USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert os_user() == user
+    monkeypatch.setenv("USER", "ana")
+    assert os_user() == "ana"

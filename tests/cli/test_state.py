@@ -42,7 +42,9 @@ def test_what_is_not_json_is_refused_with_a_hint(cli, text):
     assert result.status == 2
     assert "not JSON" in result.err
     assert "--text" in result.err
-    assert cli("state", "get", "n", "k").status == 3
+    missing = cli("state", "get", "n", "k", "--json")
+    assert missing.status == 3
+    assert missing.problem["next_call"] == "List what there is: agentmemo state list n."
 
 
 def test_negative_numbers_and_texts_with_hyphens_are_values(cli):

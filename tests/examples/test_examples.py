@@ -185,7 +185,7 @@ def test_a_killed_agent_gets_its_answer_in_another_process(shell):
         ("state.py", "one commit: ['last_commit_hash', 'last_sync']"),
         ("run.py", "done: {'chapters': 5, 'last': 'what happens in chapter 5'}"),
         ("briefing.py", "steps done: 1"),
-        ("workflow_document.py", "code-review/SKILL.md brings number 1 back"),
+        ("workflow_document.py", "pull-request-review/SKILL.md brings number 1 back"),
         ("workflow_execution.py", "the caller says {'risk': 'low'}"),
         ("tasks.py", "scheduled: ['0 3 * * *']"),
         ("in_doubt.py", "payments in the bank's book: 1"),
@@ -294,8 +294,13 @@ def test_workers_on_one_database_finish_what_a_killed_one_began(shell, postgres_
         assert agent.audit.verify().intact
 
 
-def test_workflow_repair(shell):
-    lines = shell.run("workflow_repair.py")
+def test_ledger_then_workflow_repair_on_one_store(shell):
+    lines = shell.run("ledger.py")
+    assert lines[0].endswith(" nano-dollars")
+    assert lines[1].startswith("call 2: unknown, counted at ")
+    assert any("refused. The call could take $" in line for line in lines)
+    assert lines[-1].endswith(" of 10000000 nano-dollars today")
+    lines = shell.run("workflow_repair.py")  # whose calls no cap of the other's stops
     assert lines[0].startswith("route by small: 30 of 60 right")
     assert lines[1] == "the designer sees: 30 failures of route, check expected"
     assert lines[2] == "Greetings were nobody's."
@@ -303,12 +308,12 @@ def test_workflow_repair(shell):
     assert lines[5] == "nothing that worked before fails in it; replayed on 60 cases"
 
 
-def test_ledger(shell):
-    lines = shell.run("ledger.py")
-    assert lines[0].endswith(" nano-dollars")
-    assert lines[1].startswith("call 2: unknown, counted at ")
-    assert any("refused. The call could take $" in line for line in lines)
-    assert lines[-1].endswith(" of 10000000 nano-dollars today")
+def test_what_an_example_leaves_in_a_store_is_in_nobodys_way():
+    for pattern in (r'connect(?:_async)?\([^)]*agent="([^"]+)"', r'workflows\.create\(\s*name="([^"]+)"'):
+        owners = {}
+        for path in EXAMPLES.glob("*.py"):
+            for name in re.findall(pattern, path.read_text()):
+                assert owners.setdefault(name, path.name) == path.name, f"{name} is also in {path.name}"
 
 
 def test_code_review_holds_the_calls_of_the_article():

@@ -15,6 +15,7 @@ from agentmemo.api.operations import OPERATIONS
 from agentmemo.errors import Error, InvalidInput
 from agentmemo.model import state
 from agentmemo.model.access import CreateKey, Grant
+from agentmemo.model.escalations import CreateEscalation
 from agentmemo.model.pages import make_cursor, read_cursor
 from agentmemo.model.runs import Budget, StartRun
 from agentmemo.model.wire import as_request, fitting
@@ -85,6 +86,26 @@ def test_a_typo_is_refused_with_the_nearest_name():
         as_request({"namespace": "n"}, state.SetEntry)
     with pytest.raises(InvalidInput):
         as_request([], state.SetEntry)
+
+
+@pytest.mark.parametrize(
+    ("data", "message", "next_call"),
+    [
+        ({"suggested_actions": [{"id": "a"}]}, "required field `label` - at `$.suggested_actions[0]`",
+         "Send at `$.suggested_actions[0]` an object with: id, label; and, where wanted: effect, reversible, cost."),
+        ({"suggested_actions": ["a"]}, "got `str` - at `$.suggested_actions[0]`",
+         "Send at `$.suggested_actions[0]` an object with: id, label; and, where wanted: effect, reversible, cost."),
+        ({"suggested_actions": [{"id": "a", "lable": "A"}]}, "Unknown field `lable` at `$.suggested_actions[0]`",
+         "Did you mean `label`?"),
+        ({"needs": {"count": "two"}}, "at `$.needs.count`", "Send int at `$.needs.count`."),
+        ({"reason": None}, "at `$.reason`", "Send str at `$.reason`."),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_inside_names_what_that_place_needs(data, message, next_call):
+    with pytest.raises(InvalidInput) as caught:
+        as_request({"severity": "high", "reason": "r"} | data, CreateEscalation)
+    assert message in caught.value.message
+    assert caught.value.next_call == next_call
 
 
 VALUES = {

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 import agentmemo
-from agentmemo import Connection
+from agentmemo import Connection, RunHeld
 from agentmemo.api.next_calls import in_http, worded
 from agentmemo.cli.verbs import in_shell
+from agentmemo.clock import SECOND, iso
 
 SOURCES = Path(agentmemo.__file__).parent
 CALL = re.compile(r"\bagent\.([a-z_.]+)\(")
@@ -71,3 +72,32 @@ def test_over_http_the_next_call_is_a_path(http):
 def test_half_a_surrogate_pair_is_named(http, body):
     answer = http.put("/v1/state/ns/k", b'{"value": "\\ud83d\\ude00", "origin": ' + body + b"}")
     assert "half of a surrogate pair at byte 37" in answer.data["message"]
+
+
+def test_who_holds_a_run_over_http_is_believed_by_its_lease(http, plane):
+    worker = http.call("POST", "/v1/workers", {"lease_seconds": 10}).data["id"]
+    run = http.call("POST", "/v1/runs", {"name": "job", "key": "1", "worker": worker}).data["run"]["id"]
+    with pytest.raises(RunHeld) as held, plane.connect("other").run("job", key="1"):
+        pass
+    assert held.value.message == f"Run {run} (job/1) is held by agent:ann."
+    ends = iso(plane.clock.now_us() + 10 * SECOND)
+    assert held.value.why.startswith(f"Its lease runs until {ends}, ")
+    told = plane.connect("other").runs.explain(run)
+    assert "It is held by agent:ann. If that dies, its lease ends and the run is taken over. Since " in told.text
+    mine = plane.connect("mine")
+    with mine.run("job", key="2"), pytest.raises(RunHeld) as held, plane.connect("other").run("job", key="2"):
+        pass
+    assert "its lease" not in held.value.why.lower()
+
+
+def test_what_has_ended_is_not_said_to_be_somebody_elses(http):
+    worker = http.call("POST", "/v1/workers").data["id"]
+    run = http.call("POST", "/v1/runs", {"name": "job", "worker": worker}).data["run"]
+    claim = {"AgentMemo-Claim": f"{run['id']}@{run['epoch']}"}
+    ended = f"/v1/runs/{run['id']}/completion"
+    assert http.call("POST", ended, {"result": 1}, headers=claim).status == 200
+    again = http.call("POST", ended, {"result": 1}, headers=claim)
+    assert (again.code, again.data["why"]) == (
+        "lease_lost", "The run is completed at epoch 1; what has ended takes no more writes.",
+    )  # fmt: skip
+    assert again.data["next_call"] == f"See what came of it: GET /v1/runs/{run['id']}."

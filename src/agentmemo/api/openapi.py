@@ -188,6 +188,7 @@ def _problem_schema() -> dict[str, Any]:
         "message": text,
         "why": text,
         "next_call": {"type": "string", "description": "A valid next step."},
+        "in_python": {"type": "string", "description": "The same, as the Python client says it."},
         "retry_safe": {"type": "boolean", "description": "Whether the same request may be sent again unchanged."},
         "details": {"type": "object"},
         "instance": {"anyOf": [text, {"type": "null"}]},
@@ -205,7 +206,7 @@ def _problem_response() -> dict[str, Any]:
         "code": "version_conflict",
         "message": "github_sync/last_commit_hash has version 4, not 3.",
         "why": "Somebody wrote it meanwhile.",
-        "next_call": "Read the entry, decide again, and set with if_version=4.",
+        "next_call": "Read GET /v1/state/github_sync/last_commit_hash, decide again, and send if_version=4.",
         "retry_safe": False,
         "details": {"expected": 3, "current": 4},
     }
