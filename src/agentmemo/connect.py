@@ -44,7 +44,9 @@ def open_connection(
         from agentmemo.remote import open_remote
 
         return open_remote(address, key, agent or person or "")
-    _check_store(address, key)
+    from agentmemo.settings import check_store
+
+    check_store(address, key)
     from agentmemo.embedded import open_embedded
 
     return open_embedded(address, agent=agent, person=person, workspace=workspace, door=door)
@@ -77,7 +79,9 @@ async def open_connection_async(
         from agentmemo.remote_async import open_remote_async
 
         return open_remote_async(address, key, agent or person or "")
-    _check_store(address, key)
+    from agentmemo.settings import check_store
+
+    check_store(address, key)
     from agentmemo.embedded_async import open_embedded_async
 
     return await open_embedded_async(address, agent=agent, person=person, workspace=workspace, door=door)
@@ -89,21 +93,6 @@ def _address(target: str | os.PathLike[str] | None) -> str | None:
     from agentmemo.settings import default_target
 
     return default_target()
-
-
-def _check_store(address: str | None, key: str | None) -> None:
-    """Raises InvalidInput where a plane over HTTP was meant, before a store is made in its place."""
-    from agentmemo.errors import InvalidInput
-    from agentmemo.settings import refuse_bare_address
-
-    if address is not None:
-        refuse_bare_address(address)
-    if key:
-        raise InvalidInput(
-            "A key was given, but not the address of a plane.",
-            why="A store that is opened in this process asks for none.",
-            next_call="Give the address, such as http://127.0.0.1:7707, or leave the key out.",
-        )
 
 
 def _is_http(address: str | None) -> TypeGuard[str]:

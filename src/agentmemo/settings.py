@@ -103,6 +103,18 @@ def default_target() -> str | None:
     return given
 
 
+def check_store(target: str | None, key: str | None) -> None:
+    """Raises InvalidInput where a plane over HTTP was meant, before a store is made in its place."""
+    if target is not None:
+        refuse_bare_address(target)
+    if key:
+        raise InvalidInput(
+            "A key was given, but not the address of a plane.",
+            why="A store that is opened in this process asks for none.",
+            next_call="Give the address, such as http://127.0.0.1:7707, or leave the key out.",
+        )
+
+
 def refuse_bare_address(target: str) -> None:
     """Raises InvalidInput for host:port: it would name a file of that name, where a plane was meant."""
     if _HOST_AND_PORT.fullmatch(target):

@@ -10,7 +10,7 @@ from agentmemo.api.operation import Operation
 from agentmemo.client._sync.connection import Connection
 from agentmemo.client._sync.plane import Plane
 from agentmemo.clock import SystemClock
-from agentmemo.embedded import EmbeddedTransport, shared_plane
+from agentmemo.embedded import EmbeddedTransport, local_caller, shared_plane
 from agentmemo.errors import NotFound
 from agentmemo.executor.configured import ConfiguredModels
 from agentmemo.model.access import Caller, Claim
@@ -22,7 +22,8 @@ COPYING = "system.backup"
 OF_NO_STORE = frozenset({"access.whoami", "workflow.schema"})
 
 
-def connection_to_unmade(path: Path, caller: Caller) -> Connection:
+def connection_to_unmade(path: Path, agent: str | None, person: str | None, workspace: str) -> Connection:
+    caller = local_caller(agent, person, workspace, "cli")
     transport = UnmadeTransport(path, caller)
     plane = Plane(transport, SystemClock(), from_environment().lease_seconds, ConfiguredModels(path.parent))
     return Connection(plane, caller.name)

@@ -119,9 +119,8 @@ class Common:
         if path is None or path.exists():
             return open_connection(target, agent=self.agent, person=person, key=key, workspace=workspace, door="cli")
         from agentmemo.cli.first_use import connection_to_unmade
-        from agentmemo.embedded import local_caller
 
-        return connection_to_unmade(path, local_caller(self.agent, person, workspace, "cli"))
+        return connection_to_unmade(path, self.agent, person, workspace)
 
     @contextlib.asynccontextmanager
     async def connect_async(self) -> AsyncIterator[AsyncConnection]:
