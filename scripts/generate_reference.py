@@ -26,6 +26,7 @@ from agentmemo.api.operation import Operation
 from agentmemo.api.operations import OPERATIONS
 from agentmemo.client.parts import Part
 from agentmemo.model.pages import Page
+from agentmemo.model.wire import words_of
 from agentmemo.model.workflow_rules import workflow_schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,10 +69,10 @@ def type_words(kind: Any, link: str = "") -> str:
     if kind in WORDS:
         return WORDS[kind]
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        return type_words(inner[0], link)
-    if origin in (typing.Literal, typing.Union, types.UnionType):
-        return " or ".join(f"`{part}`" if origin is typing.Literal else type_words(part, link) for part in inner)
+    if origin in (typing.Literal, typing.Annotated):
+        return " or ".join(f"`{word}`" for word in words_of(kind)) or type_words(inner[0], link)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(type_words(part, link) for part in inner)
     if origin in (list, tuple, collections.abc.Sequence):
         return f"list of {type_words(inner[0], link)}"
     if origin is dict:

@@ -22,6 +22,7 @@ def connect(
 
     `target` is None (AGENTMEMO_URL, else the user's data directory), a path, `sqlite:///path`, `postgresql://...`
     (the engine here, the database shared with other processes), or `http(s)://...` with `key` (or AGENTMEMO_KEY).
+    A bare host:port is refused: write `http://host:port`, or `./host:port` for a file.
     Embedded, the caller is `agent` (default: the operating-system user) or `person`.
     Raises InvalidInput, NotAuthenticated or Unavailable.
     """
@@ -43,6 +44,7 @@ def open_connection(
         from agentmemo.remote import open_remote
 
         return open_remote(address, key, agent or person or "")
+    _check_store(address, key)
     from agentmemo.embedded import open_embedded
 
     return open_embedded(address, agent=agent, person=person, workspace=workspace, door=door)
@@ -75,6 +77,7 @@ async def open_connection_async(
         from agentmemo.remote_async import open_remote_async
 
         return open_remote_async(address, key, agent or person or "")
+    _check_store(address, key)
     from agentmemo.embedded_async import open_embedded_async
 
     return await open_embedded_async(address, agent=agent, person=person, workspace=workspace, door=door)
@@ -86,6 +89,21 @@ def _address(target: str | os.PathLike[str] | None) -> str | None:
     from agentmemo.settings import default_target
 
     return default_target()
+
+
+def _check_store(address: str | None, key: str | None) -> None:
+    """Raises InvalidInput where a plane over HTTP was meant, before a store is made in its place."""
+    from agentmemo.errors import InvalidInput
+    from agentmemo.settings import refuse_bare_address
+
+    if address is not None:
+        refuse_bare_address(address)
+    if key:
+        raise InvalidInput(
+            "A key was given, but not the address of a plane.",
+            why="A store that is opened in this process asks for none.",
+            next_call="Give the address, such as http://127.0.0.1:7707, or leave the key out.",
+        )
 
 
 def _is_http(address: str | None) -> TypeGuard[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from agentmemo.errors import InvalidInput, NotAuthenticated
 
 VERSION = "0.1.0"
 MIB = 1024 * 1024
+_HOST_AND_PORT = re.compile(r"(\[[^\s/\]]+\]|[^\s/:\[\]]+):\d{1,5}/?")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +92,24 @@ def data_directory() -> Path:
 
 
 def default_target() -> str | None:
-    return os.environ.get("AGENTMEMO_URL")
+    """AGENTMEMO_URL, which says with its scheme what it names. Raises InvalidInput where it has none."""
+    given = os.environ.get("AGENTMEMO_URL") or None
+    if given is not None and "://" not in given:
+        refuse_bare_address(given)
+        raise InvalidInput(
+            f"AGENTMEMO_URL has no scheme: {given!r}.",
+            next_call="Set it to http://host:port, https://host:port, postgresql://host/name or sqlite:///path.",
+        )
+    return given
+
+
+def refuse_bare_address(target: str) -> None:
+    """Raises InvalidInput for host:port: it would name a file of that name, where a plane was meant."""
+    if _HOST_AND_PORT.fullmatch(target):
+        raise InvalidInput(
+            f"{target!r} looks like the address of a plane without its scheme.",
+            next_call=f"Use http://{target}, https://{target}, or ./{target} for a file of that name.",
+        )
 
 
 def key_for_http(given: str | None) -> str:

@@ -178,6 +178,15 @@ def test_a_revision_that_has_not_happened_is_refused(agent):
         agent.state.diff("n", since=newest, until=newest - 1)
 
 
+@promise("state.exact")
+def test_what_is_written_is_answered_as_it_is_read(agent):
+    value = {"pair": (1, (2, "x"))}
+    written = agent.state.set("n", "k", value).value
+    assert written == agent.state.get("n", "k") == {"pair": [1, [2, "x"]]}
+    value["pair"] = None
+    assert written["pair"] == [1, [2, "x"]]
+
+
 @promise("state.as_of")
 def test_a_version_and_a_moment_are_not_asked_for_at_once(agent):
     newest = agent.state.set("n", "k", 1).revision

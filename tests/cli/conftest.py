@@ -131,6 +131,13 @@ def plane(started, run):
 
 
 @pytest.fixture
+def made(data):
+    """The test's store is there, and empty: who only reads makes none."""
+    with agentmemo.connect(str(data)):
+        yield
+
+
+@pytest.fixture
 def agent(data):
     """A program of agent `worker` on the same store."""
     with agentmemo.connect(str(data), agent="worker") as connection:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from agentmemo.settings import os_user
 
 RULES = {
@@ -28,6 +30,7 @@ def test_the_rules_say_what_they_think_of_a_call(cli, tmp_path):
     assert cli("policy", "set", "rules", "default", "-", stdin=b'{"rules": [{"name": "a"}]}').status == 2
 
 
+@pytest.mark.usefixtures("made")
 def test_a_precedent_is_found_and_made_a_rule(cli):
     assert cli("guard", "precedents").err == "No precedents.\n"
     for number in range(3):

@@ -81,6 +81,7 @@ def typed(cli, monkeypatch):
     return call
 
 
+@pytest.mark.usefixtures("made")
 def test_it_lists_what_waits_the_most_urgent_first(cli, asked):
     assert cli("inbox").err == "Nothing waits for a person.\n"
     later, first = asked("Later?"), asked("Now?", severity="critical")
@@ -271,6 +272,7 @@ def test_nobody_is_asked_where_there_is_no_terminal(cli, asked, typed):
     assert typed("1\n", "inbox", "answer", handle).status == 1
 
 
+@pytest.mark.usefixtures("made")
 def test_the_store_may_be_named_before_a_noun_that_stands_alone(data, capsys):
     assert main(["--json", "--data", str(data), "inbox"]) == 0
     assert json.loads(capsys.readouterr().out) == {"items": [], "cursor": None}

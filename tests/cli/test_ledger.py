@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def test_calls_are_written_down_and_added_up(cli):
     usage = ("--input-tokens", 2000, "--output-tokens", 100, "--cached-input-tokens", 1000)
@@ -24,6 +26,7 @@ def test_calls_are_written_down_and_added_up(cli):
     assert cli("ledger", "totals", "colour").status == 2
 
 
+@pytest.mark.usefixtures("made")
 def test_only_a_person_sets_a_cap(cli):
     assert cli("ledger", "caps", "--json").json["items"] == []
     assert cli("ledger", "cap", "workspace", 5, "--agent", "bot").status == 5
@@ -35,6 +38,7 @@ def test_only_a_person_sets_a_cap(cli):
     assert cli("ledger", "cap", "workspace", "much").status == 2
 
 
+@pytest.mark.usefixtures("made")
 def test_what_a_workflow_saves(cli):
     assert cli("report", "savings", "w").status == 2
     cli(

@@ -37,6 +37,7 @@ def test_status_and_briefing(cli, agent):
 
 
 def test_doctor_is_fine_with_a_sound_store(cli):
+    cli("state", "set", "n", "k", "1")
     result = cli("doctor")
     assert result.status == 0
     assert "integrity" in result.out
@@ -86,7 +87,8 @@ def test_restore_needs_force_and_keeps_what_was_there(cli, backup, data):
 
 def test_a_store_in_which_nothing_happened_needs_no_force(cli, backup, tmp_path):
     other = tmp_path / "other"
-    cli("status", store=other)
+    with agentmemo.connect(str(other)):
+        pass
     found = cli("restore", backup, "--json", store=other)
     assert (found.status, found.json["kept"]) == (0, None)
 
@@ -213,6 +215,30 @@ def test_keys_of_another_machine_are_warned_about(cli, tmp_path):
     file = tmp_path / "backup.db"
     cli("backup", file)
     assert "-pepper" in cli("restore", file, store=tmp_path / "other").err
+
+
+def test_who_only_reads_makes_no_store(cli, tmp_path):
+    there = tmp_path / "mistyped" / "place"
+    for words in (["status"], ["state", "get", "n", "k"], ["doctor"], ["backup", tmp_path / "copy.db"], ["briefing"]):
+        result = cli(*words, "--json", store=there)
+        assert (result.status, result.problem["code"]) == (3, "not_found")
+        assert f"There is no store at {there}" in result.problem["message"]
+    assert "workflow document" in cli("workflow", "schema", store=there).out
+    assert not there.parent.exists()
+    assert cli("state", "set", "n", "k", "1", store=there).status == 0
+    assert cli("state", "get", "n", "k", store=there).out == "1\n"
+
+
+def test_an_address_without_its_scheme_is_no_store(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["status"], ["restore", "copy.db"]):
+        result = cli(*words, "--json", store="127.0.0.1:7707")
+        assert (result.status, result.problem["code"]) == (2, "invalid_input")
+        assert "http://127.0.0.1:7707" in result.problem["next_call"]
+    monkeypatch.setenv("AGENTMEMO_URL", "127.0.0.1:7707")
+    assert "http://127.0.0.1:7707" in cli("status", "--json", store=None).problem["next_call"]
+    assert cli("status", "--key", "am_x", store="store").status == 2
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_contradicting_targets_are_refused(cli):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 CONTACT = {"channels": [{"kind": "webhook", "address": "https://example.org/told"}]}
 
 
+@pytest.mark.usefixtures("made")
 def test_what_asking_costs(cli):
     nothing = cli("report", "attention")
     assert nothing.out.splitlines()[1].split() == ["questions", "0"]
@@ -32,6 +35,7 @@ def test_what_asking_costs(cli):
     assert cli("report", "attention", "--days", 1000).status == 2
 
 
+@pytest.mark.usefixtures("made")
 def test_how_oversight_is_set_up(cli, tmp_path):
     shown = cli("report", "oversight")
     assert (shown.status, shown.out.splitlines()[-1]) == (1, "6 of 8 are met as it is set up now.")

@@ -261,7 +261,7 @@ SAMPLES = {
 }
 
 
-@pytest.mark.usefixtures("durable_files")  # the doctor calls other files unsafe
+@pytest.mark.usefixtures("durable_files", "made")  # the doctor calls other files unsafe
 @pytest.mark.parametrize("name", sorted(set(VERBS) - {"state.watch"}))
 def test_the_command_performs_its_operation_through_the_door_cli(cli, performed, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)

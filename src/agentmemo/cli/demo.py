@@ -41,7 +41,7 @@ def demo(
     if not 0 <= seconds <= SECONDS_MAX:
         raise InvalidInput(f"--seconds is 0 to {SECONDS_MAX:.0f}, not {seconds}.", next_call="Try --seconds 10.")
     out = common.out
-    with common.connect() as plane:
+    with common.connect(begins=True) as plane:
         run, outcome = _perform(plane, _key(plane, again=again), seconds / len(STEPS), out)
         entry = plane.state.get(NAMESPACE, run.id)
     if out.json:

@@ -13,8 +13,7 @@ from agentmemo.cli.options import EVERYWHERE, Common, Cursor, Limit, flag, group
 from agentmemo.cli.output import pretty, stamp, stamp_ago
 from agentmemo.cli.values import read_time
 from agentmemo.client._sync.connection import Connection
-from agentmemo.engine.audit import CHANGES_OUTCOME
-from agentmemo.model.audit import Event
+from agentmemo.model.audit import DONE, Event
 
 app = group_of_commands("events", "The trail: every change, and the proof that nothing was edited.")
 
@@ -30,7 +29,7 @@ class Filter:
     actor: Annotated[str | None, Parameter(help="By this actor: a name, or kind:name.")] = None
     type: Annotated[str | None, Parameter(help="Of this operation, or of several: `run.*`")] = None
     namespace: Annotated[str | None, Parameter(help="In this namespace.")] = None
-    outcome: Annotated[str | None, Parameter(help="ok or denied.")] = None
+    outcome: Annotated[str | None, Parameter(help="ok, denied, or failed.")] = None
     since: Annotated[str | None, Parameter(help="From this UTC time on; also 15m, 2h, 7d ago.")] = None
     until: Annotated[str | None, Parameter(help="Before this time.")] = None
     text: Annotated[str | None, Parameter(help="With this in their subject or reason.")] = None
@@ -146,7 +145,7 @@ def follow(
 
 def act(event: Event) -> str:
     """The operation, and its outcome where it was not the usual one."""
-    return event.operation if event.outcome == CHANGES_OUTCOME else f"{event.operation} ({event.outcome})"
+    return event.operation if event.outcome == DONE else f"{event.operation} ({event.outcome})"
 
 
 def subject(event: Event) -> str:

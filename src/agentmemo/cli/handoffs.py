@@ -153,7 +153,7 @@ def wait(
     common: Common = EVERYWHERE,
 ) -> None:
     """Wait until something is offered to you, and show it. It is not claimed yet."""
-    with common.connect() as plane:
+    with common.connect(begins=True) as plane:  # a worker may be there before the first work is
         found = plane.handoff.wait(timeout_seconds=timeout_seconds)
     if found is None:
         raise NotFound(

@@ -17,7 +17,7 @@ from agentmemo.errors import InvalidInput
 from agentmemo.model.access import Identity
 from agentmemo.model.runs import Budget
 from agentmemo.settings import default_target, os_user
-from agentmemo.store.open import is_postgres
+from agentmemo.store.open import database_path, is_postgres
 
 if TYPE_CHECKING:
     from agentmemo.client._async.connection import AsyncConnection
@@ -96,29 +96,32 @@ class Common:
         return self.data or self.database
 
     @contextlib.contextmanager
-    def connect(self, *, deciding: bool = False) -> Iterator[Connection]:
+    def connect(self, *, deciding: bool = False, begins: bool = False) -> Iterator[Connection]:
         """A connection for one command.
 
         `deciding` is for what only a person may do: in an opened store the caller is then the operating system's
         user as a person, unless --person names one, or --agent or AGENTMEMO_AGENT says that an agent calls, which
-        the plane refuses. Over HTTP the key alone says who calls.
+        the plane refuses. Over HTTP the key alone says who calls. Where no store is yet, the first change makes one
+        and a read is refused with NotFound; one that `begins` makes it before it looks.
         """
         target, remote = self.target, self.is_remote
         person = self.person
         if deciding and not remote and person is None and self.agent is None and not os.environ.get("AGENTMEMO_AGENT"):
             person = os_user()
-        connection = open_connection(
-            target,
-            agent=self.agent,
-            person=person,
-            key=self._key() if remote else None,
-            workspace=self.workspace or "default",
-            door="cli",
-        )
-        with connection:
+        with self._opened(target, person, begins=begins) as connection:
             if remote and self._names_somebody:
                 self._check_identity(connection.keys.whoami())
             yield connection
+
+    def _opened(self, target: str | None, person: str | None, *, begins: bool) -> Connection:
+        key, workspace = self._key(), self.workspace or "default"
+        path = None if begins or key or self.is_remote or is_postgres(target) else database_path(target)
+        if path is None or path.exists():
+            return open_connection(target, agent=self.agent, person=person, key=key, workspace=workspace, door="cli")
+        from agentmemo.cli.first_use import connection_to_unmade
+        from agentmemo.embedded import local_caller
+
+        return connection_to_unmade(path, local_caller(self.agent, person, workspace, "cli"))
 
     @contextlib.asynccontextmanager
     async def connect_async(self) -> AsyncIterator[AsyncConnection]:
@@ -127,7 +130,7 @@ class Common:
             self.target,
             agent=self.agent,
             person=self.person,
-            key=self._key() if self.is_remote else None,
+            key=self._key(),
             workspace=self.workspace or "default",
             door="cli",
         )

@@ -9,13 +9,12 @@ from agentmemo import clock
 from agentmemo.console.frame import Page, Visit
 from agentmemo.console.words import count, handoff_title, is_escalation, is_handoff, run_title, sentence
 from agentmemo.errors import InvalidInput, NotFound
-from agentmemo.model.audit import Event
+from agentmemo.model.audit import OUTCOMES, Event
 from agentmemo.model.handoffs import RUN_NAME
 from agentmemo.model.runs import Run
 
 PAGE = 50
 FIELDS = ("text", "actor", "type", "outcome", "run", "namespace", "since")
-OUTCOMES = ("ok", "denied")
 
 
 async def events(visit: Visit) -> Page:

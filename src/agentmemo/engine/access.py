@@ -13,6 +13,7 @@ from agentmemo.engine.call import Call, EngineContext, not_found
 from agentmemo.engine.state import check_limit
 from agentmemo.errors import InvalidInput, NotAuthenticated, PermissionDenied
 from agentmemo.model import access as model
+from agentmemo.model.audit import DENIED
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.store import access as rows
 from agentmemo.store.database import Transaction
@@ -239,7 +240,7 @@ class Denials:
                 subject,
                 stream=engine.stream_of(workspace),
                 namespace=number,
-                outcome="denied",
+                outcome=DENIED,
                 count=count,
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentmemo import ids
+from agentmemo.api.operations import BY_NAME
 from agentmemo.crashpoints import reach
 from agentmemo.engine.call import Call, not_found
 from agentmemo.errors import InvalidInput, RevisionGone
@@ -12,6 +13,7 @@ from agentmemo.model import audit as model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
 from agentmemo.model.state import PAGE_MAX
 from agentmemo.model.values import encode_sorted
+from agentmemo.model.wire import unknown_word
 from agentmemo.store import access as access_rows
 from agentmemo.store import audit as rows
 from agentmemo.store.blobs import Packed
@@ -19,7 +21,7 @@ from agentmemo.store.database import Head, Row, Transaction
 
 Content = bytes | Packed
 VERIFY_BATCH = 5000
-CHANGES_OUTCOME = "ok"
+EVENTS = model.EVENTS_BESIDE | set(BY_NAME)
 # (of one stream, newest first) -> query
 EVENT_QUERIES = {
     (False, False): "event_list",
@@ -41,7 +43,7 @@ def record(
     to_version: int | None = None,
     contents: dict[str, Content] | None = None,
     reason: str = "",
-    outcome: str = CHANGES_OUTCOME,
+    outcome: str = model.DONE,
     step: str | None = None,
     epoch: int | None = None,
     causes: tuple[str, ...] = (),
@@ -189,6 +191,7 @@ def _check_happened(position: int, last: int) -> None:
 def events(tx: Transaction, call: Call, request: model.ListEvents) -> Page:
     if not 1 <= request.limit <= PAGE_MAX:
         raise InvalidInput(f"limit is 1 to {PAGE_MAX}, not {request.limit}.", next_call="Use the cursor for more.")
+    _check_type(request.type or "*")
     low, high = position_range(call.workspace)
     bound = _filter(request)
     position = read_cursor(request.cursor, "audit.events", bound, 0)
@@ -269,6 +272,15 @@ def _fault(row: Row, heads: dict[str, tuple[int, str]], expected: int) -> str:
         return f"{where}: the chain of {stream} is broken; the event before it was changed or removed."
     heads[stream] = (sequence, model.leaf_hash(content))
     return ""
+
+
+def _check_type(wanted: str) -> None:
+    """Raise InvalidInput for a type that no event has; `run.*` is any that begins so."""
+    if wanted in EVENTS or (wanted.endswith("*") and any(name.startswith(wanted[:-1]) for name in EVENTS)):
+        return
+    noun = wanted.partition(".")[0]
+    of_noun = sorted(name for name in EVENTS if name.startswith(f"{noun}."))
+    raise unknown_word("type", wanted, of_noun or sorted({f"{name.partition('.')[0]}.*" for name in EVENTS}))
 
 
 def _filter(request: model.ListEvents) -> list[Any]:

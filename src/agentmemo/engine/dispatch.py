@@ -28,7 +28,7 @@ from agentmemo.errors import IdempotencyMismatch, InvalidInput, PermissionDenied
 from agentmemo.model.access import PERSON_ONLY, Caller, Claim, Grant, allows
 from agentmemo.model.handoffs import Package
 from agentmemo.model.kinds import described
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, check_words
 from agentmemo.settings import Settings
 from agentmemo.store import secrets_file
 from agentmemo.store.database import Crowd, Database, Done, Transaction, wait_for
@@ -135,6 +135,7 @@ class Engine:
         self.authorize(caller, operation, request)
         check_numbers(request)
         check_characters(request)
+        check_words(request)
         return Call(self, caller, workspace, actor)
 
     def authorize(self, caller: Caller, operation: Operation, request: Any) -> None:

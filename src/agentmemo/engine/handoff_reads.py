@@ -15,7 +15,6 @@ from agentmemo.errors import PermissionDenied
 from agentmemo.model import handoffs as model
 from agentmemo.model import state as state_model
 from agentmemo.model.pages import Page, make_cursor, read_cursor
-from agentmemo.model.runs import check_choice
 from agentmemo.store import handoffs as rows
 from agentmemo.store import state as state_rows
 from agentmemo.store.database import Transaction
@@ -39,8 +38,6 @@ def find(tx: Transaction, call: Call, request: model.FindHandoff) -> model.Hando
 
 def list_(tx: Transaction, call: Call, request: model.ListHandoffs) -> Page:
     limit = check_limit(request.limit)
-    if request.state is not None:
-        check_choice(request.state, (*model.STATES, "unfinished", "escalated"), "state")
     address = model.read_address(request.to) if request.to else None
     sender = call.engine.names.find_actor(tx, call.workspace, request.sender) if request.sender else None
     if request.sender and sender is None:

@@ -28,11 +28,9 @@ from agentmemo.model import escalations as model
 from agentmemo.model.access import check_actor
 from agentmemo.model.notifications import is_guarded
 from agentmemo.model.pages import Page, make_cursor, read_cursor
-from agentmemo.model.runs import check_choice
 from agentmemo.store import escalations as rows
 from agentmemo.store.database import Transaction
 
-SECTIONS = ("open", "mine", "snoozed", "undelivered", "done")
 COMMENTS_MAX = 1000
 SNOOZE_PERCENT = 80
 # An approval for the whole run may be used as often as the same action comes again in it.
@@ -46,7 +44,7 @@ ASSURED_DOORS = frozenset({"link", "slack"})
 def list_(tx: Transaction, call: Call, request: model.ListInbox) -> Page:
     """The most urgent first; what is done, the newest first."""
     limit = check_limit(request.limit)
-    section = check_section(request.section)
+    section = request.section or "open"
     asker = call.engine.names.find_actor(tx, call.workspace, request.asker) if request.asker else None
     if request.asker and asker is None:
         return Page(items=[])
@@ -81,10 +79,6 @@ def list_(tx: Transaction, call: Call, request: model.ListInbox) -> Page:
     items = [rows.EscalationRow(*row) for row in found]
     cursor = make_cursor("inbox.list", bound, _place(section, items[limit - 1])) if len(items) > limit else None
     return Page(items=[view(tx, call, row) for row in items[:limit]], cursor=cursor)
-
-
-def check_section(section: str | None) -> str:
-    return check_choice(section or "open", SECTIONS, "section")
 
 
 def _place(section: str, row: rows.EscalationRow) -> list[int]:

@@ -11,6 +11,7 @@ from agentmemo.engine import audit, policies
 from agentmemo.engine.call import Call
 from agentmemo.model import notifications as model
 from agentmemo.model import policies as policy_model
+from agentmemo.model.audit import DONE, NOT_SENT
 from agentmemo.store.database import Row, Transaction
 
 # A process that dies while it sends leaves the message to others after this.
@@ -266,5 +267,5 @@ def _record(tx: Transaction, call: Call, taken: Due, state: str, error: str = ""
         "occasion": taken.occasion,
         "state": state,
     }
-    operation, outcome = ("notification.fail", "failed") if error else ("notification.send", "ok")
+    operation, outcome = ("notification.fail", NOT_SENT) if error else ("notification.send", DONE)
     audit.record(tx, call, operation, subject, stream=taken.handle, outcome=outcome, reason=error, count=taken.attempts)

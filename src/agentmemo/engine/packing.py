@@ -9,7 +9,7 @@ import msgspec
 from agentmemo import ids
 from agentmemo.errors import LimitExceeded
 from agentmemo.model.audit import commit
-from agentmemo.model.values import encode, encode_and_decode_result
+from agentmemo.model.values import encode_and_decode, encode_and_decode_result
 from agentmemo.store import blobs
 
 if TYPE_CHECKING:
@@ -24,11 +24,9 @@ def pack(call: Call, value: Any, field: str) -> blobs.Packed:
 
     A result or inputs may hold what msgspec knows, as they are read back into a type; a value is kept exactly.
     """
-    if field == ALWAYS_STORED:
-        return packed_content(call, encode(value), value, field)
-    content, plain = encode_and_decode_result(value)
-    # What a handler returned may be a model; everybody else meets it as the JSON it was stored as.
-    return packed_content(call, content, plain if field == "result" else value, field)
+    content, plain = encode_and_decode(value) if field == ALWAYS_STORED else encode_and_decode_result(value)
+    # Whoever wrote it meets it as everybody else does: as the JSON it was stored as.
+    return packed_content(call, content, plain, field)
 
 
 def packed_content(call: Call, content: bytes, original: Any, field: str) -> blobs.Packed:

@@ -16,7 +16,6 @@ from agentmemo.store import runs as rows
 from agentmemo.store.audit import REVISION_MASK
 from agentmemo.store.database import Row, Transaction
 
-NOTE_KINDS = ("decision", "finding", "tried")
 PERCENT_MAX = 100.0
 NEWEST = 1 << 60
 
@@ -74,7 +73,7 @@ def progress(tx: Transaction, call: Call, request: model.SetProgress) -> model.R
 
 def note(tx: Transaction, call: Call, request: model.AddNote) -> model.Note:
     """Record what an agent decided, found or tried in vain; it appears in the next briefing."""
-    model.check_choice(request.kind, NOTE_KINDS, "kind of note")
+    model.check_choice(request.kind, model.NOTE_KINDS, "kind of note")
     run = existing(tx, call, request.run)
     if not request.text:
         raise InvalidInput("A note needs a text.", next_call="Say what was decided, found or tried.")

@@ -9,16 +9,37 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+from typing import Annotated
 
 import msgspec
 
 from agentmemo import ids
 from agentmemo.errors import LimitExceeded
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, one_of
 
 LEAF_VERSION = 1
 LEAF_BYTES_MAX = 8192
 GENESIS = ""
+DONE, DENIED, NOT_SENT = "ok", "denied", "failed"
+OUTCOMES = (DONE, DENIED, NOT_SENT)
+# Events that no operation is called like, by noun: what time does, and what one operation does to several things.
+_BESIDE = {
+    "actor": "enable",
+    "escalation": "apply auto_decide climb decide default inhibit join lapse prune raise release supersede "
+    "uninhibit warn",
+    "evidence": "demote promote reject reset trial",
+    "guard": "suspend",
+    "handoff": "accept bury expire offer park pass prune readdress receive reject submit wake work",
+    "ledger": "lose model_mismatch",
+    "note": "decision finding tried",
+    "notification": "fail send",
+    "run": "ask claim overdue prune takeover wake",
+    "state": "expire",
+    "step": "doubt",
+    "task": "schedule",
+    "workflow": "execute",
+}
+EVENTS_BESIDE = frozenset(f"{noun}.{act}" for noun, acts in _BESIDE.items() for act in acts.split())
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _LEAF_PREFIX = b"\x00"  # RFC 6962: leaves and inner nodes are hashed in different domains
 
@@ -84,7 +105,7 @@ class ListEvents(Request, kw_only=True):
     actor: str | None = None
     type: str | None = None
     namespace: str | None = None
-    outcome: str | None = None
+    outcome: Annotated[str, one_of(OUTCOMES)] | None = None
     since: int | None = None
     until: int | None = None
     text: str | None = None

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from agentmemo.errors import InvalidTransition
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, one_of
 
 OPEN, ACKNOWLEDGED = "open", "acknowledged"
 DECIDED, DEFAULTED, AUTO_DECIDED = "decided", "defaulted", "auto_decided"
@@ -67,6 +67,7 @@ DELIVERY: dict[tuple[str, str], str] = {
 UNDELIVERED = (READY, LEASED, FAILED)
 
 SEVERITIES = ("critical", "high", "medium", "low")
+SECTIONS = ("open", "mine", "snoozed", "undelivered", "done")
 KINDS = ("approval", "question", "stuck", "risk", "failure", "handoff", "info")
 # What a person may say; `skip` and `pause` are what an expired deadline may say beside `reject` and `abort`.
 DECISIONS = ("approve", "edit", "reject", "answer", "choose", "abort")
@@ -306,7 +307,7 @@ class GetEscalation(Request, kw_only=True):
 class ListEscalations(Request, kw_only=True):
     """Newest first. `state` is one of the seven, or `undelivered`: answered, and not with who asked yet."""
 
-    state: str | None = None
+    state: Annotated[str, one_of((*STATES, "undelivered"))] | None = None
     run: str | None = None
     cursor: str | None = None
     limit: int = 100
@@ -338,9 +339,9 @@ class ListInbox(Request, kw_only=True):
     Sections: `mine` (held by or handed to the caller), `open`, `undelivered`, `snoozed`, `done`.
     """
 
-    section: str | None = None
-    severity: str | None = None
-    kind: str | None = None
+    section: Annotated[str, one_of(SECTIONS)] | None = None
+    severity: Annotated[str, one_of(SEVERITIES)] | None = None
+    kind: Annotated[str, one_of(KINDS)] | None = None
     asker: str | None = None
     run: str | None = None
     cursor: str | None = None

@@ -13,7 +13,7 @@ import msgspec
 
 from agentmemo.model import workflows
 from agentmemo.model.prices import Usage
-from agentmemo.model.runs import EFFECTS
+from agentmemo.model.runs import EFFECTS, RunFilter
 from agentmemo.model.wire import Request, Response
 from agentmemo.model.workflows import Step, WorkflowDocument
 
@@ -335,7 +335,7 @@ class GetExecution(Request, kw_only=True):
 class ListExecutions(Request, kw_only=True):
     workflow: str | None = None
     version: str | None = None
-    state: str | None = None
+    state: RunFilter | None = None
     cursor: str | None = None
     limit: int = 100
 

@@ -12,13 +12,13 @@ A handoff moves along TRANSITIONS; every pair that is not in the table is refuse
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.runs import Budget, Retry
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, one_of
 
 PENDING, CLAIMED, SUBMITTED = "pending", "claimed", "submitted"
 COMPLETED, DECLINED, FAILED = "completed", "declined", "failed"
@@ -262,7 +262,7 @@ class ListHandoffs(Request, kw_only=True):
     for them.
     """
 
-    state: str | None = None
+    state: Annotated[str, one_of((*STATES, "unfinished", "escalated"))] | None = None
     to: str | None = None
     sender: str | None = None
     root: str | None = None

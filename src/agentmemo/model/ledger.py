@@ -16,7 +16,7 @@ from agentmemo import ids
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.access import ACTOR
 from agentmemo.model.prices import Price, Usage
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, one_of
 
 RESERVED, SETTLED, UNKNOWN, VOID = "reserved", "settled", "unknown", "void"
 TRANSITIONS: dict[tuple[str, str], str] = {
@@ -178,7 +178,7 @@ class ListUsage(Request, kw_only=True):
     agent: str | None = None
     model: str | None = None
     role: Role | None = None
-    state: str | None = None
+    state: Annotated[str, one_of((RESERVED, SETTLED, UNKNOWN, VOID))] | None = None
     since: int | None = None
     until: int | None = None
     cursor: str | None = None

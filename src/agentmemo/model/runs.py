@@ -15,14 +15,14 @@ refused. An unfinished run has exactly one `wake`, the thing that will move it n
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET
 
 from agentmemo.errors import InvalidInput, InvalidTransition
 from agentmemo.model.state import check_name
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, one_of, unknown_word
 
 # The task of a run that executes a workflow; any worker that drives workflows may claim it.
 EXECUTION = "workflow"
@@ -30,6 +30,8 @@ PENDING, RUNNING, WAITING = "pending", "running", "waiting"
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 FINISHED = (COMPLETED, FAILED, CANCELLED)
 UNFINISHED = (PENDING, RUNNING, WAITING)
+RunFilter = Annotated[str, one_of((*UNFINISHED, *FINISHED, "unfinished"))]
+NOTE_KINDS = ("decision", "finding", "tried")
 
 RUN_TRANSITIONS: dict[tuple[str, str], str] = {
     (PENDING, "claim"): RUNNING,
@@ -67,6 +69,7 @@ STEP_TRANSITIONS: dict[tuple[str, str], str] = {
     (COMPLETED, "fail"): FAILED,
 }
 
+StepFilter = Annotated[str, one_of((STARTED, COMPLETED, FAILED, IN_DOUBT))]
 EFFECTS = ("none", "read", "write", "irreversible")
 # Effects whose function must not start before the store knows that it will.
 ANNOUNCED_EFFECTS = ("write", "irreversible")
@@ -250,7 +253,7 @@ class FindRun(Request, kw_only=True):
 
 class ListRuns(Request, kw_only=True):
     name: str | None = None
-    state: str | None = None
+    state: RunFilter | None = None
     agent: str | None = None
     parent: str | None = None
     cursor: str | None = None
@@ -298,7 +301,7 @@ class AddNote(Request, kw_only=True):
 
 class ListNotes(Request, kw_only=True):
     run: str
-    kind: str | None = None
+    kind: Annotated[str, one_of(NOTE_KINDS)] | None = None
     cursor: str | None = None
     limit: int = 100
 
@@ -347,7 +350,7 @@ class ListSteps(Request, kw_only=True):
     """Steps in the order they were made. A page ends before its limit where the results come to more than 1 MiB."""
 
     run: str
-    state: str | None = None
+    state: StepFilter | None = None
     cursor: str | None = None
     limit: int = 100
 
@@ -571,7 +574,7 @@ def next_step_state(state: str, act: str, step: str) -> str:
 
 def check_choice(value: str, choices: tuple[str, ...], what: str) -> str:
     if value not in choices:
-        raise InvalidInput(f"Unknown {what} {value!r}.", next_call=f"Use one of: {', '.join(choices)}.")
+        raise unknown_word(what, value, choices)
     return value
 
 

@@ -38,7 +38,7 @@ def encode(value: Any) -> bytes:
     with the path for everything else (NaN, lone surrogates, other keys, other types) and LimitExceeded beyond
     DEPTH_MAX levels.
     """
-    return _encode_and_decode(value)[0]
+    return encode_and_decode(value)[0]
 
 
 def encode_result(value: Any) -> bytes:
@@ -49,7 +49,7 @@ def encode_result(value: Any) -> bytes:
 def encode_and_decode_result(value: Any) -> tuple[bytes, Any]:
     """The bytes of `encode_result`, and the plain JSON that whoever reads them meets."""
     try:
-        return _encode_and_decode(value)
+        return encode_and_decode(value)
     except InvalidInput:
         try:
             plain = msgspec.to_builtins(_plain_models(value))
@@ -58,10 +58,11 @@ def encode_and_decode_result(value: Any) -> tuple[bytes, Any]:
             raise InvalidInput(
                 f"The result cannot be stored as JSON: {error}.", next_call="Return JSON types."
             ) from None
-        return _encode_and_decode(plain)
+        return encode_and_decode(plain)
 
 
-def _encode_and_decode(value: Any) -> tuple[bytes, Any]:
+def encode_and_decode(value: Any) -> tuple[bytes, Any]:
+    """The bytes of `encode`, and what whoever reads them meets: a tuple has become a list."""
     try:
         content = _encoder.encode(value)
         plain = _decoder.decode(content)

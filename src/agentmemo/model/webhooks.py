@@ -6,8 +6,9 @@ Messages, headers and signatures are those of Standard Webhooks (standardwebhook
 from __future__ import annotations
 
 import base64
+from typing import Annotated
 
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, one_of
 
 SENDING, DELIVERED, FAILED = "sending", "delivered", "failed"
 URL_MAX = 2048
@@ -70,7 +71,7 @@ class ListDeliveries(Request, kw_only=True):
 
     subject: str | None = None
     webhook: str | None = None
-    state: str | None = None
+    state: Annotated[str, one_of((SENDING, DELIVERED, FAILED))] | None = None
     cursor: str | None = None
     limit: int = 100
 

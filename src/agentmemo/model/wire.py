@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Iterable
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 import msgspec
 
@@ -29,6 +30,44 @@ T = TypeVar("T", bound=Request)
 _PATH = re.compile(r" - at `(\$[^`]*)`$")
 _PART = re.compile(r"\.[^.\[]+|\[[^\]]*\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*?)`(?: - at `.*`)?$")
+_NO_WORD = re.compile(r"Invalid enum value '(?P<word>.*)' - at `\$\.(?P<field>\w+)`", re.DOTALL)
+_WORD_SHOWN = 64
+
+
+def one_of(words: Iterable[str]) -> msgspec.Meta:
+    """A mark for `Annotated[str, ...]`: the text is one of a closed vocabulary, which the description lists too."""
+    return msgspec.Meta(extra_json_schema={"enum": list(words)})
+
+
+def words_of(kind: Any) -> tuple[str, ...]:
+    """The words that a field of this type takes; none where it takes any text."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return get_args(kind)
+    if origin is Annotated:
+        schemas = (meta.extra_json_schema or {} for meta in kind.__metadata__ if isinstance(meta, msgspec.Meta))
+        return tuple(word for schema in schemas for word in schema.get("enum", ()))
+    if origin in (Union, UnionType):
+        return tuple(word for member in get_args(kind) for word in words_of(member))
+    return ()
+
+
+def unknown_word(what: str, word: str, words: Iterable[str]) -> InvalidInput:
+    return InvalidInput(f"Unknown {what} {word[:_WORD_SHOWN]!r}.", next_call=f"Use one of: {', '.join(words)}.")
+
+
+def check_words(request: Request) -> None:
+    """Raise InvalidInput where a field of a closed vocabulary holds another word: nothing would fit it, silently."""
+    for field, words in _word_fields(type(request)):
+        word = getattr(request, field)
+        if word is not None and word not in words:
+            raise unknown_word(field, word, words)
+
+
+@cache
+def _word_fields(kind: type[msgspec.Struct]) -> list[tuple[str, tuple[str, ...]]]:
+    found = [(field.name, words_of(field.type)) for field in msgspec.structs.fields(kind)]
+    return [(name, words) for name, words in found if words]
 
 
 def as_request(data: Any, kind: type[T]) -> T:
@@ -54,6 +93,9 @@ def explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> Inval
             next_call=hint,
             details={"field": match["field"], "valid": fields},
         )
+    words = dict(_word_fields(kind))
+    if (missed := _NO_WORD.match(str(error))) and missed["field"] in words:
+        return unknown_word(missed["field"], missed["word"], words[missed["field"]])
     where = "" if path == "$" else f" at `{path}`"
     return InvalidInput(f"The request does not fit: {error}.", next_call=_what_fits(wanted, where))
 
@@ -133,6 +175,8 @@ def fitting(request: T) -> T:
                 msgspec.convert(msgspec.to_builtins(value), described(field.type))
                 changed[field.name] = msgspec.convert(value, described(field.type), from_attributes=True)
         except (TypeError, ValueError, msgspec.ValidationError) as error:
+            if isinstance(value, str) and (words := words_of(field.type)):
+                raise unknown_word(field.name, value, words) from None
             raise InvalidInput(
                 f"`{field.name}` of {kind.__name__} does not fit: {error}.",
                 next_call=f"Send it as {getattr(field.type, '__name__', field.type)}.",

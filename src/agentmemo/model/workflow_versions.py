@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from agentmemo.errors import InvalidInput
-from agentmemo.model.wire import Request, Response
+from agentmemo.model.wire import Request, Response, one_of, unknown_word
 from agentmemo.model.workflows import RETIRED, STATES, TRANSITIONS
 
 PREFIX_MIN = 6
@@ -74,7 +73,7 @@ class GetWorkflow(Request, kw_only=True):
 class ListWorkflows(Request, kw_only=True):
     """By name, each as `get` finds it without a version; with `state` those that are in it."""
 
-    state: str | None = None
+    state: Annotated[str, one_of(STATES)] | None = None
     cursor: str | None = None
     limit: int = 100
 
@@ -117,7 +116,7 @@ class GetWorkflowFormat(Request, kw_only=True):
 
 def check_state(state: str) -> None:
     if state not in STATES:
-        raise InvalidInput(f"Unknown state {state[:64]!r}.", next_call=f"Use one of: {', '.join(STATES)}.")
+        raise unknown_word("state", state, STATES)
 
 
 def next_states(state: str) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 from agentmemo.errors import InvalidInput, LimitExceeded
 from agentmemo.model.access import Claim
 from agentmemo.model.kinds import described
-from agentmemo.model.wire import Request, explain
+from agentmemo.model.wire import Request, explain, unknown_word, words_of
 from agentmemo.server.bodies import Headers
 from agentmemo.server.routes import ALIASES, Route, unquoted
 
@@ -109,6 +109,10 @@ def _from_text(route: Route, name: str, text: str) -> Any:
     kind = route.field_types[name]
     if kind is Any:
         raise InvalidInput(f"`{name}` can be any JSON, so it cannot stand in the query.", next_call="Send a JSON body.")
+    if words := words_of(kind):
+        if text not in words:
+            raise unknown_word(name, text, words)
+        return text
     try:
         value = msgspec.convert(text, described(kind), strict=False)
     except msgspec.ValidationError:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeGuard
 
 from agentmemo.clock import Clock
 from agentmemo.errors import InvalidInput, Unavailable
-from agentmemo.settings import Settings, data_directory
+from agentmemo.settings import Settings, data_directory, refuse_bare_address
 from agentmemo.store.database import Database
 from agentmemo.store.migrate import Plan, plan
 from agentmemo.store.sqlite import SqliteDatabase
@@ -30,6 +30,8 @@ def database_path(target: str | None) -> Path | None:
             f"Unknown target {scheme}://.",
             next_call="Use a path, sqlite:///path, postgresql://host/name, http://host:port or https://host:port.",
         )
+    if text == target:
+        refuse_bare_address(text)
     path = Path(text).expanduser()
     is_directory = path.is_dir() or (not path.suffix and not path.exists())
     return (path / FILE_NAME if is_directory else path).absolute()
