@@ -29,6 +29,8 @@ HOMES = {
 LATE = {
     "cli/main.py: agentmemo.api.next_calls": "only a refusal names calls",
     "cli/main.py: agentmemo.cli.verbs": "the same",
+    "cli/options.py: agentmemo.cli.first_use": "only who reads a store that was never made needs it",
+    "cli/options.py: agentmemo.embedded": "the same",
     "cli/up.py: agentmemo.server.serve": "the server is an optional extra",
     "client/_async/connection.py: agentmemo.client._async.buffer": "as its parts, loaded when it is used first",
     "client/_async/connection.py: agentmemo.client._async.run": "the same",
