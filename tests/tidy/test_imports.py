@@ -37,6 +37,7 @@ LATE = {
     "client/http_async.py: agentmemo.client.http_sync": "only the heartbeat of held runs needs it",
     "connect.py: agentmemo.embedded": "who talks to a server needs no engine, and an import should be quick",
     "connect.py: agentmemo.embedded_async": "the same; and a process is synchronous or not",
+    "connect.py: agentmemo.errors": "only a refusal needs one",
     "connect.py: agentmemo.remote": "who opens a store needs no HTTP",
     "connect.py: agentmemo.remote_async": "the same",
     "connect.py: agentmemo.settings": "who only imports the package needs no codec",
