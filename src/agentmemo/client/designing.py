@@ -124,6 +124,6 @@ def no_designer() -> Unavailable:
     return Unavailable(
         "No model is configured to design or repair a workflow.",
         why="A designer is a model of models.toml, or a person by hand.",
-        next_call="Configure one (docs/models.md), or propose edits yourself: workflows.propose(name, edits, reason).",
+        next_call="Configure one (docs/models.md), or propose edits: agent.workflows.propose(name, edits, reason).",
         retry_safe=False,
     )

@@ -312,7 +312,8 @@ def bind_run(tx: Transaction, call: Call, handle: str, run: str) -> None:
         raise InvalidTransition(
             f"Handoff {handle} waits with its run {row.run}, and is not worked on meanwhile.",
             why="While its run waits nobody holds it; this claim is good for ending it, or giving it back.",
-            next_call=f"It is offered again when the run may go on: handoff.claim(); see runs.explain('{row.run}').",
+            next_call="It is offered again when the run may go on: agent.handoff.claim(); "
+            f"see agent.runs.explain('{row.run}').",
             details={"handoff": handle, "run": row.run},
         )
     if row is not None and row.run != run:

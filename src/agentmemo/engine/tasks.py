@@ -169,7 +169,7 @@ def _same(row: Row, cron: str, inputs: Packed, options: str) -> model.Schedule:
         raise IdempotencyMismatch(
             f"The key of schedule {known.id} ({known.name}, {known.cron!r}) stands for another one.",
             why="A key stands for one schedule: its times, inputs, priority, attempts and budget.",
-            next_call=f"Choose another key, or end that one first: runs.unschedule('{known.id}').",
+            next_call=f"Choose another key, or end that one first: agent.runs.unschedule('{known.id}').",
             details={"schedule": known.id, "cron": known.cron},
         )
     return known
