@@ -9,7 +9,7 @@ from agentmemo import InvalidInput, InvalidTransition, LeaseLost, NotFound, Perm
 from agentmemo.api.operations import BY_NAME
 from agentmemo.clock import SECOND
 from agentmemo.engine.audit import _filter
-from agentmemo.errors import Conflict
+from agentmemo.errors import Conflict, RevisionGone
 from agentmemo.model.access import EVERYTHING, Caller
 from agentmemo.model.audit import ListEvents
 from agentmemo.model.handoffs import CreateHandoff
@@ -270,13 +270,16 @@ def test_a_made_up_cursor_of_the_trail_leads_into_no_other_workspace(surface, se
     other.state.set("n", "k", 1)
     sender.state.set("n", "k", 1)
     fields = ListEvents(limit=1000)
-    for newest_first in (False, True):
+
+    def page(position, *, newest_first):
         bound = _filter(msgspec.structs.replace(fields, newest_first=newest_first))
-        for position in (1, 1 << 61):
-            page = other.audit.events(
-                cursor=make_cursor("audit.events", bound, position), newest_first=newest_first, limit=1000
-            )
-            assert "agent:sender" not in {event.actor for event in page.items}
+        cursor = make_cursor("audit.events", bound, position)
+        return other.audit.events(cursor=cursor, newest_first=newest_first, limit=1000)
+
+    for position, newest_first in ((1, False), (1, True), (1 << 61, True)):
+        assert "agent:sender" not in {event.actor for event in page(position, newest_first=newest_first).items}
+    with pytest.raises(RevisionGone, match="has not happened"):
+        page(1 << 61, newest_first=False)
 
 
 @promise("handoff.key")

@@ -98,7 +98,7 @@ def test_long_lists_go_on_behind_a_cursor(world, tab):
 def test_a_running_run_shows_steps_notes_events_and_why(busy, reader):
     reader.go(f"/runs/{busy.working}")
     assert reader.text("h1") == "scan 9f31c02"
-    assert "It is held by code-review, process 880 on build-3" in reader.text(".sub >> nth=0")
+    assert "It is held by agent:code-review, process 880 on build-3" in reader.text(".sub >> nth=0")
     assert "40 % done “2 of 5”" in reader.text("#p-head")
     steps = reader.text("#p-steps")
     assert "1 of 1 done" in steps
