@@ -21,10 +21,14 @@ class Message(NamedTuple):
     content: bytes
 
 
+def asks_to_commit(message: Message) -> bool:
+    return message.side == CLIENT and message.kind == b"P" and b"\0COMMIT\0" in message.content
+
+
 # Where a write transaction can lose its line. Each is cut just before the message that it describes.
 POINTS: dict[str, Callable[[Message], bool]] = {
     "before BEGIN is answered": lambda it: it.side == SERVER and it.kind == b"C" and it.content == b"BEGIN\0",
-    "before COMMIT arrives": lambda it: it.side == CLIENT and it.kind == b"P" and b"\0COMMIT\0" in it.content,
+    "before COMMIT arrives": asks_to_commit,
     "before COMMIT is answered": lambda it: it.side == SERVER and it.kind == b"C" and it.content == b"COMMIT\0",
 }
 
@@ -44,13 +48,15 @@ class Line:
         self._matches: Callable[[Message], bool] | None = None
         self._left: int | None = None
         self._shuts = False
+        # Since the cut was ordered. The end of a read is answered to nobody who waits, so an answer may be of before.
+        self._asked_to_commit = False
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut_at(self, matches: Callable[[Message], bool], *, shut: bool = False) -> None:
         """Cut once, before the next message that matches; with `shut` nobody gets through afterwards."""
         with self._lock:
-            self._matches, self._shuts = matches, shut
+            self._matches, self._shuts, self._asked_to_commit = matches, shut, False
 
     def cut_after(self, count: int) -> None:
         """Cut once, when so many bytes more have gone over the line in either direction."""
@@ -104,7 +110,9 @@ class Line:
     def _allowed(self, message: Message, raw: bytes) -> int:
         """How many bytes of a message may pass; fewer than it has cuts the line."""
         with self._lock:
-            if self._matches and self._matches(message):
+            self._asked_to_commit |= asks_to_commit(message)
+            is_of_before = message.content == b"COMMIT\0" and not self._asked_to_commit
+            if self._matches and self._matches(message) and not is_of_before:
                 self._matches, self.closed = None, self._shuts
                 self.cuts += 1
                 return 0
