@@ -41,6 +41,7 @@ def test_a_mistyped_filter_is_refused_with_the_words_there_are(agent):
         assert valid in caught.value.next_call
 
 
+@promise("input.refused")
 def test_every_type_of_event_can_be_asked_for():
     """Whatever is written like an operation in the engine is one, a type of event, or no event at all."""
     sources = Path(handlers.__file__).parent.rglob("*.py")

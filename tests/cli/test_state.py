@@ -36,6 +36,7 @@ def test_a_value_comes_from_standard_input_or_a_file(cli, tmp_path):
     assert cli("state", "get", "n", "text", "--text").out == "not JSON: é\n\n"
 
 
+@pytest.mark.usefixtures("made")
 @pytest.mark.parametrize("text", ["hello", "{'a': 1}", "NaN", "01", "", "1 2", '"\\ud800"'])
 def test_what_is_not_json_is_refused_with_a_hint(cli, text):
     result = cli("state", "set", "n", "k", text)
