@@ -81,6 +81,7 @@ def test_if_version_guards_against_others(agent):
     assert agent.state.set("n", "k", 3, if_version=0).version == 4
 
 
+@promise("state.cas")
 def test_a_conflict_says_why_the_version_is_another(agent):
     agent.state.set("n", "gone", 1)
     agent.state.delete("n", "gone")
