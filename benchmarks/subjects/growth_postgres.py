@@ -96,21 +96,19 @@ def _plane(place: Path | str) -> contextlib.closing[ManualPlane]:
 
 def _rows(name: str, looks: dict[int, dict[str, Cost]], size: int) -> list[Row]:
     few, many = looks[SIZES[0]][name], looks[size][name]
-    settings = f"against {SIZES[0]:,} events; {SETTINGS}"
-    touched = Row(
-        subject=f"{name}, at {size:,} events, touched",
-        unit="x",
-        ours=many.touched / few.touched,
-        target=Target(AT_MOST, at_most=True),
-        note=f"{few.touched:,} to {many.touched:,} rows and pages, {few.statements} statements",
-        settings=settings,
-    )
-    taken = Row(
-        subject=f"{name}, at {size:,} events, time",
-        unit="x",
-        ours=many.us / many.us_first,
-        target=Target(AT_MOST, at_most=True),
-        note=f"{many.us_first:,.0f} to {many.us:,.0f} us",
-        settings=settings,
-    )
-    return [touched, taken]
+
+    def row(measure: str, times: float, note: str) -> Row:
+        return Row(
+            subject=f"{name}, at {size:,} events, {measure}",
+            unit="x",
+            ours=times,
+            target=Target(AT_MOST, at_most=True),
+            note=note,
+            settings=f"against {SIZES[0]:,} events; {SETTINGS}",
+        )
+
+    counted = f"{few.touched:,} to {many.touched:,} rows and pages, {few.statements} statements"
+    return [
+        row("touched", many.touched / few.touched, counted),
+        row("time", many.us / many.us_first, f"{many.us_first:,.0f} to {many.us:,.0f} us"),
+    ]
