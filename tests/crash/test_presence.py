@@ -21,11 +21,11 @@ def database(tmp_path):
 def test_two_who_ask_at_once_do_not_take_each_other_for_the_holder(database):
     holder, asker = Presence(database), Presence(database)
     holder.hold(WORKER)
-    assert (asker.is_gone(WORKER), asker.is_held(WORKER)) == (False, True)
+    assert (asker.is_gone(WORKER), asker.is_locked(WORKER)) == (False, True)
     holder.abandon(WORKER)
     other = try_lock(database.with_name(database.name + "-workers") / WORKER, shared=True)
     try:
-        assert (asker.is_gone(WORKER), asker.is_held(WORKER)) == (True, False)
+        assert (asker.is_gone(WORKER), asker.is_locked(WORKER)) == (True, False)
     finally:
         os.close(other)
 
@@ -34,9 +34,9 @@ def test_a_worker_taken_for_dead_is_known_again_when_it_calls(database):
     holder, other = Presence(database), Presence(database)
     holder.hold(WORKER)
     other.forget(WORKER)
-    assert not other.is_held(WORKER)
+    assert not other.is_locked(WORKER)
     holder.restore(WORKER)
-    assert (other.is_gone(WORKER), other.is_held(WORKER)) == (False, True)
+    assert (other.is_gone(WORKER), other.is_locked(WORKER)) == (False, True)
     holder.abandon(WORKER)
     assert other.is_gone(WORKER)
 
@@ -47,7 +47,7 @@ def test_who_ended_well_is_not_held_and_not_gone(database):
     holder.hold(WORKER)
     holder.hold(WORKER)
     holder.close()
-    assert (other.is_gone(WORKER), other.is_held(WORKER)) == (False, False)
+    assert (other.is_gone(WORKER), other.is_locked(WORKER)) == (False, False)
 
 
 def test_where_there_can_be_no_file_the_lease_alone_decides(database, caplog):

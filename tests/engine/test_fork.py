@@ -56,7 +56,7 @@ def family(tmp_path):
 def test_while_the_parent_lives_its_locks_hold(family):
     path, _, _ = family
     assert try_lock(path.with_name(path.name + "-lock")) is None
-    assert Presence(path).is_held(WORKER)
+    assert Presence(path).is_locked(WORKER)
 
 
 def test_the_locks_of_a_killed_parent_end_with_it(family):

@@ -51,13 +51,6 @@ class Presence:
         path = self._directory / incarnation
         return path.exists() and not _is_free(path)
 
-    def is_held(self, incarnation: str) -> bool:
-        """False if nobody on this machine holds the lock of an incarnation that held one before it was named."""
-        if self._directory is None or incarnation in self._held:
-            return True
-        path = self._directory / incarnation
-        return path.exists() and not _is_free(path)
-
     def restore(self, incarnation: str) -> None:
         """Announce a worker of this process again, which others took for dead and forgot."""
         descriptor = self._held.get(incarnation)
