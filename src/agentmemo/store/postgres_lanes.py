@@ -146,6 +146,7 @@ class Lanes:
                 lane = self._ready.popleft()
             except IndexError:
                 if closing:
+                    self._wake()  # whoever is told to end tells the next: a wake may meet one who has run already
                     return None
                 self._sleep()
                 continue
